@@ -1,0 +1,62 @@
+-- Views over the catalog. Whoever owns a table (or is a member of its owner) sees its jobs and runs; members of
+-- pg_monitor see them too, without texts that may quote data.
+
+CREATE VIEW orchestry.jobs WITH (security_barrier) AS
+SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_name, r.rolname AS owner,
+       CASE WHEN c.oid IS NULL THEN 'restored'
+            WHEN j.paused THEN 'paused'
+            WHEN a.state IS NOT NULL THEN a.state
+            WHEN s.next_run_at <= now() THEN 'due'
+            ELSE 'scheduled' END AS state,
+       j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
+       j.max_runtime, j.pause_reason, NULL::jsonb AS settings
+FROM orchestry.job j
+LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
+LEFT JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
+     AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+LEFT JOIN pg_roles r ON r.oid = c.relowner
+LEFT JOIN LATERAL (SELECT x.state FROM orchestry.run x WHERE x.job_id = j.job_id
+     AND x.state IN ('queued', 'waiting', 'running') ORDER BY x.run_id DESC LIMIT 1) a ON true
+WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+   OR (c.oid IS NULL AND j.created_by = session_user);
+COMMENT ON VIEW orchestry.jobs IS 'One row for each policy: what it is for, when it runs next, how it went last.';
+COMMENT ON COLUMN orchestry.jobs.state IS 'restored (waits for resume_all()), paused, queued, waiting, running, due or scheduled';
+COMMENT ON COLUMN orchestry.jobs.failures IS 'Failed runs in a row';
+COMMENT ON COLUMN orchestry.jobs.settings IS 'What the policy says; alter_policy() takes the same keys';
+
+CREATE VIEW orchestry.runs WITH (security_barrier) AS
+SELECT r.run_id, r.job_id, r.kind, r.target_name AS target, r.state, r.started_at, r.finished_at, r.steps, r.rows, r.bytes, r.sqlstate,
+       CASE WHEN pg_has_role(r.owner, 'USAGE') THEN r.message END AS message,
+       CASE WHEN pg_has_role(r.owner, 'USAGE') THEN r.detail END AS detail,
+       CASE WHEN pg_has_role(r.owner, 'USAGE') THEN r.hint END AS hint,
+       CASE WHEN pg_has_role(r.owner, 'USAGE') THEN r.context END AS context,
+       r.trigger, r.attempt, r.repeated, r.queued_at, r.pid, r.cancel_by
+FROM orchestry.run r
+WHERE EXISTS (SELECT FROM pg_roles o WHERE o.oid = r.owner)
+  AND (pg_has_role(r.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE'));
+COMMENT ON VIEW orchestry.runs IS 'History of runs. Repeated no-ops and repeated identical failures of a job share a row; repeated counts them.';
+COMMENT ON COLUMN orchestry.runs.state IS 'queued, waiting (no worker slot), running, ok, noop (nothing to do), skipped, failed, timeout, crashed';
+COMMENT ON COLUMN orchestry.runs.bytes IS 'Bytes made or freed by the steps';
+
+CREATE VIEW orchestry.run_steps WITH (security_barrier) AS
+SELECT s.run_id, s.seq, s.action, s.object, s.reason, s.sql, s.state, s.started_at, s.finished_at, s.attempts, s.lock_wait_ms,
+       s.rows, s.bytes, s.sqlstate, s.message
+FROM orchestry.run_step s JOIN orchestry.run r ON r.run_id = s.run_id
+WHERE EXISTS (SELECT FROM pg_roles o WHERE o.oid = r.owner) AND pg_has_role(r.owner, 'USAGE');
+COMMENT ON VIEW orchestry.run_steps IS 'The steps of the runs: what was done, why, by which SQL, how long it waited for locks.';
+COMMENT ON COLUMN orchestry.run_steps.lock_wait_ms IS 'Milliseconds spent waiting for locks, all attempts together';
+
+CREATE VIEW orchestry.progress WITH (security_barrier) AS
+SELECT p.pid, p.run_id, p.job_id, r.kind, p.target, p.phase, p.steps_done, p.steps_total, p.rows_done, p.rows_total,
+       r.started_at, clock_timestamp() - r.started_at AS elapsed,
+       CASE WHEN p.rows_total > 0 THEN round(100.0 * p.rows_done / p.rows_total, 1)
+            WHEN p.steps_total > 0 THEN round(100.0 * p.steps_done / p.steps_total, 1) END AS percent,
+       CASE WHEN p.rows_total > 0 AND p.rows_done > 0
+            THEN (clock_timestamp() - r.started_at) * ((p.rows_total - p.rows_done)::float8 / p.rows_done)
+            WHEN p.steps_done > 0
+            THEN (clock_timestamp() - r.started_at) * ((p.steps_total - p.steps_done)::float8 / p.steps_done) END AS eta
+FROM orchestry._progress() p LEFT JOIN orchestry.run r ON r.run_id = p.run_id;
+COMMENT ON VIEW orchestry.progress IS 'What runs right now in this database, live; visible to the run''s role and to members of pg_read_all_stats.';
+COMMENT ON COLUMN orchestry.progress.phase IS 'planning, step, waiting for lock, or stepping aside (nothing held) before another try';
+COMMENT ON COLUMN orchestry.progress.rows_total IS 'Estimate; 0 when the steps do not count rows';
+COMMENT ON COLUMN orchestry.progress.eta IS 'Time left if it goes on like this';

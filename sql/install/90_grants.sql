@@ -1,0 +1,27 @@
+-- Nothing is for everybody unless it says so here. Functions that are check inside that the caller owns the table.
+REVOKE ALL ON ALL TABLES IN SCHEMA orchestry FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
+
+GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    orchestry.plan(regclass, timestamptz),
+    orchestry.start_job(bigint),
+    orchestry.cancel_run(bigint),
+    orchestry.pause_job(bigint, text),
+    orchestry.resume_job(bigint),
+    orchestry.resume_all(boolean),
+    orchestry.alter_policy(bigint, jsonb),
+    orchestry.remove_policy(bigint),
+    orchestry.scheduler_pid(),
+    orchestry.capabilities(),
+    orchestry._progress(),
+    orchestry._system_identifier()
+TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE
+    orchestry.run(regclass),
+    orchestry.run_job(bigint),
+    orchestry.run_due()
+TO PUBLIC;
+
+SELECT orchestry._announce();

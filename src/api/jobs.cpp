@@ -1,0 +1,457 @@
+// SQL entry points of jobs, runs and the scheduler: decode, call, encode.
+#include <algorithm>
+
+#include "api/args.hpp"
+#include "catalog/settings.hpp"
+#include "jobs/processes.hpp"
+#include "jobs/runner.hpp"
+#include "pg/progress.hpp"
+
+namespace orchestry::api {
+
+namespace settings = catalog::settings;
+using catalog::Job;
+using catalog::JobId;
+using catalog::RunState;
+
+namespace {
+
+void require_enabled() {
+    if (!settings::enabled)
+        throw base::Error(base::errc::not_prerequisite_state, "orchestry.enabled is off")
+            .hint("Run ALTER SYSTEM SET orchestry.enabled = on; SELECT pg_reload_conf();");
+}
+
+/// Workers act with all the rights of their role, so nothing restricted may start one.
+void require_unrestricted(const char* function) {
+    if (InSecurityRestrictedOperation())
+        throw base::Error(base::errc::insufficient_privilege,
+                          std::string("orchestry.") + function +
+                              "() cannot be called within a security-restricted operation");
+}
+
+/// The jobs of `target`, or all that the caller may run when it is InvalidOid.
+std::vector<Job> runnable_jobs(Oid target) {
+    std::vector<Job> jobs = catalog::jobs_of(target);
+    if (target == InvalidOid) {
+        std::erase_if(jobs, [](const Job& job) { return !catalog::may_act_for(job.owner); });
+        return jobs;
+    }
+    catalog::require_owner_of(target);
+    if (jobs.empty())
+        throw base::Error(base::errc::undefined_object,
+                          "table " + pg::relation_name(target).value_or("?") + " has no policy")
+            .hint("Give it one first, for example SELECT orchestry.add_partition_policy('" +
+                  pg::relation_name(target).value_or("?") + "', every => '1 month');");
+    return jobs;
+}
+
+/// Tells the caller of CALL what failed: one failure as it was, several as a summary after a WARNING each.
+void raise_failures(const std::vector<jobs::Outcome>& outcomes) {
+    std::vector<const jobs::Outcome*> failed;
+    for (const jobs::Outcome& outcome : outcomes)
+        if (outcome.state == RunState::failed || outcome.state == RunState::timeout)
+            failed.push_back(&outcome);
+    if (failed.empty())
+        return;
+    if (failed.size() == 1)
+        pg::raise(failed.front()->failure);
+    for (const jobs::Outcome* outcome : failed) {
+        pg::Failure failure = outcome->failure;
+        failure.message = outcome->target_name + ": " + failure.message;
+        pg::report(WARNING, failure);
+    }
+    throw base::Error(base::errc::not_prerequisite_state,
+                      std::to_string(failed.size()) + " of " + std::to_string(outcomes.size()) +
+                          " jobs failed")
+        .hint("See SELECT * FROM orchestry.runs WHERE state IN ('failed', 'timeout') ORDER BY run_id DESC;");
+}
+
+/// A step's jsonb-free row of plan(), in the order of the function's columns.
+void add_plan(ResultSet& rows, std::int32_t& seq, const Job& job, base::Instant as_of) {
+    for (const jobs::Step& step : jobs::task_of(job.kind).plan(job, as_of))
+        rows.add(++seq, job.id.value, pg::Param{REGCLASSOID, ObjectIdGetDatum(job.target)},
+                 step.action, step.object, text_or_null(step.reason), text_or_null(step.sql),
+                 text_or_null(step.locks), step.rows_estimate, step.bytes, step.destructive,
+                 text_or_null(step.blocked_by));
+}
+
+/// The run's row, for functions that act on one. Raises 42704.
+struct RunRow {
+    std::optional<JobId> job;
+    Oid owner;
+    std::string state;
+    int pid; // 0: not running, or its process is gone
+};
+
+RunRow get_run(std::int64_t run_id) {
+    catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT r.job_id, r.owner, r.state, COALESCE((SELECT a.pid FROM pg_catalog.pg_stat_get_activity(r.pid) a "
+            "WHERE a.backend_start OPERATOR(pg_catalog.=) r.backend_start), 0) "
+            "FROM orchestry.run r WHERE r.run_id OPERATOR(pg_catalog.=) $1 FOR UPDATE OF r",
+            run_id);
+    if (spi.rows() == 0)
+        throw base::Error(base::errc::undefined_object,
+                          "run " + std::to_string(run_id) + " does not exist")
+            .hint("See SELECT run_id, state FROM orchestry.runs;");
+    const pg::Row row = spi.row(0);
+    RunRow run{std::nullopt, row.oid(2), row.text(3), row.integer(4)};
+    if (!row.is_null(1))
+        run.job = JobId{row.bigint(1)};
+    return run;
+}
+
+/// Hands a queued run to a worker; without a free slot it waits, visibly.
+void start_worker_for(catalog::RunId run, Oid owner) {
+    const jobs::WorkerOrder order{.database = MyDatabaseId, .owner = owner, .run_id = run.value,
+                                  .after = pg::call<GetTopTransactionId>(),
+                                  .owner_can_login = jobs::can_connect(owner)};
+    if (jobs::count_workers() < settings::max_workers && jobs::start_worker(order, 0))
+        return;
+    catalog::mark_waiting("no background worker slot is free");
+    pg::report(NOTICE, "run " + std::to_string(run.value) + " waits for a background worker slot", {},
+               "The scheduler starts it as soon as there is one; CALL orchestry.run_due() does so now.");
+}
+
+void set_paused(const Job& job, bool paused, const std::optional<std::string>& reason) {
+    catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.job SET paused = $2, pause_reason = $3 WHERE job_id OPERATOR(pg_catalog.=) $1",
+            job.id.value, paused, reason);
+}
+
+/// Makes a restored job belong here: its table is found again by name. False: there is no such table.
+bool confirm_restored(const Job& job) {
+    catalog::Elevated elevated;
+    pg::Spi spi;
+    return spi.run("UPDATE orchestry.job j SET target = c.oid, origin_system = $2, origin_database = $3 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) j.target_name "
+            "AND n.nspname OPERATOR(pg_catalog.=) j.target_schema",
+            job.id.value, catalog::system_identifier(), MyDatabaseId) == 1;
+}
+
+/// Due at once, with nothing remembered from elsewhere.
+void make_due(JobId id) {
+    catalog::store_settlement(id, std::nullopt, std::nullopt);
+    catalog::set_next_run(id, settings::now());
+}
+
+Job owned_job(const Args& args) {
+    Job job = catalog::get_job({args.bigint(0, "job_id")});
+    catalog::require_owner(job);
+    return job;
+}
+
+constexpr const char* cron_job_name = "orchestry run_due";
+
+/// Raises unless pg_cron is installed in this database.
+void require_pg_cron() {
+    pg::Spi spi;
+    if (spi.run("SELECT FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_cron'") == 0)
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "pg_cron is not installed in this database")
+            .detail("pg_cron keeps its jobs in one database of the server, which its setting cron.database_name names.")
+            .hint("In that database, run SELECT cron.schedule_in_database('" +
+                  std::string(cron_job_name) + "', '* * * * *', 'CALL orchestry.run_due()', " +
+                  pg::quote_literal(pg::protect([] { return get_database_name(MyDatabaseId); })) + ");");
+}
+
+} // namespace
+
+ORCHESTRY_FUNCTION(orchestry_plan) {
+    const Args args(fcinfo, "plan");
+    const Oid target = args.is_null(0) ? InvalidOid : args.relation(0, "target");
+    base::Instant as_of = args.instant(1, "as_of");
+    if (as_of.us == GetCurrentTransactionStartTimestamp())
+        as_of = settings::now(); // the default now(), which a test may have set
+    ResultSet rows(fcinfo);
+    std::int32_t seq = 0;
+    for (const Job& job : runnable_jobs(target))
+        add_plan(rows, seq, job, as_of);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_run) {
+    const Args args(fcinfo, "run");
+    pg::ProcedureSession session(fcinfo, "run");
+    require_enabled();
+    session.ensure_snapshot();
+    const Oid target = args.is_null(0) ? InvalidOid : args.relation(0, "target");
+    std::vector<Job> jobs = runnable_jobs(target);
+    catalog::reconcile_runs();
+    std::erase_if(jobs, [&](const Job& job) {
+        if (job.paused && target != InvalidOid)
+            pg::report(NOTICE, "job " + std::to_string(job.id.value) + " is paused, skipping", {},
+                       "Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
+        return job.paused;
+    });
+    raise_failures(jobs::run_jobs(session, std::move(jobs), catalog::Trigger::manual));
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_run_job) {
+    const Args args(fcinfo, "run_job");
+    pg::ProcedureSession session(fcinfo, "run_job");
+    require_enabled();
+    session.ensure_snapshot();
+    const Job job = owned_job(args);
+    if (job.paused)
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "job " + std::to_string(job.id.value) + " is paused")
+            .hint("Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
+    catalog::reconcile_runs();
+    session.commit();
+    const jobs::Outcome outcome = jobs::run_job(session, job.id, catalog::Trigger::manual);
+    if (outcome.state == RunState::skipped)
+        pg::report(NOTICE, "job " + std::to_string(job.id.value) + " was skipped: " +
+                               outcome.failure.message);
+    raise_failures({outcome});
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_run_due) {
+    pg::ProcedureSession session(fcinfo, "run_due");
+    require_enabled();
+    session.ensure_snapshot();
+    catalog::reconcile_targets();
+    catalog::reconcile_runs();
+    std::vector<Job> due = catalog::due_jobs(settings::now());
+    std::erase_if(due, [](const Job& job) { return !catalog::may_act_for(job.owner); });
+    std::vector<catalog::OwnerQueue> queues = catalog::queued_owners();
+    session.commit();
+    std::vector<jobs::Outcome> outcomes;
+    // What waits for a worker slot need not wait for it here.
+    for (const catalog::OwnerQueue& queue : queues) {
+        if (!catalog::may_act_for(queue.owner))
+            continue;
+        for (;;) {
+            pg::check_interrupts();
+            session.ensure_snapshot();
+            const auto run = catalog::claim_job_run(queue.owner);
+            session.commit();
+            if (!run)
+                break;
+            outcomes.push_back(
+                jobs::run_job(session, *run->job, catalog::Trigger::schedule, run->id));
+        }
+    }
+    std::vector<jobs::Outcome> more =
+        jobs::run_jobs(session, std::move(due), catalog::Trigger::schedule);
+    outcomes.insert(outcomes.end(), more.begin(), more.end());
+    session.ensure_snapshot();
+    catalog::trim_history();
+    session.commit();
+    raise_failures(outcomes);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_start_job) {
+    const Args args(fcinfo, "start_job");
+    require_unrestricted("start_job");
+    require_enabled();
+    const Job job = owned_job(args);
+    const catalog::RunId run = catalog::queue_run(job, catalog::Trigger::manual);
+    start_worker_for(run, job.owner);
+    return Int64GetDatum(run.value);
+}
+
+ORCHESTRY_FUNCTION(orchestry_run_in_background) {
+    const Args args(fcinfo, "run_in_background");
+    require_unrestricted("run_in_background");
+    require_enabled();
+    const catalog::RunId run = catalog::queue_statement(args.text(0, "sql"));
+    start_worker_for(run, GetUserId());
+    return Int64GetDatum(run.value);
+}
+
+ORCHESTRY_FUNCTION(orchestry_cancel_run) {
+    const Args args(fcinfo, "cancel_run");
+    const std::int64_t run_id = args.bigint(0, "run_id");
+    const RunRow run = get_run(run_id);
+    if (!catalog::may_act_for(run.owner))
+        throw base::Error(base::errc::insufficient_privilege,
+                          "must be owner of the table of run " + std::to_string(run_id));
+    catalog::Elevated elevated;
+    pg::Spi spi;
+    const std::string user = pg::protect([] { return GetUserNameFromId(GetSessionUserId(), true); });
+    if (run.state == "queued" || run.state == "waiting") {
+        spi.run("UPDATE orchestry.run SET state = 'failed', finished_at = $2, sqlstate = '57014', cancel_by = $3, "
+                "message = 'canceled before it started' WHERE run_id OPERATOR(pg_catalog.=) $1",
+                run_id, settings::now(), user);
+        return BoolGetDatum(true);
+    }
+    if (run.state != "running" || run.pid == 0)
+        return BoolGetDatum(false);
+    spi.run("UPDATE orchestry.run SET cancel_by = $2 WHERE run_id OPERATOR(pg_catalog.=) $1", run_id, user);
+    return BoolGetDatum(kill(run.pid, SIGINT) == 0);
+}
+
+ORCHESTRY_FUNCTION(orchestry_pause_job) {
+    const Args args(fcinfo, "pause_job");
+    set_paused(owned_job(args), true, args.optional_text(1));
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_resume_job) {
+    const Args args(fcinfo, "resume_job");
+    Job job = catalog::get_job({args.bigint(0, "job_id")});
+    if (job.restored) {
+        if (!confirm_restored(job))
+            throw base::Error("42P01", "table " + job.target_name + " of job " +
+                                           std::to_string(job.id.value) + " does not exist")
+                .hint("Run SELECT orchestry.remove_policy(" + std::to_string(job.id.value) + ");");
+        job = catalog::get_job(job.id);
+    }
+    catalog::require_owner(job); // an error here undoes the above
+    set_paused(job, false, std::nullopt);
+    make_due(job.id);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_resume_all) {
+    const Args args(fcinfo, "resume_all");
+    const bool include_paused = args.boolean(0, "include_paused");
+    std::int64_t resumed = 0;
+    for (Job job : catalog::select_jobs_where("$3 ORDER BY j.job_id", pg::param(true))) {
+        if (job.restored) {
+            const auto failure = pg::in_subtransaction([&] {
+                if (!confirm_restored(job))
+                    throw base::Error("42P01", "table " + job.target_name + " does not exist");
+                catalog::require_owner(catalog::get_job(job.id));
+            });
+            if (failure) {
+                pg::report(WARNING, "job " + std::to_string(job.id.value) + " stays as it is: " +
+                                        failure->message);
+                continue;
+            }
+        } else if (!job.paused || !include_paused || !catalog::may_act_for(job.owner)) {
+            continue;
+        }
+        if (include_paused)
+            set_paused(job, false, std::nullopt);
+        make_due(job.id);
+        ++resumed;
+    }
+    return Int64GetDatum(resumed);
+}
+
+ORCHESTRY_FUNCTION(orchestry_alter_policy) {
+    const Args args(fcinfo, "alter_policy");
+    const Job job = owned_job(args);
+    const pg::Param settings_json{JSONBOID, args.datum(1, "settings")};
+    std::string schedule, rest;
+    std::optional<base::Span> max_runtime;
+    {
+        pg::Spi spi;
+        spi.run("SELECT pg_catalog.jsonb_typeof($1), $1 OPERATOR(pg_catalog.->>) 'schedule', "
+                "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval, "
+                "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) 'max_runtime')::pg_catalog.text, "
+                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}'",
+                settings_json);
+        const pg::Row row = spi.row(0);
+        if (row.text(1) != "object")
+            throw base::Error(base::errc::invalid_parameter, "settings must be a JSON object")
+                .hint("For example SELECT orchestry.alter_policy(1, '{\"schedule\": \"15 minutes\"}');");
+        if (row.boolean(5))
+            throw base::Error(base::errc::null_value, "schedule and max_runtime must not be null");
+        schedule = row.text(2);
+        if (!row.is_null(3))
+            max_runtime = row.span(3);
+        rest = row.text(4);
+    }
+    if (!schedule.empty())
+        (void)catalog::parse_schedule(schedule);
+    if (rest != "{}")
+        jobs::task_of(job.kind).alter(job, rest);
+    {
+        catalog::Elevated elevated;
+        pg::Spi spi;
+        spi.run("UPDATE orchestry.job SET schedule = COALESCE($2, schedule), "
+                "max_runtime = COALESCE($3, max_runtime) WHERE job_id OPERATOR(pg_catalog.=) $1",
+                job.id.value, text_or_null(schedule),
+                max_runtime ? pg::param(*max_runtime) : pg::null_param(INTERVALOID));
+    }
+    make_due(job.id);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_remove_policy) {
+    const Args args(fcinfo, "remove_policy");
+    const Job job = owned_job(args);
+    catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run("DELETE FROM orchestry.job WHERE job_id OPERATOR(pg_catalog.=) $1", job.id.value);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_start_scheduler) {
+    require_unrestricted("start_scheduler");
+    catalog::want_scheduler(true);
+    return BoolGetDatum(jobs::start_scheduler());
+}
+
+ORCHESTRY_FUNCTION(orchestry_stop_scheduler) {
+    catalog::want_scheduler(false);
+    return BoolGetDatum(jobs::stop_scheduler());
+}
+
+ORCHESTRY_FUNCTION(orchestry_scheduler_pid) {
+    const int pid = jobs::scheduler_pid();
+    if (pid == 0)
+        PG_RETURN_NULL();
+    return Int32GetDatum(pid);
+}
+
+ORCHESTRY_FUNCTION(orchestry_use_pg_cron) {
+    const Args args(fcinfo, "use_pg_cron");
+    const std::string schedule = args.text(0, "schedule");
+    require_pg_cron();
+    pg::Spi spi;
+    spi.run("SELECT cron.schedule($1, $2, 'CALL orchestry.run_due()')", cron_job_name, schedule);
+    return Int64GetDatum(spi.row(0).bigint(1));
+}
+
+ORCHESTRY_FUNCTION(orchestry_stop_pg_cron) {
+    require_pg_cron();
+    pg::Spi spi;
+    const bool found = spi.run("SELECT FROM cron.job j WHERE j.jobname OPERATOR(pg_catalog.=) $1 "
+                               "AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text",
+                               cron_job_name) > 0;
+    if (found)
+        spi.run("SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname OPERATOR(pg_catalog.=) $1 "
+                "AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text",
+                cron_job_name);
+    return BoolGetDatum(found);
+}
+
+ORCHESTRY_FUNCTION(orchestry_progress) {
+    ResultSet rows(fcinfo);
+    constexpr const char* phases[] = {"planning", "step", "waiting for lock", "stepping aside"};
+    for (const pg::ProgressRow& row : pg::read_progress()) {
+        const bool allowed = pg::protect([&] {
+            return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+                   has_privs_of_role(GetUserId(), row.user);
+        });
+        if (!allowed)
+            continue;
+        const pg::Progress& p = row.progress;
+        rows.add(row.pid, p.run_id, p.job_id, pg::Param{REGCLASSOID, ObjectIdGetDatum(row.relid)},
+                 phases[static_cast<int>(p.phase)], p.steps_done, p.steps_total, p.rows_done,
+                 p.rows_total);
+    }
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_system_identifier) {
+    return Int64GetDatum(catalog::system_identifier());
+}
+
+/// Called by the install script: the launcher looks for the new extension soon.
+ORCHESTRY_FUNCTION(orchestry_announce) {
+    jobs::wake_launcher();
+    return Datum{0};
+}
+
+} // namespace orchestry::api

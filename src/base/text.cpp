@@ -1,0 +1,24 @@
+#include "base/text.hpp"
+
+#include <algorithm>
+
+namespace orchestry::base {
+
+std::vector<std::string_view> split_words(std::string_view text) {
+    constexpr std::string_view white_space = " \t\n\v\f\r";
+    std::vector<std::string_view> words;
+    std::size_t begin = text.find_first_not_of(white_space);
+    while (begin != std::string_view::npos) {
+        const std::size_t end = std::min(text.find_first_of(white_space, begin), text.size());
+        words.push_back(text.substr(begin, end - begin));
+        begin = text.find_first_not_of(white_space, end);
+    }
+    return words;
+}
+
+std::string zero_padded(std::int64_t number, std::size_t width) {
+    const std::string digits = std::to_string(number);
+    return std::string(width - std::min(width, digits.size()), '0') + digits;
+}
+
+} // namespace orchestry::base

@@ -1,0 +1,18 @@
+// Small helpers to read and write text. None depends on a locale.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace orchestry::base {
+
+/// The words of a text, split at white space.
+std::vector<std::string_view> split_words(std::string_view text);
+
+/// A number that is not negative, with zeros before it up to `width` digits.
+std::string zero_padded(std::int64_t number, std::size_t width);
+
+} // namespace orchestry::base

@@ -1,0 +1,182 @@
+#include "catalog/job.hpp"
+
+#include "catalog/settings.hpp"
+#include "pg/zone.hpp"
+
+namespace orchestry::catalog {
+
+namespace {
+
+Oid owner_of(Oid relid) {
+    return pg::protect([&] {
+        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+        if (!HeapTupleIsValid(tuple))
+            return InvalidOid;
+        const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+        ReleaseSysCache(tuple);
+        return owner;
+    });
+}
+
+constexpr const char* select_jobs_sql =
+    "SELECT j.job_id, j.kind, j.target, c.relowner, j.schedule, j.time_zone, j.anchor, "
+    "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, j.paused, "
+    "j.pause_reason, NOT (j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
+    "OPERATOR(pg_catalog.=) $2), s.next_run_at, COALESCE(s.failures, 0), s.last_run_id, s.last_state, "
+    "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname "
+    "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) j.job_id "
+    "LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+    "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace) ON c.oid OPERATOR(pg_catalog.=) j.target "
+    "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 ";
+
+template <typename T, typename F>
+std::optional<T> unless_null(const pg::Row& row, int column, F read) {
+    if (row.is_null(column))
+        return std::nullopt;
+    return read(column);
+}
+
+Job read_job(const pg::Row& row) {
+    Job job;
+    job.id = {row.bigint(1)};
+    job.kind = row.text(2);
+    job.target = row.oid(3);
+    job.owner = row.is_null(4) ? InvalidOid : row.oid(4);
+    job.schedule = row.text(5);
+    job.time_zone = row.text(6);
+    job.anchor = row.instant(7);
+    job.max_runtime_us = row.bigint(8);
+    job.paused = row.boolean(9);
+    job.pause_reason = row.text(10);
+    job.restored = row.boolean(11);
+    job.next_run_at = unless_null<base::Instant>(row, 12, [&](int c) { return row.instant(c); });
+    job.failures = row.integer(13);
+    job.last_run_id = unless_null<std::int64_t>(row, 14, [&](int c) { return row.bigint(c); });
+    job.last_state = row.text(15);
+    job.fingerprint = unless_null<std::int64_t>(row, 16, [&](int c) { return row.bigint(c); });
+    job.settled_until = unless_null<base::Instant>(row, 17, [&](int c) { return row.instant(c); });
+    job.target_name = row.is_null(20) ? pg::quote_qualified(row.text(18), row.text(19))
+                                      : pg::quote_qualified(row.text(20), row.text(21));
+    return job;
+}
+
+} // namespace
+
+Oid job_table() {
+    const Oid relid = pg::protect([] {
+        const Oid schema = get_namespace_oid("orchestry", true);
+        return OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
+    });
+    if (!OidIsValid(relid))
+        throw base::Error(base::errc::undefined_object,
+                          "extension \"orchestry_ext\" is not installed in this database")
+            .hint("Run CREATE EXTENSION orchestry_ext;");
+    return relid;
+}
+
+std::optional<pg::SessionLock> lock_job(JobId id) {
+    return pg::SessionLock::try_acquire(MyDatabaseId, job_table(),
+                                        static_cast<std::uint32_t>(id.value));
+}
+
+Elevated::Elevated() : context_(owner_of(job_table()), pg::Restriction::none) {}
+
+std::int64_t system_identifier() { return static_cast<std::int64_t>(GetSystemIdentifier()); }
+
+JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("INSERT INTO orchestry.job (kind, target, target_schema, target_name, schedule, time_zone, "
+            "anchor, origin_system, origin_database) SELECT $1, c.oid, n.nspname, c.relname, $3, $4, $5, $6, $7 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+            "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) $2 "
+            "RETURNING job_id",
+            job.kind, job.target, job.schedule, job.time_zone, now, system_identifier(), MyDatabaseId);
+    if (spi.rows() != 1)
+        throw base::Error(base::errc::undefined_object, "the table of the new job does not exist any more");
+    const JobId id{spi.row(0).bigint(1)};
+    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) VALUES ($1, $2)", id.value, next_run);
+    return id;
+}
+
+std::vector<Job> select_jobs_where(const std::string& condition, const pg::Param& value) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run(std::string(select_jobs_sql) + "WHERE " + condition, system_identifier(), MyDatabaseId, value);
+    std::vector<Job> jobs;
+    jobs.reserve(spi.rows());
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        jobs.push_back(read_job(spi.row(i)));
+    return jobs;
+}
+
+std::optional<Job> find_job(JobId id) {
+    std::vector<Job> jobs =
+        select_jobs_where("j.job_id OPERATOR(pg_catalog.=) $3", pg::param(id.value));
+    if (jobs.empty())
+        return std::nullopt;
+    return std::move(jobs.front());
+}
+
+Job get_job(JobId id) {
+    std::optional<Job> job = find_job(id);
+    if (!job)
+        throw base::Error(base::errc::undefined_object,
+                          "job " + std::to_string(id.value) + " does not exist")
+            .hint("See SELECT job_id, kind, target FROM orchestry.jobs;");
+    return *std::move(job);
+}
+
+std::vector<Job> jobs_of(Oid target) {
+    return select_jobs_where("c.oid IS NOT NULL AND ($3 OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR "
+                             "j.target OPERATOR(pg_catalog.=) $3) ORDER BY j.job_id",
+                             pg::param(target));
+}
+
+bool may_act_for(Oid owner) {
+    return pg::protect([&] { return OidIsValid(owner) && has_privs_of_role(GetUserId(), owner); });
+}
+
+void require_owner_of(Oid relid) {
+    const Oid owner = owner_of(relid);
+    if (may_act_for(owner))
+        return;
+    const std::string name = pg::relation_name(relid).value_or(std::to_string(relid));
+    throw base::Error(base::errc::insufficient_privilege, "must be owner of table " + name)
+        .detail("Jobs run as the owner of their table.")
+        .hint("Run SET ROLE to the owner first, or ask the owner to do this.");
+}
+
+void require_owner(const Job& job) {
+    if (may_act_for(job.owner) || (!OidIsValid(job.owner) && superuser()))
+        return;
+    throw base::Error(base::errc::insufficient_privilege, "must be owner of table " + job.target_name)
+        .detail("Jobs run as the owner of their table.")
+        .hint("Run SET ROLE to the owner first, or ask the owner to do this.");
+}
+
+void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
+                      std::optional<base::Instant> settled_until) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.job_state SET fingerprint = $2, settled_until = $3 "
+            "WHERE job_id OPERATOR(pg_catalog.=) $1",
+            id.value, fingerprint,
+            settled_until ? pg::param(*settled_until) : pg::null_param(TIMESTAMPTZOID));
+}
+
+base::Schedule parse_schedule(const std::string& text) {
+    if (base::looks_like_cron(text))
+        return base::make_schedule(std::string_view(text));
+    const Interval* const interval = DatumGetIntervalP(pg::protect([&] {
+        return DirectFunctionCall3(interval_in, CStringGetDatum(text.c_str()),
+                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+    }));
+    return base::make_schedule(base::Span{interval->month, interval->day, interval->time});
+}
+
+base::Instant next_slot(const Job& job, base::Instant now) {
+    return base::next_run(parse_schedule(job.schedule), pg::ServerZone(job.time_zone), job.anchor, now);
+}
+
+} // namespace orchestry::catalog

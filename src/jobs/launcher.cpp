@@ -1,0 +1,249 @@
+// The launcher: connected to no database, so it is in nobody's way; starts a scheduler where one is missing.
+#include <algorithm>
+#include <map>
+
+#include "catalog/settings.hpp"
+#include "jobs/background.hpp"
+#include "jobs/processes.hpp"
+#include "pg/entry.hpp"
+#include "pg/xact.hpp"
+
+namespace orchestry::jobs {
+
+namespace settings = catalog::settings;
+
+namespace {
+
+constexpr const char* launcher_type = "orchestry launcher";
+constexpr int restart_after_s = 1;
+/// A database without the extension is looked at again after naptime, then less and less often.
+constexpr std::int64_t probe_cap_us = 5 * base::us_per_minute;
+constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
+/// After CREATE EXTENSION somewhere: look everywhere at every naptime for so long.
+constexpr std::int64_t wake_period_us = base::us_per_minute;
+
+volatile sig_atomic_t woken = 0;
+volatile sig_atomic_t stopped = 0;
+
+/// Runs in signal context.
+void on_wake(int) {
+    woken = 1;
+    SetLatch(MyLatch);
+}
+
+/// Runs in signal context: a database's own launcher ends for good when it is told to.
+void on_stop(int) {
+    stopped = 1;
+    SetLatch(MyLatch);
+}
+
+struct Database {
+    Oid oid;
+    std::string name;
+};
+
+/// The databases that can be connected to, of which `only` may choose one.
+std::vector<Database> connectable_databases(Oid only) {
+    std::vector<Database> databases;
+    const pg::OpenRelation catalog(DatabaseRelationId, AccessShareLock,
+                                   pg::KeepLock::until_close);
+    SysScanDesc scan = pg::protect(
+        [&] { return systable_beginscan(catalog.get(), InvalidOid, false, nullptr, 0, nullptr); });
+    while (const HeapTuple tuple = pg::protect([&] { return systable_getnext(scan); })) {
+        const auto* const form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+        if (form->datallowconn && !form->datistemplate && (only == InvalidOid || form->oid == only))
+            databases.push_back({form->oid, NameStr(form->datname)});
+    }
+    pg::protect([&] { systable_endscan(scan); });
+    return databases;
+}
+
+/// Whether orchestry.databases names the database.
+bool is_listed(const std::string& name) {
+    const std::string_view list = settings::databases ? settings::databases : "*";
+    std::size_t start = 0;
+    while (start <= list.size()) {
+        std::size_t end = list.find(',', start);
+        if (end == std::string_view::npos)
+            end = list.size();
+        std::string_view item = list.substr(start, end - start);
+        while (!item.empty() && item.front() == ' ')
+            item.remove_prefix(1);
+        while (!item.empty() && item.back() == ' ')
+            item.remove_suffix(1);
+        if (item == "*" || item == name)
+            return true;
+        start = end + 1;
+    }
+    return false;
+}
+
+class Launcher {
+public:
+    /// `only`: serve this one database; InvalidOid: all.
+    explicit Launcher(Oid only) : only_(only) {}
+    void run();
+
+private:
+    struct Watch {
+        BackgroundWorkerHandle* handle = nullptr;
+        TimestampTz started = 0;
+        TimestampTz next_probe = 0;
+        std::int64_t pause_us = 0;
+    };
+    bool tick();
+    bool is_running(Watch& watch, TimestampTz now) const;
+    bool start_scheduler(const Database& database, Watch& watch);
+
+    Oid only_;
+    pg::WorkerSession session_;
+    std::map<Oid, Watch> watches_;
+    TimestampTz woken_until_ = 0;
+    RateLimit slots_complaint_{complaint_interval_us};
+};
+
+/// Also decides, when a scheduler has ended, how soon to try again.
+bool Launcher::is_running(Watch& watch, TimestampTz now) const {
+    if (!watch.handle)
+        return false;
+    pid_t pid = 0;
+    if (pg::protect([&] { return GetBackgroundWorkerPid(watch.handle, &pid); }) != BGWH_STOPPED)
+        return true;
+    pfree(watch.handle);
+    watch.handle = nullptr;
+    const std::int64_t nap = std::int64_t{settings::naptime_s} * base::us_per_second;
+    const bool short_lived = now - watch.started < 2 * nap;
+    watch.pause_us = short_lived ? std::clamp(2 * watch.pause_us, nap, probe_cap_us)
+                                 : std::min<std::int64_t>(nap, base::us_per_second);
+    watch.next_probe = now + watch.pause_us;
+    return false;
+}
+
+bool Launcher::start_scheduler(const Database& database, Watch& watch) {
+    BackgroundWorker worker = describe_process("orchestry scheduler", "orchestry scheduler for " + database.name,
+                                               "orchestry_scheduler_main");
+    worker.bgw_main_arg = ObjectIdGetDatum(database.oid);
+    worker.bgw_notify_pid = MyProcPid;
+    return pg::protect([&] {
+        const MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+        const bool ok = RegisterDynamicBackgroundWorker(&worker, &watch.handle);
+        MemoryContextSwitchTo(previous);
+        return ok;
+    });
+}
+
+/// False: the one database that this launcher serves is gone.
+bool Launcher::tick() {
+    const TimestampTz now = GetCurrentTimestamp();
+    if (woken) {
+        woken = 0;
+        woken_until_ = now + wake_period_us;
+    }
+    const std::vector<Database> databases = connectable_databases(only_);
+    std::erase_if(watches_, [&](const auto& entry) {
+        return !entry.second.handle &&
+               std::none_of(databases.begin(), databases.end(),
+                            [&](const Database& d) { return d.oid == entry.first; });
+    });
+    for (const Database& database : databases) {
+        Watch& watch = watches_[database.oid];
+        if (is_running(watch, now) || (only_ == InvalidOid && !is_listed(database.name)))
+            continue;
+        if (now < watch.next_probe && now >= woken_until_)
+            continue;
+        if (database_is_wanted_by_ddl(database.oid))
+            continue;
+        if (!start_scheduler(database, watch)) {
+            watch.handle = nullptr;
+            if (slots_complaint_.pass(now))
+                log(WARNING, "orchestry scheduler cannot start: no background worker slot is free", {},
+                    "Raise max_worker_processes.");
+            break;
+        }
+        watch.started = now;
+    }
+    return only_ == InvalidOid || !databases.empty();
+}
+
+void Launcher::run() {
+    for (;;) {
+        serve_reload();
+        pg::check_interrupts();
+        if (stopped)
+            return;
+        session_.ensure_snapshot();
+        const bool serving = !settings::enabled || tick();
+        session_.commit();
+        if (!serving)
+            return;
+        session_.suspend();
+        pg::wait(std::int64_t{settings::naptime_s} * base::us_per_second, pg::WaitFor::work);
+        session_.resume();
+    }
+}
+
+} // namespace
+
+ORCHESTRY_WORKER(orchestry_launcher_main) {
+    const Oid only = DatumGetObjectId(arg);
+    pqsignal(SIGUSR2, on_wake);
+    start_process();
+    if (only != InvalidOid)
+        pqsignal(SIGTERM, on_stop);
+    pg::protect([] { BackgroundWorkerInitializeConnectionByOid(InvalidOid, InvalidOid, 0); });
+    const std::optional<pg::SessionLock> only_one = lock_process(ProcessLock::launcher, only);
+    if (!only_one)
+        return; // exit code 0: not started again
+    log(LOG, "orchestry launcher started");
+    Launcher launcher(only);
+    launcher.run();
+}
+
+namespace {
+
+BackgroundWorker describe_launcher(Oid only) {
+    BackgroundWorker worker = describe_process(launcher_type, launcher_type, "orchestry_launcher_main");
+    worker.bgw_restart_time = restart_after_s;
+    worker.bgw_main_arg = ObjectIdGetDatum(only);
+    return worker;
+}
+
+} // namespace
+
+void register_launcher() {
+    BackgroundWorker worker = describe_launcher(InvalidOid);
+    pg::protect([&] { RegisterBackgroundWorker(&worker); });
+}
+
+int scheduler_pid() { return process_holding(ProcessLock::scheduler, MyDatabaseId); }
+
+bool start_scheduler() {
+    if (scheduler_pid() != 0 || process_holding(ProcessLock::launcher, MyDatabaseId) != 0)
+        return false;
+    if (process_holding(ProcessLock::launcher, InvalidOid) != 0) {
+        wake_launcher();
+        return true;
+    }
+    BackgroundWorker worker = describe_launcher(MyDatabaseId);
+    if (!pg::protect([&] { return RegisterDynamicBackgroundWorker(&worker, nullptr); }))
+        throw base::Error("53400", "no background worker slot is free")
+            .hint("Raise max_worker_processes, or run CALL orchestry.run_due() from outside.");
+    return true;
+}
+
+bool stop_scheduler() {
+    const int launcher = process_holding(ProcessLock::launcher, MyDatabaseId);
+    const int scheduler = scheduler_pid();
+    if (launcher != 0)
+        kill(launcher, SIGTERM);
+    if (scheduler != 0)
+        kill(scheduler, SIGTERM);
+    return scheduler != 0;
+}
+
+void wake_launcher() {
+    if (const int launcher = process_holding(ProcessLock::launcher, InvalidOid))
+        kill(launcher, SIGUSR2);
+}
+
+} // namespace orchestry::jobs

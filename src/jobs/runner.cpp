@@ -1,0 +1,386 @@
+#include "jobs/runner.hpp"
+
+#include <algorithm>
+
+#include "base/backoff.hpp"
+#include "catalog/settings.hpp"
+#include "pg/progress.hpp"
+#include "pg/zone.hpp"
+
+namespace orchestry::jobs {
+
+using catalog::Job;
+using catalog::JobId;
+using catalog::RunId;
+using catalog::RunState;
+using catalog::Trigger;
+namespace settings = catalog::settings;
+
+namespace {
+
+constexpr const char* query_canceled = "57014";
+constexpr const char* deadlock_detected = "40P01";
+
+/// Retries of a failed run: soon at first, then further and further apart.
+constexpr std::int64_t retry_base_us = 5 * base::us_per_second;
+constexpr std::int64_t retry_cap_us = 5 * base::us_per_minute;
+/// Pauses between the attempts of one step to get its locks.
+constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
+constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
+
+volatile sig_atomic_t run_timed_out = 0;
+
+/// Runs in signal context.
+void on_run_timeout() {
+    run_timed_out = 1;
+    InterruptPending = true;
+    QueryCancelPending = true;
+    SetLatch(MyLatch);
+}
+
+/// Cancels whatever runs when a run takes longer than its job's max_runtime.
+class RunTimer {
+public:
+    explicit RunTimer(std::int64_t max_runtime_us) {
+        static constinit int registered = -1; // once per process: the server has few such slots
+        run_timed_out = 0;
+        const int milliseconds = static_cast<int>(
+            std::clamp<std::int64_t>(max_runtime_us / 1000, 1, std::numeric_limits<int>::max()));
+        pg::protect([&] {
+            if (registered < 0)
+                registered = RegisterTimeout(USER_TIMEOUT, on_run_timeout);
+            enable_timeout_after(static_cast<TimeoutId>(registered), milliseconds);
+        });
+        id_ = static_cast<TimeoutId>(registered);
+    }
+    ~RunTimer() { disable_timeout(id_, false); }
+    RunTimer(const RunTimer&) = delete;
+    RunTimer& operator=(const RunTimer&) = delete;
+
+    bool fired() const noexcept { return run_timed_out != 0; }
+
+private:
+    TimeoutId id_;
+};
+
+/// The surroundings of a step, the same for everybody: the table's owner, and no setting of the session that
+/// would change what a statement means.
+class StepScope {
+public:
+    explicit StepScope(Oid owner)
+        : context_(owner, GetSessionUserId() == owner ? pg::Restriction::none
+                                                      : pg::Restriction::restricted) {
+        pg::GucLevel& guc = context_.guc();
+        guc.set("TimeZone", "UTC");
+        guc.set("DateStyle", "ISO, YMD");
+        guc.set("IntervalStyle", "postgres");
+        guc.set("default_tablespace", "");
+        guc.set("row_security", "off");
+        guc.set("client_min_messages", "warning");
+    }
+
+private:
+    pg::SecureContext context_;
+};
+
+/// One run, from its row's birth to its end.
+class Run {
+public:
+    Run(pg::Session& session, Job job, RunId id)
+        : session_(session), job_(std::move(job)), id_(id), timer_(job_.max_runtime_us) {
+        progress_.run_id = id_.value;
+        progress_.job_id = job_.id.value;
+        publish();
+    }
+    ~Run() { pg::clear_progress(); }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+
+    /// Plans and applies. Leaves a transaction open in which the end is recorded.
+    catalog::RunResult execute();
+
+private:
+    std::optional<pg::Failure> apply(const Step& step, catalog::StepRecord& record);
+    std::optional<pg::Failure> apply_at_top_level(const Step& step, catalog::StepRecord& record);
+    std::optional<pg::Failure> step_aside(int attempt);
+    bool write(const catalog::StepRecord& record);
+    void count(const catalog::StepRecord& record);
+    void fail(const pg::Failure& failure);
+    void publish() { pg::publish_progress(job_.target, progress_); }
+
+    pg::Session& session_;
+    Job job_;
+    RunId id_;
+    RunTimer timer_;
+    pg::Progress progress_;
+    catalog::RunResult result_;
+};
+
+void Run::fail(const pg::Failure& failure) {
+    result_.state = timer_.fired() ? RunState::timeout : RunState::failed;
+    result_.failure = failure;
+    if (timer_.fired())
+        result_.failure.message = "the run took longer than the job's max_runtime";
+}
+
+catalog::RunResult Run::execute() {
+    const Task& task = task_of(job_.kind);
+    const base::Instant now = settings::now();
+    std::vector<Step> steps;
+    session_.ensure_snapshot();
+    if (const auto failure = pg::in_subtransaction([&] {
+            const StepScope scope(job_.owner);
+            steps = task.plan(job_, now);
+        })) {
+        fail(*failure);
+        return result_;
+    }
+    std::erase_if(steps, [](const Step& step) { return step.informative; });
+    progress_.phase = pg::Progress::Phase::step;
+    progress_.steps_total = static_cast<std::int64_t>(steps.size());
+
+    std::string blocked_by;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+        progress_.steps_done = static_cast<std::int64_t>(i);
+        session_.commit();
+        session_.ensure_snapshot();
+        const Step& step = steps[i];
+        catalog::StepRecord record{.seq = static_cast<int>(i) + 1,
+                                   .action = step.action,
+                                   .object = step.object,
+                                   .reason = step.reason,
+                                   .sql = step.sql,
+                                   .started_at = base::Instant{GetCurrentTimestamp()},
+                                   .sqlstate = {},
+                                   .message = {}};
+        if (!step.blocked_by.empty()) {
+            record.state = "blocked";
+            record.message = step.blocked_by;
+            if (!write(record))
+                return result_;
+            if (blocked_by.empty())
+                blocked_by = step.blocked_by;
+            continue;
+        }
+        const auto failure = step.top_level_sql.empty() ? apply(step, record)
+                                                        : apply_at_top_level(step, record);
+        if (failure) {
+            record.state = "failed";
+            record.sqlstate = failure->sqlstate;
+            record.message = failure->message;
+            if (!failure->detail.empty())
+                record.message += ": " + failure->detail;
+            if (write(record))
+                fail(*failure);
+            return result_;
+        }
+    }
+    if (!blocked_by.empty()) {
+        fail({base::errc::not_prerequisite_state, blocked_by, {},
+              "See SELECT action, object, blocked_by FROM orchestry.plan(" +
+                  pg::quote_literal(job_.target_name) + ");",
+              {}});
+        return result_;
+    }
+    if (result_.steps == 0)
+        result_.state = RunState::noop;
+    if (const auto failure = pg::in_subtransaction([&] { task.settle(job_, now); }))
+        fail(*failure);
+    return result_;
+}
+
+/// Writes a step's row apart from the step's own transaction. What goes wrong becomes the run's failure.
+bool Run::write(const catalog::StepRecord& record) {
+    const auto failure = pg::in_subtransaction([&] { catalog::record_step(id_, record); });
+    if (failure)
+        fail(*failure);
+    return !failure;
+}
+
+void Run::count(const catalog::StepRecord& record) {
+    if (std::strcmp(record.state, "ok") != 0)
+        return;
+    ++result_.steps;
+    result_.rows += record.rows;
+    result_.bytes += record.bytes;
+}
+
+/// Tries the step until it is done, fails, or has used up its attempts to get its locks. The step and its record
+/// are one transaction.
+std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record) {
+    for (record.attempts = 1;; ++record.attempts) {
+        progress_.phase = pg::Progress::Phase::step;
+        publish();
+        const TimestampTz start = GetCurrentTimestamp();
+        std::optional<pg::Failure> failure = pg::in_subtransaction([&] {
+            StepResult applied;
+            {
+                const StepScope scope(job_.owner);
+                applied = step.apply(settings::lock_budget_us());
+            }
+            record.state = applied.state == StepResult::State::done ? "ok" : "skipped";
+            record.lock_wait_us += applied.lock_wait_us;
+            record.rows = applied.rows;
+            record.bytes = applied.bytes;
+            record.message = applied.message;
+            catalog::record_step(id_, record);
+        });
+        if (!failure) {
+            count(record);
+            return std::nullopt;
+        }
+        if (!failure->is(base::errc::lock_not_available) && !failure->is(deadlock_detected))
+            return failure;
+        record.lock_wait_us += GetCurrentTimestamp() - start;
+        (void)pg::in_subtransaction([&] { // a message without names is better than none
+            const catalog::Elevated elevated;
+            failure->detail = pg::describe_blockers(step.lock_requests);
+        });
+        if (record.attempts >= settings::lock_attempts) {
+            failure->hint = "The next run tries again. End what is in the way, or raise "
+                            "orchestry.lock_timeout or orchestry.lock_attempts.";
+            return failure;
+        }
+        if (const auto interrupted = step_aside(record.attempts))
+            return interrupted;
+    }
+}
+
+/// Waits for a while with nothing held: no lock, no snapshot. Returns the interrupt that ended the wait, if any.
+std::optional<pg::Failure> Run::step_aside(int attempt) {
+    session_.commit();
+    progress_.phase = pg::Progress::Phase::backoff;
+    publish();
+    const auto interrupted = pg::in_subtransaction([&] {
+        pg::wait(base::backoff_us(attempt, lock_pause_base_us, lock_pause_cap_us,
+                                  static_cast<std::uint64_t>(id_.value)),
+                 pg::WaitFor::lock_retry);
+    });
+    session_.ensure_snapshot();
+    return interrupted;
+}
+
+std::optional<pg::Failure> Run::apply_at_top_level(const Step& step,
+                                                   catalog::StepRecord& record) {
+    auto* const worker = dynamic_cast<pg::WorkerSession*>(&session_);
+    if (!worker)
+        return pg::Failure{base::errc::feature_not_supported,
+                           "the step needs a background worker", {},
+                           "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) + ");",
+                           {}};
+    if (GetUserId() != job_.owner)
+        return pg::Failure{base::errc::feature_not_supported,
+                           "the step needs a table owner that has LOGIN on this server", {},
+                           "Run ALTER ROLE ... LOGIN for the owner of the table.", {}};
+    try {
+        worker->run_top_level(step.top_level_sql);
+    } catch (...) {
+        const pg::Failure failure = pg::describe_current_exception();
+        session_.ensure_snapshot();
+        return failure;
+    }
+    session_.ensure_snapshot();
+    if (write(record))
+        count(record);
+    return std::nullopt;
+}
+
+/// Why the job is not run at all, or nothing.
+std::string refusal(const std::optional<Job>& job) {
+    if (!job || !OidIsValid(job->owner))
+        return "the job or its table does not exist any more";
+    if (job->restored)
+        return "the job was restored from another database and waits for orchestry.resume_all()";
+    return {};
+}
+
+} // namespace
+
+base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
+    const base::Instant slot = catalog::next_slot(job, now);
+    if (failures == 0)
+        return slot;
+    const std::int64_t pause = base::backoff_us(failures, retry_base_us, retry_cap_us,
+                                                static_cast<std::uint64_t>(job.id.value));
+    return std::min(slot, base::plus(now, pause));
+}
+
+Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<RunId> claimed) {
+    session.ensure_snapshot();
+    const std::optional<pg::SessionLock> lock = catalog::lock_job(id);
+    std::optional<Job> job = catalog::find_job(id);
+    std::string refused = refusal(job);
+    if (refused.empty() && !lock)
+        refused = "another run of the job is active";
+    if (!refused.empty()) {
+        catalog::RunResult result{.state = RunState::skipped, .failure = {}};
+        result.failure.message = refused;
+        if (claimed)
+            catalog::finish_run(*claimed, result);
+        else if (job && OidIsValid(job->owner))
+            catalog::record_skipped(*job, trigger, refused);
+        session.commit();
+        return {RunState::skipped, result.failure, job ? job->target_name : ""};
+    }
+
+    const RunId run_id = claimed ? *claimed : catalog::begin_run(*job, trigger);
+    session.commit();
+    catalog::RunResult result;
+    try {
+        Run run(session, *job, run_id);
+        result = run.execute();
+    } catch (...) {
+        // Only a commit raises here, and it leaves a fresh transaction; all else is in subtransactions.
+        result.state = RunState::failed;
+        result.failure = pg::describe_current_exception();
+    }
+    const bool canceled = result.state == RunState::failed && result.failure.is(query_canceled);
+    const base::Instant now = settings::now();
+    session.ensure_snapshot();
+    const bool good = result.state == RunState::ok || result.state == RunState::noop;
+    const int failures = good ? 0 : job->failures + 1;
+    catalog::finish_run(run_id, result);
+    catalog::update_job_state(id, run_id, result.state, failures, next_run_after(*job, failures, now));
+    session.commit();
+    if (canceled)
+        pg::raise(result.failure);
+    return {result.state, result.failure, job->target_name};
+}
+
+void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
+    std::vector<Job> settled;
+    std::vector<base::Instant> next;
+    std::vector<std::string> kinds;
+    for (const Job& job : jobs)
+        if (std::find(kinds.begin(), kinds.end(), job.kind) == kinds.end())
+            kinds.push_back(job.kind);
+    for (const std::string& kind : kinds) {
+        std::vector<Job> of_kind;
+        std::copy_if(jobs.begin(), jobs.end(), std::back_inserter(of_kind),
+                     [&](const Job& job) { return job.kind == kind && !job.restored; });
+        std::vector<JobId> ids = task_of(kind).settled(of_kind, now);
+        std::sort(ids.begin(), ids.end());
+        const auto is_settled = [&](const Job& job) {
+            return std::binary_search(ids.begin(), ids.end(), job.id);
+        };
+        std::copy_if(of_kind.begin(), of_kind.end(), std::back_inserter(settled), is_settled);
+        std::erase_if(jobs, is_settled);
+    }
+    for (const Job& job : settled)
+        next.push_back(next_run_after(job, 0, now));
+    catalog::record_noops(settled, next);
+}
+
+std::vector<Outcome> run_jobs(pg::Session& session, std::vector<Job> jobs, Trigger trigger) {
+    session.ensure_snapshot();
+    settle_quietly(jobs, settings::now());
+    session.commit();
+    std::vector<Outcome> outcomes;
+    for (const Job& job : jobs) {
+        pg::check_interrupts();
+        outcomes.push_back(run_job(session, job.id, trigger));
+    }
+    return outcomes;
+}
+
+} // namespace orchestry::jobs

@@ -1,0 +1,33 @@
+// Executes runs. The same code serves CALL, the background workers and pg_cron.
+#pragma once
+
+#include "catalog/run.hpp"
+#include "jobs/task.hpp"
+
+namespace orchestry::jobs {
+
+/// How one run went, for whoever asked for it.
+struct Outcome {
+    catalog::RunState state = catalog::RunState::ok;
+    pg::Failure failure;
+    std::string target_name;
+};
+
+/// Runs one job now: takes its single-flight lock, plans, applies step by step, records. Commits several times.
+/// Errors end up in the outcome and in the history; only a cancel request of the session's user comes out as an
+/// exception, after it was recorded. `claimed`: the queued run that this is.
+Outcome run_job(pg::Session& session, catalog::JobId id, catalog::Trigger trigger,
+                std::optional<catalog::RunId> claimed = std::nullopt);
+
+/// Runs the jobs one after the other; one that fails does not stop the next. Those that certainly have nothing
+/// to do are dealt with all at once.
+std::vector<Outcome> run_jobs(pg::Session& session, std::vector<catalog::Job> jobs,
+                              catalog::Trigger trigger);
+
+/// Takes out of `jobs` those that certainly have nothing to do and records that.
+void settle_quietly(std::vector<catalog::Job>& jobs, base::Instant now);
+
+/// When the job is due after a run that ended like this: its next slot, or earlier to retry after a failure.
+base::Instant next_run_after(const catalog::Job& job, int failures, base::Instant now);
+
+} // namespace orchestry::jobs

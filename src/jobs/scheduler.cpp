@@ -1,0 +1,207 @@
+// The scheduler: one per database. Connected as the bootstrap superuser it touches only our own tables and the
+// system catalogs; whatever runs an owner's code runs in a worker.
+#include <algorithm>
+
+#include "catalog/settings.hpp"
+#include "jobs/background.hpp"
+#include "jobs/processes.hpp"
+#include "jobs/runner.hpp"
+#include "pg/entry.hpp"
+
+namespace orchestry::jobs {
+
+namespace settings = catalog::settings;
+
+namespace {
+
+/// How often the scheduler looks whether somebody waits to drop or copy its database. The server gives others five
+/// seconds to get out of the way.
+constexpr std::int64_t ddl_check_us = base::us_per_second;
+constexpr std::int64_t trim_interval_us = 10 * base::us_per_minute;
+constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
+/// After max_runtime a run is cancelled by its own timer; what does not heed that is ended.
+constexpr std::int64_t terminate_grace_us = 10 * base::us_per_second;
+
+/// Whether the extension's tables are there and fit this library.
+enum class Extension { absent, other_version, ready };
+
+class Scheduler {
+public:
+    void run();
+
+private:
+    bool tick();
+    Extension look_for_extension();
+    void queue_due_jobs();
+    void start_workers();
+    void end_overdue_runs();
+    std::int64_t sleep_time() const;
+
+    pg::WorkerSession session_;
+    std::vector<BackgroundWorkerHandle*> workers_;
+    base::Instant previous_now_{0};
+    std::optional<base::Instant> next_due_;
+    TimestampTz trimmed_at_ = 0;
+    bool version_reported_ = false;
+    RateLimit slots_complaint_{complaint_interval_us};
+};
+
+Extension Scheduler::look_for_extension() {
+    pg::Spi spi;
+    spi.run("SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'orchestry_ext'");
+    if (spi.rows() == 0)
+        return Extension::absent;
+    const std::string version = spi.row(0).text(1);
+    if (version == ORCHESTRY_VERSION)
+        return Extension::ready;
+    if (!version_reported_)
+        log(WARNING, "orchestry scheduler is idle: the extension is at version " + version +
+                         " and the library at " ORCHESTRY_VERSION,
+            {}, "Run ALTER EXTENSION orchestry_ext UPDATE; or restart the server with the matching library.");
+    version_reported_ = true;
+    return Extension::other_version;
+}
+
+/// Queues a run for every job that is due, but for those that certainly have nothing to do.
+void Scheduler::queue_due_jobs() {
+    const base::Instant now = settings::now();
+    if (now < previous_now_) // the clock went back: what was far ahead must not stay there
+        catalog::pull_in_schedules(now);
+    previous_now_ = now;
+    std::vector<catalog::Job> due = catalog::due_jobs(now);
+    settle_quietly(due, now);
+    for (const catalog::Job& job : due) {
+        catalog::set_next_run(job.id, next_run_after(job, 0, now));
+        (void)catalog::queue_run(job, job.failures > 0 ? catalog::Trigger::retry
+                                                       : catalog::Trigger::schedule);
+    }
+    next_due_ = catalog::next_due();
+}
+
+void Scheduler::start_workers() {
+    std::erase_if(workers_, [](BackgroundWorkerHandle* handle) {
+        pid_t pid = 0;
+        if (pg::protect([&] { return GetBackgroundWorkerPid(handle, &pid); }) != BGWH_STOPPED)
+            return false;
+        pfree(handle);
+        return true;
+    });
+    int running = std::max(count_workers(), static_cast<int>(workers_.size()));
+    for (const catalog::OwnerQueue& queue : catalog::queued_owners()) {
+        for (std::int64_t i = queue.workers; i < queue.runs && running < settings::max_workers; ++i) {
+            const WorkerOrder order{.database = MyDatabaseId, .owner = queue.owner,
+                                    .owner_can_login = can_connect(queue.owner)};
+            BackgroundWorkerHandle* handle = nullptr;
+            if (!start_worker(order, MyProcPid, &handle)) {
+                catalog::mark_waiting("no background worker slot is free");
+                if (slots_complaint_.pass(GetCurrentTimestamp()))
+                    log(WARNING, "orchestry runs are waiting: no background worker slot is free", {},
+                        "Raise max_worker_processes, or lower orchestry.max_workers.");
+                return;
+            }
+            workers_.push_back(handle);
+            ++running;
+        }
+    }
+}
+
+/// The second line behind the run's own timer.
+void Scheduler::end_overdue_runs() {
+    for (const int pid : catalog::overdue_workers(terminate_grace_us)) {
+        log(WARNING, "orchestry worker " + std::to_string(pid) + " is terminated: its run is overdue");
+        kill(pid, SIGTERM);
+    }
+}
+
+/// False: this database is not ours to serve.
+bool Scheduler::tick() {
+    session_.ensure_snapshot();
+    switch (look_for_extension()) {
+    case Extension::absent:
+        return false;
+    case Extension::other_version:
+        return true;
+    case Extension::ready:
+        break;
+    }
+    if (!catalog::scheduler_wanted())
+        return false;
+    catalog::reconcile_targets();
+    catalog::reconcile_runs();
+    queue_due_jobs();
+    end_overdue_runs();
+    session_.commit();
+    session_.ensure_snapshot();
+    start_workers();
+    const TimestampTz now = GetCurrentTimestamp();
+    if (now - trimmed_at_ > trim_interval_us || now < trimmed_at_) {
+        catalog::trim_history();
+        trimmed_at_ = now;
+    }
+    return true;
+}
+
+std::int64_t Scheduler::sleep_time() const {
+    std::int64_t pause = std::int64_t{settings::naptime_s} * base::us_per_second;
+    if (next_due_)
+        pause = std::clamp<std::int64_t>(next_due_->us - settings::now().us, 0, pause);
+    return pause;
+}
+
+void Scheduler::run() {
+    for (;;) {
+        serve_reload();
+        pg::check_interrupts();
+        if (settings::enabled) {
+            try {
+                if (!tick())
+                    return;
+                session_.commit();
+            } catch (...) {
+                // DROP EXTENSION may win a race against us; whatever it was, the next tick starts afresh.
+                const pg::Failure failure = pg::describe_current_exception();
+                session_.restart();
+                log(WARNING, "orchestry scheduler: " + failure.message, failure.detail, failure.hint);
+                next_due_.reset();
+            }
+        }
+        session_.commit();
+        std::int64_t left = sleep_time();
+        pg::protect([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+        session_.suspend(); // nothing is open while it sleeps: no snapshot, no transaction
+        do {
+            const std::int64_t pause = std::min(left, ddl_check_us);
+            const TimestampTz start = GetCurrentTimestamp();
+            pg::wait(std::max<std::int64_t>(pause, 10'000), pg::WaitFor::work);
+            const bool woken = GetCurrentTimestamp() - start < pause;
+            session_.resume();
+            const bool wanted = database_is_wanted_by_ddl(MyDatabaseId);
+            session_.suspend();
+            if (wanted)
+                return;
+            left = woken || ConfigReloadPending ? 0 : left - pause;
+        } while (left > 0);
+        session_.resume();
+        pg::protect([] { pgstat_report_activity(STATE_RUNNING, "orchestry scheduler"); });
+    }
+}
+
+} // namespace
+
+ORCHESTRY_WORKER(orchestry_scheduler_main) {
+    start_process();
+    const Oid database = DatumGetObjectId(arg);
+    pg::protect([&] { BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0); });
+    pg::protect([] {
+        SetConfigOption("application_name", "orchestry scheduler", PGC_USERSET, PGC_S_SESSION);
+        SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+        SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+    });
+    const std::optional<pg::SessionLock> only_one = lock_process(ProcessLock::scheduler, database);
+    if (!only_one)
+        return;
+    Scheduler scheduler;
+    scheduler.run();
+}
+
+} // namespace orchestry::jobs

@@ -1,0 +1,69 @@
+// What the scheduler knows of a capability. A task is one kind of job: it plans steps and applies them one by
+// one. `plan` and `run` are the same code: plan() shows what run applies.
+#pragma once
+
+#include <functional>
+
+#include "catalog/job.hpp"
+#include "pg/lock.hpp"
+#include "pg/xact.hpp"
+
+namespace orchestry::jobs {
+
+/// What one applied step did.
+struct StepResult {
+    enum class State { done, skipped }; // skipped: the precondition did not hold any more after the lock
+    State state = State::done;
+    std::int64_t rows = 0;
+    std::int64_t bytes = 0;
+    std::int64_t lock_wait_us = 0;
+    std::string message; // why it was skipped, or what is worth knowing
+};
+
+/// One unit of a run, committed alone. Everything but the last members is what orchestry.plan() prints.
+struct Step {
+    std::string action;  // a verb of the capability: 'create', 'analyze', ...
+    std::string object;  // the quoted name of what it acts on
+    std::string reason;  // plain words
+    std::string sql;     // what is executed
+    std::string locks;   // "ShareUpdateExclusiveLock on public.events"
+    std::optional<std::int64_t> rows_estimate;
+    std::optional<std::int64_t> bytes;
+    bool destructive = false;
+    std::string blocked_by; // not empty: the step is not executed, and this says why and what mends it
+    bool informative = false; // only shown: something understood and left alone
+
+    /// For describing who was in the way when the budget ran out.
+    std::vector<pg::LockRequest> lock_requests;
+    /// Applies the step in the current transaction: lock within `lock_budget_us`, check the precondition again,
+    /// act. Runs as the table's owner. Empty for steps that are not executed or that run at top level.
+    std::function<StepResult(std::int64_t lock_budget_us)> apply;
+    /// Steps that refuse a transaction block carry their statement here instead and run in a worker only.
+    std::string top_level_sql;
+};
+
+class Task {
+public:
+    virtual ~Task() = default;
+    /// The value of orchestry.job.kind.
+    virtual const char* kind() const noexcept = 0;
+    /// The steps a run would take at `now`, in order. Reads catalogs only; takes no strong lock.
+    virtual std::vector<Step> plan(const catalog::Job& job, base::Instant now) const = 0;
+    /// Which of `jobs` certainly have nothing to do at `now`, decided for all of them at once and cheaply. Must
+    /// never name a job that has something to do.
+    virtual std::vector<catalog::JobId> settled(const std::vector<catalog::Job>& jobs,
+                                                base::Instant now) const = 0;
+    /// Called in the transaction of a run that planned nothing or did all it planned, so that settled() can
+    /// know it later (catalog::store_settlement). `job` is as loaded at the run's start.
+    virtual void settle(const catalog::Job& job, base::Instant now) const = 0;
+    /// Checks a settings patch (alter_policy) and writes the policy. Raises 22023 for keys it does not know.
+    /// `settings` is the jsonb patch as text, without the keys that every job has (schedule, max_runtime, ...).
+    virtual void alter(const catalog::Job& job, const std::string& settings) const = 0;
+};
+
+/// Tasks are registered by module.cpp at load time, before anything can run.
+void register_task(const Task& task);
+/// Raises 22023 for an unknown kind.
+const Task& task_of(const std::string& kind);
+
+} // namespace orchestry::jobs

@@ -1,0 +1,134 @@
+// The worker: takes runs from the queue of one owner until there are none.
+#include "catalog/settings.hpp"
+#include "jobs/background.hpp"
+#include "jobs/processes.hpp"
+#include "jobs/runner.hpp"
+#include "pg/compat.hpp"
+#include "pg/entry.hpp"
+
+namespace orchestry::jobs {
+
+namespace {
+
+constexpr const char* worker_type = "orchestry worker";
+
+void describe_activity(const std::string& what) {
+    pg::protect([&] {
+        SetConfigOption("application_name", what.c_str(), PGC_USERSET, PGC_S_SESSION);
+        pgstat_report_activity(STATE_RUNNING, what.c_str());
+    });
+}
+
+/// Runs the one statement of a run without a job.
+void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oid owner) {
+    describe_activity("orchestry: statement of run " + std::to_string(run.id.value));
+    catalog::RunResult result{.state = catalog::RunState::ok, .steps = 1, .failure = {}};
+    session.commit();
+    if (GetUserId() != owner) { // never somebody else's text as the bootstrap superuser
+        result.state = catalog::RunState::failed;
+        result.failure = {base::errc::feature_not_supported,
+                          "a statement in the background needs a role that has LOGIN on this server", {},
+                          "Run ALTER ROLE ... LOGIN first.", {}};
+    } else {
+        try {
+            session.run_top_level(run.statement);
+        } catch (...) {
+            result = {.state = catalog::RunState::failed,
+                      .failure = pg::describe_current_exception()};
+        }
+    }
+    session.ensure_snapshot();
+    catalog::finish_run(run.id, result);
+    session.commit();
+}
+
+void run_queue(const WorkerOrder& order) {
+    pg::WorkerSession session;
+    if (TransactionIdIsValid(order.after)) // the run's row is not visible before
+        pg::protect([&] { XactLockTableWait(order.after, nullptr, nullptr, XLTW_None); });
+    const auto only = order.run_id == 0 ? std::nullopt
+                                        : std::optional(catalog::RunId{order.run_id});
+    for (;;) {
+        session.commit();
+        serve_reload();
+        pg::check_interrupts();
+        if (!catalog::settings::enabled)
+            return;
+        session.ensure_snapshot();
+        const std::optional<catalog::QueuedRun> run = catalog::claim_run(order.owner, only);
+        session.commit();
+        if (!run)
+            return;
+        if (!run->job) {
+            run_statement(session, *run, order.owner);
+            continue;
+        }
+        describe_activity("orchestry: job " + std::to_string(run->job->value));
+        try {
+            (void)run_job(session, *run->job, catalog::Trigger::schedule, run->id);
+        } catch (const pg::PgError& e) {
+            if (e.sqlerrcode() != ERRCODE_QUERY_CANCELED) // recorded; a cancelled run ends only itself
+                throw;
+            session.restart();
+        }
+    }
+}
+
+} // namespace
+
+ORCHESTRY_WORKER(orchestry_worker_main) {
+    WorkerOrder order;
+    std::memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof order);
+    start_process();
+    // Connected as the owner there is nothing to get back to. An owner without LOGIN on 15 and 16 is served by a
+    // worker of the bootstrap superuser, in which every step is a security-restricted operation (jobs/runner.cpp).
+    pg::protect([&] {
+        BackgroundWorkerInitializeConnectionByOid(
+            order.database, order.owner_can_login ? order.owner : InvalidOid,
+            order.owner_can_login ? pg::compat::bypass_login_check : 0);
+    });
+    pg::protect([] {
+        SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+        // Our own statements would fill pg_stat_statements with one entry per partition.
+        if (GetConfigOption("pg_stat_statements.track", true, false))
+            SetConfigOption("pg_stat_statements.track", "none", PGC_SUSET, PGC_S_SESSION);
+    });
+    run_queue(order);
+}
+
+bool start_worker(const WorkerOrder& order, pid_t notify_pid, BackgroundWorkerHandle** handle) {
+    BackgroundWorker worker = describe_process(worker_type, worker_type, "orchestry_worker_main");
+    worker.bgw_notify_pid = notify_pid;
+    std::memcpy(worker.bgw_extra, &order, sizeof order);
+    BackgroundWorkerHandle* started = nullptr;
+    const bool ok = pg::protect([&] {
+        const MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext); // outlives transactions
+        const bool registered = RegisterDynamicBackgroundWorker(&worker, handle ? &started : nullptr);
+        MemoryContextSwitchTo(previous);
+        return registered;
+    });
+    if (handle)
+        *handle = started;
+    return ok;
+}
+
+int count_workers() {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_stat_activity a "
+            "WHERE a.datid OPERATOR(pg_catalog.=) $1 AND a.backend_type OPERATOR(pg_catalog.=) $2",
+            MyDatabaseId, worker_type);
+    return spi.row(0).integer(1);
+}
+
+bool can_connect(Oid role) {
+    return pg::compat::can_bypass_login_check || pg::protect([&] {
+               const HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+               if (!HeapTupleIsValid(tuple))
+                   return false;
+               const bool can = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcanlogin;
+               ReleaseSysCache(tuple);
+               return can;
+           });
+}
+
+} // namespace orchestry::jobs

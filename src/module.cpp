@@ -1,0 +1,24 @@
+// Loading the library: what is called once, in order.
+#include "catalog/settings.hpp"
+#include "jobs/processes.hpp"
+#include "pg/entry.hpp"
+
+extern "C" {
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "orchestry_ext", .version = ORCHESTRY_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+PGDLLEXPORT void _PG_init(void);
+}
+
+void _PG_init(void) {
+    orchestry::pg::enter("_PG_init", [] {
+        if (IsBinaryUpgrade) // pg_upgrade's servers start workers; none of ours may run there
+            return;
+        orchestry::catalog::settings::define();
+        if (process_shared_preload_libraries_in_progress)
+            orchestry::jobs::register_launcher();
+    });
+}

@@ -1,0 +1,64 @@
+// The only file that knows major versions. A name that a newer server has keeps that name here.
+#pragma once
+
+#include "pg/guard.hpp"
+
+#if PG_VERSION_NUM < 150000
+#error "orchestry_ext needs PostgreSQL 15 or newer"
+#endif
+
+namespace orchestry::pg::compat {
+
+/// 18 (commit 3eea7a0c97) dropped PortalRun's run_once.
+inline bool portal_run(Portal portal, DestReceiver* dest, QueryCompletion* completion) {
+#if PG_VERSION_NUM >= 180000
+    return PortalRun(portal, FETCH_ALL, true, dest, dest, completion);
+#else
+    return PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion);
+#endif
+}
+
+/// Whether a worker may connect as a role without LOGIN (17, commit 492217301).
+inline constexpr bool can_bypass_login_check =
+#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
+    true;
+inline constexpr std::uint32_t bypass_login_check = BGWORKER_BYPASS_ROLELOGINCHECK;
+#else
+    false;
+inline constexpr std::uint32_t bypass_login_check = 0;
+#endif
+
+/// Names a wait event of ours (17); before that the server knows only the generic "Extension".
+inline std::uint32_t wait_event([[maybe_unused]] const char* name) {
+#if PG_VERSION_NUM >= 170000
+    return WaitEventExtensionNew(name);
+#else
+    return PG_WAIT_EXTENSION;
+#endif
+}
+
+/// Another backend's published state; 16 (commit d7e39d72ca) renamed the accessor.
+inline LocalPgBackendStatus* backend_entry(int index) {
+#if PG_VERSION_NUM >= 160000
+    return pgstat_get_local_beentry_by_index(index);
+#else
+    return pgstat_fetch_stat_local_beentry(index);
+#endif
+}
+
+/// Identity columns of partitions: from 17 a partition gets the parent's identity at ATTACH.
+inline constexpr bool partitions_inherit_identity = PG_VERSION_NUM >= 170000;
+
+/// ANALYZE ONLY of a partitioned parent (18, commit 62ddf7ee9).
+inline constexpr bool has_analyze_only = PG_VERSION_NUM >= 180000;
+
+/// Memory for a GUC check hook's `extra` or string: 16 wants its own allocator, 15 plain malloc.
+inline void* guc_malloc_quiet(std::size_t size) {
+#if PG_VERSION_NUM >= 160000
+    return ::guc_malloc(LOG, size);
+#else
+    return std::malloc(size);
+#endif
+}
+
+} // namespace orchestry::pg::compat

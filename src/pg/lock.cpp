@@ -1,0 +1,124 @@
+#include "pg/lock.hpp"
+
+#include <algorithm>
+
+#include "pg/compat.hpp"
+#include "pg/spi.hpp"
+
+namespace orchestry::pg {
+
+namespace {
+
+/// lock_timeout counts whole milliseconds, and 0 would mean "wait for ever".
+std::string timeout_setting(std::int64_t left_us) {
+    return std::to_string(left_us < 1000 ? 1 : left_us / 1000) + "ms";
+}
+
+LOCKTAG object_tag(Oid database, Oid class_id, std::uint32_t object, std::uint16_t part) {
+    LOCKTAG tag;
+    SET_LOCKTAG_OBJECT(tag, database, class_id, object, part);
+    tag.locktag_lockmethodid = USER_LOCKMETHOD;
+    return tag;
+}
+
+} // namespace
+
+std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us) {
+    const TimestampTz start = GetCurrentTimestamp();
+    GucLevel guc;
+    for (const LockRequest& request : requests) {
+        const std::int64_t left = budget_us - (GetCurrentTimestamp() - start);
+        guc.set("lock_timeout", timeout_setting(left).c_str());
+        call<LockRelationOid>(request.relid, request.mode);
+    }
+    return GetCurrentTimestamp() - start;
+}
+
+std::string describe_blockers(const std::vector<LockRequest>& requests) {
+    std::vector<Oid> relids;
+    for (const LockRequest& request : requests)
+        relids.push_back(request.relid);
+    Spi spi;
+    spi.run("SELECT l.relation, l.mode, l.pid, l.relation::pg_catalog.regclass, "
+            "a.application_name, a.usename, COALESCE(a.state, a.backend_type), "
+            "EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.xact_start)"
+            "::pg_catalog.int8 "
+            "FROM pg_catalog.pg_locks l "
+            "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid "
+            "WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted "
+            "AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+            "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+            "AND l.relation OPERATOR(pg_catalog.=) ANY ($1) "
+            "AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() ORDER BY l.pid",
+            relids);
+    std::string blockers;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const Row row = spi.row(i);
+        const std::string held = row.text(2);
+        const bool conflicts = std::any_of(requests.begin(), requests.end(), [&](const auto& r) {
+            if (r.relid != row.oid(1))
+                return false;
+            for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; ++mode)
+                if (held == lock_mode_name(mode))
+                    return DoLockModesConflict(mode, r.mode);
+            return false;
+        });
+        if (!conflicts)
+            continue;
+        if (!blockers.empty())
+            blockers += "; ";
+        if (row.is_null(3)) {
+            blockers += "a prepared transaction holds " + held + " on " + row.text(4);
+            continue;
+        }
+        blockers += "process " + row.text(3) + " (user " + row.text(6) + ", application \"" +
+                    row.text(5) + "\", " + row.text(7);
+        if (!row.is_null(8))
+            blockers += ", transaction open for " + row.text(8) + " s";
+        blockers += ") holds " + held + " on " + row.text(4);
+    }
+    return blockers;
+}
+
+const char* lock_mode_name(LOCKMODE mode) { return GetLockmodeName(DEFAULT_LOCKMETHOD, mode); }
+
+std::optional<SessionLock> SessionLock::try_acquire(Oid database, Oid class_id,
+                                                    std::uint32_t object, std::uint16_t part) {
+    const LOCKTAG tag = object_tag(database, class_id, object, part);
+    const LockAcquireResult result =
+        protect([&] { return LockAcquire(&tag, ExclusiveLock, true, true); });
+    if (result == LOCKACQUIRE_NOT_AVAIL)
+        return std::nullopt;
+    if (result != LOCKACQUIRE_OK) { // we hold it already: a run inside a run of the same job
+        protect([&] { LockRelease(&tag, ExclusiveLock, true); });
+        return std::nullopt;
+    }
+    return SessionLock(tag);
+}
+
+SessionLock::~SessionLock() {
+    if (!held_)
+        return;
+    try {
+        protect([this] { LockRelease(&tag_, ExclusiveLock, true); });
+    } catch (...) {
+        // The process's end releases it; there is nobody to tell here.
+    }
+}
+
+void wait(std::int64_t timeout_us, WaitFor what) {
+    static constinit std::uint32_t events[2] = {0, 0}; // registered on first use
+    static constexpr const char* names[2] = {"OrchestryIdle", "OrchestryLockRetry"};
+    const int index = static_cast<int>(what);
+    const long timeout_ms = static_cast<long>((timeout_us + 999) / 1000);
+    protect([&] {
+        if (events[index] == 0)
+            events[index] = compat::wait_event(names[index]);
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+                        events[index]);
+        ResetLatch(MyLatch);
+    });
+    check_interrupts();
+}
+
+} // namespace orchestry::pg

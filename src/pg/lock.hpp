@@ -1,0 +1,50 @@
+// Heavyweight locks: waited for under a budget, and the names of whoever was in the way.
+#pragma once
+
+#include "pg/scope.hpp"
+
+namespace orchestry::pg {
+
+/// One lock that a step needs.
+struct LockRequest {
+    Oid relid = InvalidOid;
+    LOCKMODE mode = NoLock;
+};
+
+/// Takes the locks in the given order, all within `budget_us` together. Raises 55P03 when one is not had in
+/// time. Returns how long was waited, in microseconds.
+std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us);
+
+/// Who holds locks that conflict with `requests` right now, one phrase each, for a message; empty when nobody.
+std::string describe_blockers(const std::vector<LockRequest>& requests);
+
+/// "ShareUpdateExclusiveLock", as pg_locks spells it.
+const char* lock_mode_name(LOCKMODE mode);
+
+/// A lock of our own that outlives transactions: single flight of one job or one role in the cluster. It uses
+/// an object tag under the user lock method: no SQL function can take it, and neither commit nor abort drops it.
+class SessionLock {
+public:
+    /// nullopt when another process has it.
+    static std::optional<SessionLock> try_acquire(Oid database, Oid class_id, std::uint32_t object,
+                                                  std::uint16_t part = 0);
+    SessionLock(SessionLock&& other) noexcept
+        : tag_(other.tag_), held_(std::exchange(other.held_, false)) {}
+    SessionLock(const SessionLock&) = delete;
+    SessionLock& operator=(const SessionLock&) = delete;
+    SessionLock& operator=(SessionLock&&) = delete;
+    ~SessionLock();
+
+private:
+    explicit SessionLock(const LOCKTAG& tag) noexcept : tag_(tag), held_(true) {}
+    LOCKTAG tag_;
+    bool held_;
+};
+
+/// What we sleep for; pg_stat_activity names it from PostgreSQL 17, before that it says "Extension".
+enum class WaitFor { work, lock_retry };
+
+/// Sleeps until the latch is set, `timeout_us` passed or the postmaster died; interrupts are served.
+void wait(std::int64_t timeout_us, WaitFor what);
+
+} // namespace orchestry::pg

@@ -1,0 +1,139 @@
+#include "pg/spi.hpp"
+
+namespace orchestry::pg {
+
+namespace {
+
+Datum text_datum(std::string_view value) {
+    return protect([&] {
+        return PointerGetDatum(cstring_to_text_with_len(value.data(), static_cast<int>(value.size())));
+    });
+}
+
+template <typename T, typename ToDatum>
+Param array_param(const std::vector<T>& values, Oid element, Oid array, int length, bool by_value,
+                  char align, ToDatum to_datum) {
+    Datum* const elements = static_cast<Datum*>(
+        call<palloc>(static_cast<Size>(sizeof(Datum) * (values.empty() ? 1 : values.size()))));
+    for (std::size_t i = 0; i < values.size(); ++i)
+        elements[i] = to_datum(values[i]);
+    return {array, protect([&] {
+                return PointerGetDatum(construct_array(elements, static_cast<int>(values.size()),
+                                                       element, length, by_value, align));
+            })};
+}
+
+} // namespace
+
+Param param(bool value) { return {BOOLOID, BoolGetDatum(value)}; }
+Param param(std::int32_t value) { return {INT4OID, Int32GetDatum(value)}; }
+Param param(std::int64_t value) { return {INT8OID, Int64GetDatum(value)}; }
+Param param(double value) { return {FLOAT8OID, Float8GetDatum(value)}; }
+Param param(Oid value) { return {OIDOID, ObjectIdGetDatum(value)}; }
+Param param(base::Instant value) { return {TIMESTAMPTZOID, TimestampTzGetDatum(value.us)}; }
+Param param(const char* value) { return param(std::string_view(value)); }
+Param param(const std::string& value) { return param(std::string_view(value)); }
+Param param(std::string_view value) { return {TEXTOID, text_datum(value)}; }
+
+Param param(const base::Span& value) {
+    auto* const interval = static_cast<Interval*>(call<palloc>(Size{sizeof(Interval)}));
+    interval->month = value.months;
+    interval->day = value.days;
+    interval->time = value.us;
+    return {INTERVALOID, IntervalPGetDatum(interval)};
+}
+
+Param param(const std::vector<std::int64_t>& values) {
+    return array_param(values, INT8OID, INT8ARRAYOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+                       [](std::int64_t v) { return Int64GetDatum(v); });
+}
+
+Param param(const std::vector<Oid>& values) {
+    return array_param(values, OIDOID, OIDARRAYOID, 4, true, TYPALIGN_INT,
+                       [](Oid v) { return ObjectIdGetDatum(v); });
+}
+
+Param param(const std::vector<std::string>& values) {
+    return array_param(values, TEXTOID, TEXTARRAYOID, -1, false, TYPALIGN_INT,
+                       [](const std::string& v) { return text_datum(v); });
+}
+
+Param param(const std::vector<base::Instant>& values) {
+    return array_param(values, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, 8, FLOAT8PASSBYVAL,
+                       TYPALIGN_DOUBLE,
+                       [](base::Instant v) { return TimestampTzGetDatum(v.us); });
+}
+
+bool Row::is_null(int column) const {
+    bool null = false;
+    protect([&] { (void)SPI_getbinval(tuple_, desc_, column, &null); });
+    return null;
+}
+
+Datum Row::datum(int column) const {
+    bool null = false;
+    const Datum value = protect([&] { return SPI_getbinval(tuple_, desc_, column, &null); });
+    if (null)
+        throw base::Error(base::errc::internal, "unexpected NULL in column " + std::to_string(column));
+    return value;
+}
+
+base::Span Row::span(int column) const {
+    const Interval* const interval = DatumGetIntervalP(datum(column));
+    return {interval->month, interval->day, interval->time};
+}
+
+std::string Row::text(int column) const {
+    const char* const value = protect([&] { return SPI_getvalue(tuple_, desc_, column); });
+    return value ? value : "";
+}
+
+std::uint64_t Spi::execute(const char* sql, const Param* params, int count) {
+    constexpr int max_params = 64;
+    Oid types[max_params];
+    Datum values[max_params];
+    char nulls[max_params];
+    if (count > max_params)
+        throw base::Error(base::errc::internal, "too many parameters");
+    for (int i = 0; i < count; ++i) {
+        types[i] = params[i].type;
+        values[i] = params[i].value;
+        nulls[i] = params[i].null ? 'n' : ' ';
+    }
+    const int result = protect(
+        [&] { return SPI_execute_with_args(sql, count, types, values, nulls, false, 0); });
+    if (result < 0)
+        throw base::Error(base::errc::internal,
+                          std::string("SPI_execute_with_args failed: ") + SPI_result_code_string(result));
+    table_ = SPI_tuptable;
+    processed_ = SPI_processed;
+    return processed_;
+}
+
+std::optional<std::string> relation_name(Oid relid) {
+    const char* const name = protect([&]() -> const char* {
+        const char* relation = get_rel_name(relid);
+        const Oid schema = get_rel_namespace(relid);
+        const char* schema_name = OidIsValid(schema) ? get_namespace_name(schema) : nullptr;
+        return relation && schema_name ? quote_qualified_identifier(schema_name, relation) : nullptr;
+    });
+    if (!name)
+        return std::nullopt;
+    return std::string(name);
+}
+
+std::string quote_identifier(std::string_view name) {
+    const std::string terminated(name);
+    return protect([&] { return ::quote_identifier(terminated.c_str()); });
+}
+
+std::string quote_qualified(std::string_view schema, std::string_view name) {
+    return quote_identifier(schema) + "." + quote_identifier(name);
+}
+
+std::string quote_literal(std::string_view text) {
+    const std::string terminated(text);
+    return protect([&]() -> const char* { return quote_literal_cstr(terminated.c_str()); });
+}
+
+} // namespace orchestry::pg

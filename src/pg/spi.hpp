@@ -1,0 +1,102 @@
+// SQL through SPI with typed parameters and results. Every name in the SQL text is qualified, values are
+// parameters, identifiers are quoted; the pinned search_path is the belt, not the braces.
+#pragma once
+
+#include "base/step.hpp"
+#include "base/time.hpp"
+#include "pg/scope.hpp"
+
+namespace orchestry::pg {
+
+/// One parameter of a statement: type, value, NULL.
+struct Param {
+    Oid type = InvalidOid;
+    Datum value = 0;
+    bool null = false;
+};
+
+Param param(bool value);
+Param param(std::int32_t value);
+Param param(std::int64_t value);
+Param param(double value);
+Param param(Oid value); // as type oid
+Param param(base::Instant value);
+Param param(const char* value);
+Param param(std::string_view value);
+Param param(const std::string& value);
+Param param(const base::Span& value); // as type interval
+Param param(const std::vector<std::int64_t>& values);
+Param param(const std::vector<Oid>& values);
+Param param(const std::vector<std::string>& values);
+Param param(const std::vector<base::Instant>& values);
+inline Param param(Param value) { return value; }
+/// NULL of a type.
+inline Param null_param(Oid type) { return {type, 0, true}; }
+template <typename T>
+Param param(const std::optional<T>& value) {
+    Param p = param(value.value_or(T{}));
+    p.null = !value.has_value();
+    return p;
+}
+
+/// One row of a result; valid while the Spi object that made it lives and has not run another statement.
+class Row {
+public:
+    Row(HeapTuple tuple, TupleDesc desc) noexcept : tuple_(tuple), desc_(desc) {}
+
+    bool is_null(int column) const;         // columns count from 1
+    Datum datum(int column) const;          // XX000 when NULL
+    bool boolean(int column) const { return DatumGetBool(datum(column)); }
+    std::int32_t integer(int column) const { return DatumGetInt32(datum(column)); }
+    std::int64_t bigint(int column) const { return DatumGetInt64(datum(column)); }
+    double float8(int column) const { return DatumGetFloat8(datum(column)); }
+    Oid oid(int column) const { return DatumGetObjectId(datum(column)); }
+    base::Instant instant(int column) const { return {DatumGetTimestampTz(datum(column))}; }
+    base::Span span(int column) const;      // an interval column
+    /// The value as its type's output function writes it; empty when NULL.
+    std::string text(int column) const;
+    /// The column's type.
+    Oid type(int column) const { return TupleDescAttr(desc_, column - 1)->atttypid; }
+
+private:
+    HeapTuple tuple_;
+    TupleDesc desc_;
+};
+
+/// An SPI connection for a scope. Results live until it ends.
+class Spi : Scoped {
+public:
+    Spi() {
+        protect([] { SPI_connect(); });
+    }
+    ~Spi() {
+        if (!unwinding())
+            quiet([] { SPI_finish(); });
+    }
+    Spi(const Spi&) = delete;
+    Spi& operator=(const Spi&) = delete;
+
+    /// Runs one statement, read-write, with $1.. parameters. Returns the number of rows processed.
+    template <typename... A>
+    std::uint64_t run(const std::string& sql, const A&... args) {
+        const Param params[] = {param(args)..., Param{}};
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)));
+    }
+
+    std::uint64_t rows() const noexcept { return table_ ? processed_ : 0; }
+    Row row(std::uint64_t index) const { return Row(table_->vals[index], table_->tupdesc); }
+
+private:
+    std::uint64_t execute(const char* sql, const Param* params, int count);
+
+    SPITupleTable* table_ = nullptr;
+    std::uint64_t processed_ = 0;
+};
+
+/// "schema"."name" of a relation, quoted where needed; nullopt when it is gone.
+std::optional<std::string> relation_name(Oid relid);
+std::string quote_identifier(std::string_view name);
+std::string quote_qualified(std::string_view schema, std::string_view name);
+std::string quote_literal(std::string_view text);
+
+} // namespace orchestry::pg
