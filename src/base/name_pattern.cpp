@@ -205,7 +205,7 @@ std::string NamePattern::fit(std::string_view table, const Spell& spell_token) c
                       [](const Piece& piece) { return piece.token == Token::table; }));
     const std::size_t rest = name.size() - tables * table.size();
     // Room for one byte of the name, an underscore and the hash, each time.
-    if (tables == 0 || rest + tables * (hash_digits + 2) > max_name_bytes)
+    if (rest + tables * (hash_digits + 2) > max_name_bytes)
         throw Error(errc::name_too_long,
                     "name pattern \"" + text_ + "\" makes a name that is too long")
             .detail("Without {table} the name takes " + std::to_string(rest) + " of " +

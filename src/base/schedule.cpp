@@ -5,19 +5,8 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 
-#include <limits>
-
 namespace orchestry::base {
 namespace {
-
-std::int32_t scaled(std::int32_t unit, std::int64_t times) {
-    // Both factors are far below 2^32, so only the narrowing can fail.
-    const std::int64_t product = unit * times;
-    if (product < std::numeric_limits<std::int32_t>::min() ||
-        product > std::numeric_limits<std::int32_t>::max())
-        throw timestamp_out_of_range();
-    return static_cast<std::int32_t>(product);
-}
 
 std::int64_t month_of(LocalTime local) { return months_from_civil(civil_from_days(day_of(local))); }
 
@@ -33,7 +22,9 @@ Instant next_slot(const Span& every, const Zone& zone, Instant anchor, Instant n
     std::int64_t times = every.months > 0 ? floor_div(month_of(to) - month_of(from), every.months)
                                           : floor_div(day_of(to) - day_of(from), every.days);
     for (;; ++times) {
-        const Span distance{scaled(every.months, times), scaled(every.days, times), 0};
+        // Fits: it is the distance from anchor to now, or one unit further from 0 than that.
+        const Span distance{static_cast<std::int32_t>(every.months * times),
+                            static_cast<std::int32_t>(every.days * times), 0};
         if (const Instant slot = add(zone, anchor, distance); slot > now)
             return slot;
     }

@@ -34,8 +34,9 @@ std::string to_string(const Step& step);
 
 /// t + span: months on the zone's wall clock (the day clamped to the month's end), then days there,
 /// then microseconds of real time. As PostgreSQL's timestamptz + interval, except that a wall-clock
-/// time which does not exist or comes twice follows to_instant. The infinities stay what they are.
-/// Error 22008 on overflow.
+/// time which does not exist or comes twice follows to_instant, and that only the time arrived at
+/// is looked at so, not the one between months and days. The infinities stay what they are. Error
+/// 22008 on overflow.
 Instant add(const Zone& zone, Instant t, const Span& span);
 
 /// t - span, in the same order of units. Error 22008 on overflow.

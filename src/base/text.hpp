@@ -1,4 +1,4 @@
-// Small helpers to read and write text. None depends on a locale.
+// Splitting and padding of text. Nothing here depends on a locale.
 #pragma once
 
 #include <cstddef>

@@ -18,16 +18,19 @@ Oid owner_of(Oid relid) {
     });
 }
 
+// A job belongs here when it was made or resumed in this very database, and has a state: states are not dumped, so
+// a job without one was restored, be it into the database that it came from. Only then its target is trusted.
 constexpr const char* select_jobs_sql =
     "SELECT j.job_id, j.kind, j.target, c.relowner, j.schedule, j.time_zone, j.anchor, "
     "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, j.paused, "
     "j.pause_reason, NOT (j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
-    "OPERATOR(pg_catalog.=) $2), s.next_run_at, COALESCE(s.failures, 0), s.last_run_id, s.last_state, "
+    "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), s.last_run_id, s.last_state, "
     "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname "
     "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) j.job_id "
     "LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
     "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace) ON c.oid OPERATOR(pg_catalog.=) j.target "
-    "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 ";
+    "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 "
+    "AND s.job_id IS NOT NULL ";
 
 template <typename T, typename F>
 std::optional<T> unless_null(const pg::Row& row, int column, F read) {

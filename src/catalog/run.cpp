@@ -64,12 +64,12 @@ namespace {
 std::optional<QueuedRun> claim(Oid owner, const pg::Param& only_id, bool jobs_only) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.run r SET state = 'running', started_at = $2, pid = $3, backend_start = $4, "
-            "message = NULL, hint = NULL FROM (SELECT q.run_id FROM orchestry.run q "
+    spi.run("WITH next AS MATERIALIZED (SELECT q.run_id FROM orchestry.run q "
             "WHERE q.state IN ('queued', 'waiting') AND q.owner OPERATOR(pg_catalog.=) $1 "
             "AND ($5 IS NULL OR q.run_id OPERATOR(pg_catalog.=) $5) AND (q.job_id IS NOT NULL OR NOT $6) "
-            "ORDER BY q.run_id LIMIT 1 FOR UPDATE SKIP LOCKED) next "
-            "WHERE r.run_id OPERATOR(pg_catalog.=) next.run_id RETURNING r.run_id, r.job_id, r.statement",
+            "ORDER BY q.run_id LIMIT 1 FOR UPDATE SKIP LOCKED) "
+            "UPDATE orchestry.run r SET state = 'running', started_at = $2, pid = $3, backend_start = $4, "
+            "message = NULL, hint = NULL FROM next WHERE r.run_id OPERATOR(pg_catalog.=) next.run_id RETURNING r.run_id, r.job_id, r.statement",
             owner, settings::now(), MyProcPid, base::Instant{MyStartTimestamp}, only_id,
             jobs_only);
     if (spi.rows() == 0)
@@ -201,8 +201,10 @@ std::optional<base::Instant> next_due() {
     pg::Spi spi;
     spi.run("SELECT pg_catalog.min(s.next_run_at) FROM orchestry.job_state s JOIN orchestry.job j "
             "ON j.job_id OPERATOR(pg_catalog.=) s.job_id AND NOT j.paused "
+            "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 "
             "WHERE NOT EXISTS (SELECT FROM orchestry.run r WHERE r.job_id OPERATOR(pg_catalog.=) j.job_id "
-            "AND r.state IN ('queued', 'waiting', 'running'))");
+            "AND r.state IN ('queued', 'waiting', 'running'))",
+            system_identifier(), MyDatabaseId);
     if (spi.row(0).is_null(1))
         return std::nullopt;
     return spi.row(0).instant(1);
@@ -220,22 +222,37 @@ std::vector<OwnerQueue> queued_owners() {
     Elevated elevated;
     pg::Spi spi;
     spi.run("SELECT r.owner, pg_catalog.count(*), (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a "
-            "WHERE a.usesysid OPERATOR(pg_catalog.=) r.owner AND a.backend_type OPERATOR(pg_catalog.=) 'orchestry worker') "
+            "WHERE a.usesysid OPERATOR(pg_catalog.=) r.owner AND a.backend_type OPERATOR(pg_catalog.=) 'orchestry worker' "
+            "AND NOT EXISTS (SELECT FROM orchestry.run b WHERE b.pid OPERATOR(pg_catalog.=) a.pid "
+            "AND b.state OPERATOR(pg_catalog.=) 'running')), pg_catalog.min(r.run_id) "
             "FROM orchestry.run r WHERE r.state IN ('queued', 'waiting') "
             "GROUP BY r.owner ORDER BY pg_catalog.min(r.run_id)");
     std::vector<OwnerQueue> queues;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        queues.push_back({row.oid(1), row.bigint(2), row.bigint(3)});
+        queues.push_back({row.oid(1), row.bigint(2), row.bigint(3), row.bigint(4)});
     }
     return queues;
 }
 
-void mark_waiting(const std::string& reason) {
+void mark_waiting(const std::string& reason, std::optional<RunId> only) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.run SET state = 'waiting', message = $1 WHERE state OPERATOR(pg_catalog.=) 'queued'",
-            reason);
+    spi.run("WITH queued AS MATERIALIZED (SELECT q.run_id FROM orchestry.run q "
+            "WHERE q.state OPERATOR(pg_catalog.=) 'queued' AND ($2 IS NULL OR q.run_id OPERATOR(pg_catalog.=) $2) "
+            "FOR UPDATE SKIP LOCKED) UPDATE orchestry.run r SET state = 'waiting', message = $1 FROM queued "
+            "WHERE r.run_id OPERATOR(pg_catalog.=) queued.run_id",
+            reason, only ? pg::param(only->value) : pg::null_param(INT8OID));
+}
+
+void fail_queued(Oid owner, const std::string& reason) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("WITH failed AS (UPDATE orchestry.run r SET state = 'failed', finished_at = $3, sqlstate = '08006', message = $2 "
+            "WHERE r.owner OPERATOR(pg_catalog.=) $1 AND r.state IN ('queued', 'waiting') RETURNING r.run_id, r.job_id) "
+            "UPDATE orchestry.job_state s SET last_run_id = f.run_id, last_state = 'failed', last_at = $3, "
+            "failures = s.failures OPERATOR(pg_catalog.+) 1 FROM failed f WHERE s.job_id OPERATOR(pg_catalog.=) f.job_id",
+            owner, reason, settings::now());
 }
 
 std::vector<int> overdue_workers(std::int64_t grace_us) {
@@ -266,30 +283,35 @@ void want_scheduler(bool wanted) {
     spi.run("UPDATE orchestry.scheduler SET wanted = $1", wanted);
 }
 
-std::int64_t reconcile_runs() {
+std::vector<JobId> mark_crashed_runs() {
     Elevated elevated;
     pg::Spi spi;
-    // Alive is who holds the job's lock; a statement's run has none, there it is the very process (not just its pid).
+    // Alive is the very process (not just its pid) and, for a job, only while somebody holds the job's lock.
     spi.run("SELECT r.run_id, r.job_id, EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(NULL) a "
             "WHERE a.pid OPERATOR(pg_catalog.=) r.pid AND a.backend_start OPERATOR(pg_catalog.=) r.backend_start) "
             "FROM orchestry.run r WHERE r.state OPERATOR(pg_catalog.=) 'running'");
     std::vector<std::int64_t> crashed;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        if (row.is_null(2) ? !row.boolean(3) : lock_job({row.bigint(2)}).has_value())
+        if (!row.boolean(3) || (!row.is_null(2) && lock_job({row.bigint(2)})))
             crashed.push_back(row.bigint(1));
     }
     if (crashed.empty())
-        return 0;
-    spi.run("WITH crashed AS (UPDATE orchestry.run r SET state = 'crashed', finished_at = $1, sqlstate = '57P02', "
+        return {};
+    spi.run("WITH gone AS MATERIALIZED (SELECT g.run_id FROM orchestry.run g "
+            "WHERE g.run_id OPERATOR(pg_catalog.=) ANY ($2) AND g.state OPERATOR(pg_catalog.=) 'running' "
+            "FOR UPDATE SKIP LOCKED), "
+            "crashed AS (UPDATE orchestry.run r SET state = 'crashed', finished_at = $1, sqlstate = '57P02', "
             "message = 'the process of the run ended without finishing it', pid = NULL, backend_start = NULL "
-            "WHERE r.run_id OPERATOR(pg_catalog.=) ANY ($2) AND r.state OPERATOR(pg_catalog.=) 'running' "
-            "RETURNING r.run_id, r.job_id) "
+            "FROM gone WHERE r.run_id OPERATOR(pg_catalog.=) gone.run_id RETURNING r.run_id, r.job_id) "
             "UPDATE orchestry.job_state s SET last_run_id = c.run_id, last_state = 'crashed', last_at = $1, "
-            "failures = s.failures OPERATOR(pg_catalog.+) 1, next_run_at = LEAST(s.next_run_at, $1) "
-            "FROM crashed c WHERE s.job_id OPERATOR(pg_catalog.=) c.job_id",
+            "failures = s.failures OPERATOR(pg_catalog.+) 1 "
+            "FROM crashed c WHERE s.job_id OPERATOR(pg_catalog.=) c.job_id RETURNING s.job_id",
             settings::now(), crashed);
-    return static_cast<std::int64_t>(crashed.size());
+    std::vector<JobId> jobs;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        jobs.push_back({spi.row(i).bigint(1)});
+    return jobs;
 }
 
 std::int64_t reconcile_targets() {
@@ -304,7 +326,9 @@ std::int64_t reconcile_targets() {
     return static_cast<std::int64_t>(
         spi.run("DELETE FROM orchestry.job j WHERE j.origin_system OPERATOR(pg_catalog.=) $1 "
                 "AND j.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c "
-                "WHERE c.oid OPERATOR(pg_catalog.=) j.target)",
+                "WHERE c.oid OPERATOR(pg_catalog.=) j.target) "
+                "AND EXISTS (SELECT FROM orchestry.job_state s " // else it was restored, with a target from elsewhere
+                "WHERE s.job_id OPERATOR(pg_catalog.=) j.job_id)",
                 system_identifier(), MyDatabaseId));
 }
 

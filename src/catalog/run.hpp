@@ -80,11 +80,15 @@ void pull_in_schedules(base::Instant now);
 struct OwnerQueue {
     Oid owner = InvalidOid;
     std::int64_t runs = 0;    // queued or waiting
-    std::int64_t workers = 0; // running as that owner now
+    std::int64_t workers = 0; // of that owner, without a run at the moment
+    std::int64_t oldest_run = 0;
 };
 std::vector<OwnerQueue> queued_owners();
-/// Turns what is queued into `waiting`, with the reason.
-void mark_waiting(const std::string& reason);
+/// Turns what is queued, or only that run, into `waiting`, with the reason. Rows that others have locked stay as
+/// they are.
+void mark_waiting(const std::string& reason, std::optional<RunId> only = std::nullopt);
+/// Fails whatever is queued for the owner; its jobs are tried again later.
+void fail_queued(Oid owner, const std::string& reason);
 /// Pids of workers whose run should have ended `grace_us` ago.
 std::vector<int> overdue_workers(std::int64_t grace_us);
 
@@ -92,8 +96,8 @@ std::vector<int> overdue_workers(std::int64_t grace_us);
 bool scheduler_wanted();
 void want_scheduler(bool wanted);
 
-/// Marks runs whose process is gone as crashed and makes their jobs due again. Returns how many there were.
-std::int64_t reconcile_runs();
+/// Marks runs whose process is gone as crashed, each once. Returns their jobs.
+std::vector<JobId> mark_crashed_runs();
 /// Removes jobs whose table was dropped and follows renames. Returns how many were removed.
 std::int64_t reconcile_targets();
 /// Deletes finished runs older than orchestry.history_keep or beyond orchestry.history_keep_runs of their job.

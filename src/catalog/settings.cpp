@@ -13,7 +13,7 @@ int lock_timeout_ms = 200;
 int lock_attempts = 10;
 int history_keep_s = 30 * 24 * 3600;
 int history_keep_runs = 1000;
-int log_min_messages = LOG;
+int log_min_messages = WARNING;
 
 namespace {
 
@@ -89,7 +89,7 @@ void define() {
                                 nullptr, nullptr);
         DefineCustomEnumVariable("orchestry.log_min_messages",
                                  "Which messages of launcher, scheduler and workers are logged.",
-                                 nullptr, &log_min_messages, LOG, log_levels, PGC_SUSET, 0, nullptr,
+                                 nullptr, &log_min_messages, WARNING, log_levels, PGC_SUSET, 0, nullptr,
                                  nullptr, nullptr);
         DefineCustomStringVariable("orchestry.now",
                                    "Sets the clock of plans and schedules, for tests.",

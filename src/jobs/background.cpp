@@ -47,7 +47,7 @@ bool database_is_wanted_by_ddl(Oid database) {
 
 void log(int level, const std::string& message, const std::string& detail,
          const std::string& hint) {
-    const auto rank = [](int l) { return l == LOG ? WARNING + 1 : l; }; // as the server orders its log
+    const auto rank = [](int l) { return l == LOG ? ERROR + 1 : l; }; // as the server orders its log
     if (rank(level) >= rank(catalog::settings::log_min_messages))
         pg::report(level, message, detail, hint);
 }

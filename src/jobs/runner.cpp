@@ -28,32 +28,48 @@ constexpr std::int64_t retry_cap_us = 5 * base::us_per_minute;
 constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
 constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
 
+/// What the timer of a run looks at, in signal context.
 volatile sig_atomic_t run_timed_out = 0;
+TimestampTz run_deadline = 0;
 
-/// Runs in signal context.
-void on_run_timeout() {
-    run_timed_out = 1;
+/// Runs in signal context, every second of a run. The server's own CHECK_FOR_INTERRUPTS does not see that the
+/// postmaster is gone, so a long statement of ours would keep the cluster from being restarted.
+void watch_run() {
+    if (!PostmasterIsAlive()) {
+        ProcDiePending = true;
+    } else if (GetCurrentTimestamp() >= run_deadline && !run_timed_out) {
+        run_timed_out = 1;
+        QueryCancelPending = true;
+    } else {
+        return;
+    }
     InterruptPending = true;
-    QueryCancelPending = true;
     SetLatch(MyLatch);
 }
 
-/// Cancels whatever runs when a run takes longer than its job's max_runtime.
+/// Cancels whatever runs when a run takes longer than its job's max_runtime, and ends the process when the
+/// postmaster is gone.
 class RunTimer {
 public:
     explicit RunTimer(std::int64_t max_runtime_us) {
         static constinit int registered = -1; // once per process: the server has few such slots
+        const TimestampTz now = GetCurrentTimestamp();
         run_timed_out = 0;
-        const int milliseconds = static_cast<int>(
-            std::clamp<std::int64_t>(max_runtime_us / 1000, 1, std::numeric_limits<int>::max()));
+        run_deadline = now + max_runtime_us;
+        const std::int64_t period_us = std::clamp<std::int64_t>(max_runtime_us, 1000, base::us_per_second);
         pg::protect([&] {
             if (registered < 0)
-                registered = RegisterTimeout(USER_TIMEOUT, on_run_timeout);
-            enable_timeout_after(static_cast<TimeoutId>(registered), milliseconds);
+                registered = RegisterTimeout(USER_TIMEOUT, watch_run);
+            enable_timeout_every(static_cast<TimeoutId>(registered), now + period_us,
+                                 static_cast<int>(period_us / 1000));
         });
         id_ = static_cast<TimeoutId>(registered);
     }
-    ~RunTimer() { disable_timeout(id_, false); }
+    ~RunTimer() {
+        disable_timeout(id_, false);
+        if (run_timed_out) // a cancel that came too late to hit the run must not hit its record
+            QueryCancelPending = false;
+    }
     RunTimer(const RunTimer&) = delete;
     RunTimer& operator=(const RunTimer&) = delete;
 
@@ -61,6 +77,18 @@ public:
 
 private:
     TimeoutId id_;
+};
+
+/// Puts off cancel requests while a scope records what has been done already.
+class HoldCancel {
+public:
+    HoldCancel() { HOLD_CANCEL_INTERRUPTS(); }
+    ~HoldCancel() {
+        if (QueryCancelHoldoffCount > 0) // an ERROR resets it
+            RESUME_CANCEL_INTERRUPTS();
+    }
+    HoldCancel(const HoldCancel&) = delete;
+    HoldCancel& operator=(const HoldCancel&) = delete;
 };
 
 /// The surroundings of a step, the same for everybody: the table's owner, and no setting of the session that
@@ -335,13 +363,17 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         result.failure = pg::describe_current_exception();
     }
     const bool canceled = result.state == RunState::failed && result.failure.is(query_canceled);
-    const base::Instant now = settings::now();
-    session.ensure_snapshot();
-    const bool good = result.state == RunState::ok || result.state == RunState::noop;
-    const int failures = good ? 0 : job->failures + 1;
-    catalog::finish_run(run_id, result);
-    catalog::update_job_state(id, run_id, result.state, failures, next_run_after(*job, failures, now));
-    session.commit();
+    {
+        const HoldCancel recording;
+        const base::Instant now = settings::now();
+        session.ensure_snapshot();
+        const bool good = result.state == RunState::ok || result.state == RunState::noop;
+        const int failures = good ? 0 : job->failures + 1;
+        catalog::finish_run(run_id, result);
+        catalog::update_job_state(id, run_id, result.state, failures,
+                                  next_run_after(*job, failures, now));
+        session.commit();
+    }
     if (canceled)
         pg::raise(result.failure);
     return {result.state, result.failure, job->target_name};

@@ -1,6 +1,7 @@
 // The scheduler: one per database. Connected as the bootstrap superuser it touches only our own tables and the
 // system catalogs; whatever runs an owner's code runs in a worker.
 #include <algorithm>
+#include <map>
 
 #include "catalog/settings.hpp"
 #include "jobs/background.hpp"
@@ -22,6 +23,8 @@ constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
 /// After max_runtime a run is cancelled by its own timer; what does not heed that is ended.
 constexpr std::int64_t terminate_grace_us = 10 * base::us_per_second;
 
+constexpr int max_fruitless_starts = 3;
+
 /// Whether the extension's tables are there and fit this library.
 enum class Extension { absent, other_version, ready };
 
@@ -33,12 +36,20 @@ private:
     bool tick();
     Extension look_for_extension();
     void queue_due_jobs();
+    void collect_workers(const std::vector<catalog::OwnerQueue>& queues);
     void start_workers();
     void end_overdue_runs();
     std::int64_t sleep_time() const;
 
     pg::WorkerSession session_;
-    std::vector<BackgroundWorkerHandle*> workers_;
+    /// A worker that was started, for whom, and the oldest run that waited for it then.
+    struct Started {
+        BackgroundWorkerHandle* handle;
+        Oid owner;
+        std::int64_t oldest_run;
+    };
+    std::vector<Started> workers_;
+    std::map<Oid, int> fruitless_starts_; // in a row: workers that ended without taking the oldest run
     base::Instant previous_now_{0};
     std::optional<base::Instant> next_due_;
     TimestampTz trimmed_at_ = 0;
@@ -78,14 +89,29 @@ void Scheduler::queue_due_jobs() {
     next_due_ = catalog::next_due();
 }
 
-void Scheduler::start_workers() {
-    std::erase_if(workers_, [](BackgroundWorkerHandle* handle) {
+/// Forgets workers that have ended. One that did not even take the oldest run could not connect; after some such
+/// starts its owner's runs fail, instead of filling the server's log for ever.
+void Scheduler::collect_workers(const std::vector<catalog::OwnerQueue>& queues) {
+    std::erase_if(workers_, [&](const Started& worker) {
         pid_t pid = 0;
-        if (pg::protect([&] { return GetBackgroundWorkerPid(handle, &pid); }) != BGWH_STOPPED)
+        if (pg::protect([&] { return GetBackgroundWorkerPid(worker.handle, &pid); }) != BGWH_STOPPED)
             return false;
-        pfree(handle);
+        pfree(worker.handle);
+        const bool fruitless = std::any_of(queues.begin(), queues.end(), [&](const auto& queue) {
+            return queue.owner == worker.owner && queue.oldest_run == worker.oldest_run;
+        });
+        if (!fruitless) {
+            fruitless_starts_.erase(worker.owner);
+        } else if (++fruitless_starts_[worker.owner] >= max_fruitless_starts) {
+            catalog::fail_queued(worker.owner, "no background worker could connect as the table's owner");
+            fruitless_starts_.erase(worker.owner);
+        }
         return true;
     });
+}
+
+void Scheduler::start_workers() {
+    collect_workers(catalog::queued_owners());
     int running = std::max(count_workers(), static_cast<int>(workers_.size()));
     for (const catalog::OwnerQueue& queue : catalog::queued_owners()) {
         for (std::int64_t i = queue.workers; i < queue.runs && running < settings::max_workers; ++i) {
@@ -99,7 +125,7 @@ void Scheduler::start_workers() {
                         "Raise max_worker_processes, or lower orchestry.max_workers.");
                 return;
             }
-            workers_.push_back(handle);
+            workers_.push_back({handle, queue.owner, queue.oldest_run});
             ++running;
         }
     }

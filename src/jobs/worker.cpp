@@ -121,14 +121,12 @@ int count_workers() {
 }
 
 bool can_connect(Oid role) {
-    return pg::compat::can_bypass_login_check || pg::protect([&] {
-               const HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-               if (!HeapTupleIsValid(tuple))
-                   return false;
-               const bool can = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcanlogin;
-               ReleaseSysCache(tuple);
-               return can;
-           });
+    pg::Spi spi;
+    spi.run("SELECT (r.rolcanlogin OR $2) AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') "
+            "FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE r.oid OPERATOR(pg_catalog.=) $1 "
+            "AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+            role, pg::compat::can_bypass_login_check);
+    return spi.rows() == 1 && spi.row(0).boolean(1);
 }
 
 } // namespace orchestry::jobs

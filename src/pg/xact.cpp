@@ -7,8 +7,12 @@ namespace orchestry::pg {
 
 namespace {
 
-/// Every step reads the newest committed state after it has its locks, whatever the session's default is.
-void use_read_committed() { XactIsoLevel = XACT_READ_COMMITTED; }
+/// Every step reads the newest committed state after it has its locks, and may write, whatever the session's
+/// defaults are.
+void use_our_modes() {
+    XactIsoLevel = XACT_READ_COMMITTED;
+    XactReadOnly = false;
+}
 
 } // namespace
 
@@ -33,7 +37,7 @@ ProcedureSession::~ProcedureSession() {
 void ProcedureSession::commit() {
     protect([] {
         SPI_commit();
-        use_read_committed();
+        use_our_modes();
     });
 }
 
@@ -50,7 +54,7 @@ void WorkerSession::begin() {
     protect([] {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
-        use_read_committed();
+        use_our_modes();
     });
 }
 
@@ -66,7 +70,7 @@ void WorkerSession::end() {
 void WorkerSession::commit() {
     try {
         end();
-    } catch (PgError&) { // as SPI_commit does: the error comes out, and a fresh transaction is there
+    } catch (...) { // as SPI_commit does: the error comes out, and a fresh transaction is there
         restart();
         throw;
     }
@@ -98,6 +102,10 @@ void execute_top_level(const char* sql, MemoryContext work) {
     if (IsA(statement->stmt, TransactionStmt))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("transaction control statements cannot be run in the background")));
+    // There is no client: the server's own standard input and output would be taken instead.
+    if (IsA(statement->stmt, CopyStmt) && !castNode(CopyStmt, statement->stmt)->filename)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("COPY to or from the client cannot be run in the background")));
     const bool needs_snapshot = analyze_requires_snapshot(statement);
     if (needs_snapshot)
         PushActiveSnapshot(GetTransactionSnapshot());
@@ -128,7 +136,7 @@ void WorkerSession::run_top_level(const std::string& sql) {
     begin();
     try {
         protect([&] { execute_top_level(sql.c_str(), work); });
-    } catch (PgError&) {
+    } catch (...) {
         restart();
         throw;
     }

@@ -25,6 +25,11 @@ TEST(Backoff, LiesBetweenHalfAndAllOfTheDoublingWait) {
     }
 }
 
+TEST(Backoff, TheCapHoldsForTheFirstAttemptToo) {
+    for (std::uint64_t seed = 0; seed < 200; ++seed)
+        EXPECT_LE(backoff_us(1, us_per_hour, us_per_second, seed), us_per_second);
+}
+
 TEST(Backoff, SpreadsThoseWhoFailedTogether) {
     std::set<std::int64_t> waits;
     for (std::uint64_t seed = 0; seed < 1'000; ++seed)

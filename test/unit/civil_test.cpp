@@ -71,6 +71,8 @@ TEST(Civil, MidnightRefusesDaysFarOutOfRange) {
     error_of("22008", [] { midnight(std::int64_t{1} << 40); });
     error_of("22008", [] { midnight(-(std::int64_t{1} << 40)); });
     EXPECT_EQ(midnight(days_from_civil({294'277, 1, 1})).us, end_instant.us);
+    error_of("22008", [] { midnight(days_from_civil({294'277, 1, 3})); });
+    error_of("22008", [] { midnight(days_from_civil({-4713, 11, 22})); });
 }
 
 TEST(Civil, WritesTimes) {

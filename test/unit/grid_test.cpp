@@ -141,6 +141,23 @@ TEST(Grid, AMidnightThatComesTwiceIsTheFirst) {
     EXPECT_EQ(grid.ceil(at(2006, 10, 29, 3)), at(2006, 10, 30, 3, 30));
 }
 
+/// Moved over the date line on 2000-01-01 14:00 UTC: 01-02 10:00 becomes 1999-12-31 18:00.
+class MovedZone final : public Zone {
+  public:
+    std::int64_t offset_at(Instant t) const override {
+        return (t < at(2000, 1, 1, 14) ? 20 : -20) * std::int64_t{3600};
+    }
+};
+
+TEST(Grid, DaysThatComeTwiceAreOneInterval) {
+    const MovedZone moved;
+    const Grid grid(moved, daily);
+    EXPECT_EQ(grid.floor(at(2000, 1, 1, 14)), at(2000, 1, 1, 4));
+    EXPECT_EQ(grid.next(at(2000, 1, 1, 14)), at(2000, 1, 3, 20));
+    EXPECT_EQ(grid.floor(at(2000, 1, 3, 19)), at(2000, 1, 1, 4));
+    EXPECT_GT(walk(grid, at(1999, 12, 25), at(2000, 1, 5)), 8);
+}
+
 TEST(Grid, ASkippedDayIsNoInterval) {
     const SystemZone apia("Pacific/Apia");
     const Grid grid(apia, daily);

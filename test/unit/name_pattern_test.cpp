@@ -217,6 +217,7 @@ TEST(NamePatternDistinct, PatternsThatRepeatAreRefused) {
                           Case{"{MM}{DD}{HH24}{MI}", minutes(1)},
                           Case{"{MM}{DD}{HH24}{MI}{SS}", seconds(1)},
                           Case{"{MM}{DD}{HH24}{MI}", minutes(7)},
+                          Case{"{MM}{DD}{HH24}{MI}{SS}", seconds(86'399)}, // after centuries
                           Case{"{YYYY}{MM}{DD}{MI}{SS}", seconds(1)},
                           Case{"{YYYY}{MM}{DD}{HH24}{MI}{SS}", {0, 0, us_per_second / 2}},
                           Case{"{MM}", {12 * 400, 0, 0}}})
@@ -238,6 +239,13 @@ TEST(NamePatternDistinct, TheDetailNamesBothBoundsAndTheName) {
     EXPECT_EQ(error.detail(), "Of steps of 1 month, the one from 2000-01-01 00:00:00 and the one "
                               "from 2000-02-01 00:00:00 are both named \"{table}_2000\".");
     EXPECT_TRUE(contains(error.hint(), "{table}_p{YYYY}{MM}"));
+}
+
+TEST(NamePatternDistinct, WithoutAYearNamesComeAgainEvenIfOnlyAfterCenturies) {
+    const Error error = error_of("22023", [] {
+        NamePattern::parse("{MM}{DD}{HH24}{MI}{SS}").check_distinct(seconds(86'399));
+    });
+    EXPECT_TRUE(contains(error.detail(), "no year"));
 }
 
 TEST(NamePatternDistinct, IntegersNeedABound) {

@@ -84,6 +84,8 @@ TEST(Span, JumpsOfTheClockFollowToInstant) {
     const SystemZone new_york("America/New_York");
     EXPECT_EQ(add(new_york, at(2026, 3, 7, 7, 30), {0, 1, 0}), at(2026, 3, 8, 7)); // 02:30 never is
     EXPECT_EQ(add(new_york, at(2026, 10, 31, 5, 30), {0, 1, 0}), at(2026, 11, 1, 5, 30));
+    // 03-08 02:30, on the way, leaves no trace.
+    EXPECT_EQ(add(new_york, at(2026, 2, 8, 7, 30), {1, 1, 0}), at(2026, 3, 9, 6, 30));
     // The second 01:30 stays the second when only real time is added.
     EXPECT_EQ(add(new_york, at(2026, 11, 1, 6, 30), {0, 0, 5}),
               Instant{at(2026, 11, 1, 6, 30).us + 5});
