@@ -20,6 +20,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 # shellcheck source-path=SCRIPTDIR source=private_server.sh
 . test/private_server.sh
+# shellcheck source-path=SCRIPTDIR source=build.sh
+. test/build.sh
 
 extension=orchestry_ext
 SUITES=${SUITES:-lint unit regress isolation tap pgtap}
@@ -93,32 +95,10 @@ stem() { # PATH: file name without directory and extension
     echo "${name%.*}"
 }
 
-# Objects built for another server would be taken for ours: make knows only about times.
-build() {
-    local stamp=build/server server
-    server=$($PG_CONFIG --version --configure --includedir-server)
-    mkdir -p build
-    if [[ $(cat $stamp 2>/dev/null) != "$server" ]]; then
-        make -s clean
-        echo "$server" >$stamp
-    fi
-    make -s -j"$jobs" WERROR=1
-}
-
-install_extension() {
-    if [[ -w $($PG_CONFIG --pkglibdir) ]]; then
-        make -s install
-    else
-        sudo make -s install PG_CONFIG="$PG_CONFIG"
-    fi >"$work/install.log" 2>&1 || {
-        cat "$work/install.log" >&2
-        return 1
-    }
-}
-
 run_lint() {
     local passed=0 failed=0 check
-    for check in "test/check_includes.sh --self-test" "test/check_includes.sh" "test/symbols.sh"; do
+    for check in "test/check_includes.sh --self-test" "test/check_includes.sh" \
+        "test/lint_versions.sh --self-test" "test/lint_versions.sh" "test/symbols.sh"; do
         # shellcheck disable=SC2086 # a command with its arguments
         if $check; then
             passed=$((passed + 1))
@@ -132,7 +112,8 @@ run_lint() {
 
 run_unit() {
     local build=$root/build/unit log=$work/unit.log results=$work/unit.xml passed failed skipped
-    if ! { cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Debug -DPG_CONFIG="$PG_CONFIG" &&
+    if ! { cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Debug \
+        -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPG_CONFIG="$PG_CONFIG" &&
         cmake --build "$build" --parallel "$jobs"; } >"$log" 2>&1; then
         tail -n 60 "$log"
         report_nothing unit "does not build"
@@ -281,9 +262,9 @@ tap_complete() {
 }
 
 heading "build for $($PG_CONFIG --version)"
-build
+build_extension
 if [[ $SUITES =~ regress|isolation|tap ]]; then
-    install_extension
+    install_extension "$work/install.log"
     # The files that the ordinary user reads, and nothing else of the checkout.
     mkdir -p "$work/tree"
     cp -R sql expected test "$work/tree/"
