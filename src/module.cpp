@@ -1,4 +1,5 @@
 // Loading the library: what is called once, in order.
+#include "api/partition_task.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
@@ -18,6 +19,7 @@ void _PG_init(void) {
         if (IsBinaryUpgrade) // pg_upgrade's servers start workers; none of ours may run there
             return;
         orchestry::catalog::settings::define();
+        orchestry::jobs::register_task(orchestry::api::partition_task());
         if (process_shared_preload_libraries_in_progress)
             orchestry::jobs::register_launcher();
     });

@@ -40,7 +40,8 @@ std::optional<std::int64_t> Args::optional_bigint(int i) const {
 
 ResultSet::ResultSet(FunctionCallInfo fcinfo)
     : info_(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo)) {
-    pg::protect([&] { InitMaterializedSRF(fcinfo, 0); });
+    // The expected row is what the caller knows of the function; unlike its own type it covers single columns.
+    pg::protect([&] { InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC); });
 }
 
 void ResultSet::put(const pg::Param* values, int count) {

@@ -22,6 +22,13 @@ void require_enabled() {
             .hint("Run ALTER SYSTEM SET orchestry.enabled = on; SELECT pg_reload_conf();");
 }
 
+void require_not_paused(const Job& job) {
+    if (job.paused)
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "job " + std::to_string(job.id.value) + " is paused")
+            .hint("Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
+}
+
 /// Workers act with all the rights of their role, so nothing restricted may start one.
 void require_unrestricted(const char* function) {
     if (InSecurityRestrictedOperation())
@@ -109,7 +116,7 @@ void start_worker_for(catalog::RunId run, Oid owner) {
                                   .owner_can_login = jobs::can_connect(owner)};
     if (jobs::count_workers() < settings::max_workers && jobs::start_worker(order, 0))
         return;
-    catalog::mark_waiting("no background worker slot is free");
+    catalog::mark_waiting("no background worker slot is free", run);
     pg::report(NOTICE, "run " + std::to_string(run.value) + " waits for a background worker slot", {},
                "The scheduler starts it as soon as there is one; CALL orchestry.run_due() does so now.");
 }
@@ -125,11 +132,14 @@ void set_paused(const Job& job, bool paused, const std::optional<std::string>& r
 bool confirm_restored(const Job& job) {
     catalog::Elevated elevated;
     pg::Spi spi;
-    return spi.run("UPDATE orchestry.job j SET target = c.oid, origin_system = $2, origin_database = $3 "
+    if (spi.run("UPDATE orchestry.job j SET target = c.oid, origin_system = $2, origin_database = $3 "
             "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
             "WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) j.target_name "
             "AND n.nspname OPERATOR(pg_catalog.=) j.target_schema",
-            job.id.value, catalog::system_identifier(), MyDatabaseId) == 1;
+            job.id.value, catalog::system_identifier(), MyDatabaseId) == 0)
+        return false;
+    catalog::set_next_run(job.id, settings::now()); // the state that makes it a job of this database
+    return true;
 }
 
 /// Due at once, with nothing remembered from elsewhere.
@@ -180,7 +190,7 @@ ORCHESTRY_FUNCTION(orchestry_run) {
     session.ensure_snapshot();
     const Oid target = args.is_null(0) ? InvalidOid : args.relation(0, "target");
     std::vector<Job> jobs = runnable_jobs(target);
-    catalog::reconcile_runs();
+    jobs::reconcile_runs();
     std::erase_if(jobs, [&](const Job& job) {
         if (job.paused && target != InvalidOid)
             pg::report(NOTICE, "job " + std::to_string(job.id.value) + " is paused, skipping", {},
@@ -197,11 +207,8 @@ ORCHESTRY_FUNCTION(orchestry_run_job) {
     require_enabled();
     session.ensure_snapshot();
     const Job job = owned_job(args);
-    if (job.paused)
-        throw base::Error(base::errc::not_prerequisite_state,
-                          "job " + std::to_string(job.id.value) + " is paused")
-            .hint("Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
-    catalog::reconcile_runs();
+    require_not_paused(job);
+    jobs::reconcile_runs();
     session.commit();
     const jobs::Outcome outcome = jobs::run_job(session, job.id, catalog::Trigger::manual);
     if (outcome.state == RunState::skipped)
@@ -216,7 +223,7 @@ ORCHESTRY_FUNCTION(orchestry_run_due) {
     require_enabled();
     session.ensure_snapshot();
     catalog::reconcile_targets();
-    catalog::reconcile_runs();
+    jobs::reconcile_runs();
     std::vector<Job> due = catalog::due_jobs(settings::now());
     std::erase_if(due, [](const Job& job) { return !catalog::may_act_for(job.owner); });
     std::vector<catalog::OwnerQueue> queues = catalog::queued_owners();
@@ -230,7 +237,6 @@ ORCHESTRY_FUNCTION(orchestry_run_due) {
             pg::check_interrupts();
             session.ensure_snapshot();
             const auto run = catalog::claim_job_run(queue.owner);
-            session.commit();
             if (!run)
                 break;
             outcomes.push_back(
@@ -252,6 +258,7 @@ ORCHESTRY_FUNCTION(orchestry_start_job) {
     require_unrestricted("start_job");
     require_enabled();
     const Job job = owned_job(args);
+    require_not_paused(job);
     const catalog::RunId run = catalog::queue_run(job, catalog::Trigger::manual);
     start_worker_for(run, job.owner);
     return Int64GetDatum(run.value);
@@ -322,8 +329,9 @@ ORCHESTRY_FUNCTION(orchestry_resume_all) {
                 catalog::require_owner(catalog::get_job(job.id));
             });
             if (failure) {
-                pg::report(WARNING, "job " + std::to_string(job.id.value) + " stays as it is: " +
-                                        failure->message);
+                if (!failure->is(base::errc::insufficient_privilege)) // other people's jobs are not the caller's business
+                    pg::report(WARNING, "job " + std::to_string(job.id.value) + " stays as it is: " +
+                                            failure->message);
                 continue;
             }
         } else if (!job.paused || !include_paused || !catalog::may_act_for(job.owner)) {
@@ -348,7 +356,9 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
         spi.run("SELECT pg_catalog.jsonb_typeof($1), $1 OPERATOR(pg_catalog.->>) 'schedule', "
                 "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval, "
                 "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) 'max_runtime')::pg_catalog.text, "
-                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}'",
+                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}', "
+                "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval OPERATOR(pg_catalog.>) "
+                "'0'::pg_catalog.interval",
                 settings_json);
         const pg::Row row = spi.row(0);
         if (row.text(1) != "object")
@@ -359,6 +369,8 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
         schedule = row.text(2);
         if (!row.is_null(3))
             max_runtime = row.span(3);
+        if (!row.is_null(6) && !row.boolean(6))
+            throw base::Error(base::errc::invalid_parameter, "max_runtime must be positive");
         rest = row.text(4);
     }
     if (!schedule.empty())

@@ -105,7 +105,7 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
 std::vector<Job> select_jobs_where(const std::string& condition, const pg::Param& value) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string(select_jobs_sql) + "WHERE " + condition, system_identifier(), MyDatabaseId, value);
+    spi.run_kept(std::string(select_jobs_sql) + "WHERE " + condition, system_identifier(), MyDatabaseId, value);
     std::vector<Job> jobs;
     jobs.reserve(spi.rows());
     for (std::uint64_t i = 0; i < spi.rows(); ++i)

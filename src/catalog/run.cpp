@@ -153,7 +153,7 @@ void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>
             "WHERE run_id OPERATOR(pg_catalog.=) ANY ($1)",
             repeats, settings::now());
     spi.run("UPDATE orchestry.job_state s SET next_run_at = n.next_run_at, last_at = $3, last_ok_at = $3, failures = 0 "
-            "FROM pg_catalog.unnest($1, $2) n (job_id, next_run_at) WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id",
+            "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) n (job_id, next_run_at) WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id",
             ids, next_run_at, settings::now());
 }
 
@@ -315,20 +315,20 @@ std::vector<JobId> mark_crashed_runs() {
 }
 
 std::int64_t reconcile_targets() {
-    Elevated elevated;
+    Elevated elevated; // a job without a state was restored: its target is another table's OID
     pg::Spi spi;
     spi.run("UPDATE orchestry.job j SET target_schema = n.nspname, target_name = c.relname "
             "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
             "WHERE c.oid OPERATOR(pg_catalog.=) j.target AND j.origin_system OPERATOR(pg_catalog.=) $1 "
             "AND j.origin_database OPERATOR(pg_catalog.=) $2 "
-            "AND (j.target_name OPERATOR(pg_catalog.<>) c.relname OR j.target_schema OPERATOR(pg_catalog.<>) n.nspname)",
+            "AND (j.target_name OPERATOR(pg_catalog.<>) c.relname OR j.target_schema OPERATOR(pg_catalog.<>) n.nspname) "
+            "AND EXISTS (SELECT FROM orchestry.job_state s WHERE s.job_id OPERATOR(pg_catalog.=) j.job_id)",
             system_identifier(), MyDatabaseId);
     return static_cast<std::int64_t>(
         spi.run("DELETE FROM orchestry.job j WHERE j.origin_system OPERATOR(pg_catalog.=) $1 "
                 "AND j.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c "
                 "WHERE c.oid OPERATOR(pg_catalog.=) j.target) "
-                "AND EXISTS (SELECT FROM orchestry.job_state s " // else it was restored, with a target from elsewhere
-                "WHERE s.job_id OPERATOR(pg_catalog.=) j.job_id)",
+                "AND EXISTS (SELECT FROM orchestry.job_state s WHERE s.job_id OPERATOR(pg_catalog.=) j.job_id)",
                 system_identifier(), MyDatabaseId));
 }
 

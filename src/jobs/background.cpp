@@ -10,6 +10,12 @@ std::optional<pg::SessionLock> lock_process(ProcessLock kind, Oid database) {
                                         static_cast<std::uint16_t>(kind));
 }
 
+std::optional<pg::SessionLock> lock_seat(int seat, Oid database) {
+    return pg::SessionLock::try_acquire(
+        InvalidOid, DatabaseRelationId, database,
+        static_cast<std::uint16_t>(static_cast<int>(ProcessLock::first_seat) + seat));
+}
+
 int process_holding(ProcessLock kind, Oid database) {
     pg::Spi spi;
     spi.run("SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'object' "

@@ -7,11 +7,13 @@
 namespace orchestry::jobs {
 
 /// Object classes of our session locks in shared catalogs, by part.
-enum class ProcessLock : std::uint16_t { launcher = 1, scheduler = 2 };
+enum class ProcessLock : std::uint16_t { launcher = 1, scheduler = 2, first_seat = 16 };
 
 /// The lock that makes a process the only one of its kind: the launcher of the server (database InvalidOid) or of
 /// one database, or a database's scheduler.
 std::optional<pg::SessionLock> lock_process(ProcessLock kind, Oid database);
+/// The seat of one of the database's workers, counted from 0.
+std::optional<pg::SessionLock> lock_seat(int seat, Oid database);
 /// Pid of the process that holds it; 0: nobody.
 int process_holding(ProcessLock kind, Oid database);
 

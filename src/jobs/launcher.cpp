@@ -16,25 +16,30 @@ namespace {
 
 constexpr const char* launcher_type = "orchestry launcher";
 constexpr int restart_after_s = 1;
-/// A database without the extension is looked at again after naptime, then less and less often.
+/// A database whose scheduler has ended at once is looked at again soon, then less and less often.
+constexpr std::int64_t probe_base_us = base::us_per_second;
 constexpr std::int64_t probe_cap_us = 5 * base::us_per_minute;
+/// A scheduler that has lived so long did not end because it was not wanted.
+constexpr std::int64_t settled_life_us = 20 * base::us_per_second;
 constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
-/// After CREATE EXTENSION somewhere: look everywhere at every naptime for so long.
-constexpr std::int64_t wake_period_us = base::us_per_minute;
 
 volatile sig_atomic_t woken = 0;
 volatile sig_atomic_t stopped = 0;
 
 /// Runs in signal context.
 void on_wake(int) {
+    const int saved_errno = errno;
     woken = 1;
     SetLatch(MyLatch);
+    errno = saved_errno;
 }
 
 /// Runs in signal context: a database's own launcher ends for good when it is told to.
 void on_stop(int) {
+    const int saved_errno = errno;
     stopped = 1;
     SetLatch(MyLatch);
+    errno = saved_errno;
 }
 
 struct Database {
@@ -94,11 +99,11 @@ private:
     bool tick();
     bool is_running(Watch& watch, TimestampTz now) const;
     bool start_scheduler(const Database& database, Watch& watch);
+    std::int64_t sleep_time(TimestampTz now) const;
 
     Oid only_;
     pg::WorkerSession session_;
     std::map<Oid, Watch> watches_;
-    TimestampTz woken_until_ = 0;
     RateLimit slots_complaint_{complaint_interval_us};
 };
 
@@ -111,10 +116,9 @@ bool Launcher::is_running(Watch& watch, TimestampTz now) const {
         return true;
     pfree(watch.handle);
     watch.handle = nullptr;
-    const std::int64_t nap = std::int64_t{settings::naptime_s} * base::us_per_second;
-    const bool short_lived = now - watch.started < 2 * nap;
-    watch.pause_us = short_lived ? std::clamp(2 * watch.pause_us, nap, probe_cap_us)
-                                 : std::min<std::int64_t>(nap, base::us_per_second);
+    const bool short_lived = now - watch.started < settled_life_us;
+    watch.pause_us = short_lived ? std::clamp(2 * watch.pause_us, probe_base_us, probe_cap_us)
+                                 : probe_base_us;
     watch.next_probe = now + watch.pause_us;
     return false;
 }
@@ -135,9 +139,10 @@ bool Launcher::start_scheduler(const Database& database, Watch& watch) {
 /// False: the one database that this launcher serves is gone.
 bool Launcher::tick() {
     const TimestampTz now = GetCurrentTimestamp();
-    if (woken) {
+    if (woken) { // CREATE EXTENSION somewhere, not yet committed perhaps: look everywhere, soon and again
         woken = 0;
-        woken_until_ = now + wake_period_us;
+        for (auto& [oid, watch] : watches_)
+            watch.pause_us = watch.next_probe = 0;
     }
     const std::vector<Database> databases = connectable_databases(only_);
     std::erase_if(watches_, [&](const auto& entry) {
@@ -147,12 +152,18 @@ bool Launcher::tick() {
     });
     for (const Database& database : databases) {
         Watch& watch = watches_[database.oid];
-        if (is_running(watch, now) || (only_ == InvalidOid && !is_listed(database.name)))
+        const bool running = is_running(watch, now);
+        if (only_ == InvalidOid && !is_listed(database.name)) {
+            if (running)
+                pg::protect([&] { TerminateBackgroundWorker(watch.handle); });
             continue;
-        if (now < watch.next_probe && now >= woken_until_)
+        }
+        if (running || now < watch.next_probe || database_is_wanted_by_ddl(database.oid))
             continue;
-        if (database_is_wanted_by_ddl(database.oid))
+        if (!lock_process(ProcessLock::scheduler, database.oid)) { // started by a launcher before us
+            watch.next_probe = now + probe_base_us;
             continue;
+        }
         if (!start_scheduler(database, watch)) {
             watch.handle = nullptr;
             if (slots_complaint_.pass(now))
@@ -177,9 +188,18 @@ void Launcher::run() {
         if (!serving)
             return;
         session_.suspend();
-        pg::wait(std::int64_t{settings::naptime_s} * base::us_per_second, pg::WaitFor::work);
+        pg::wait(sleep_time(GetCurrentTimestamp()), pg::WaitFor::work);
         session_.resume();
     }
+}
+
+/// Until the next database is to be looked at, at most naptime: that is how a new database is found.
+std::int64_t Launcher::sleep_time(TimestampTz now) const {
+    std::int64_t pause = std::int64_t{settings::naptime_s} * base::us_per_second;
+    for (const auto& [oid, watch] : watches_)
+        if (!watch.handle && watch.next_probe > now)
+            pause = std::min(pause, watch.next_probe - now);
+    return pause;
 }
 
 } // namespace
@@ -187,14 +207,18 @@ void Launcher::run() {
 ORCHESTRY_WORKER(orchestry_launcher_main) {
     const Oid only = DatumGetObjectId(arg);
     pqsignal(SIGUSR2, on_wake);
+    pqsignal(SIGINT, SIG_IGN); // nothing here is a query to cancel
     start_process();
     if (only != InvalidOid)
         pqsignal(SIGTERM, on_stop);
-    pg::protect([] { BackgroundWorkerInitializeConnectionByOid(InvalidOid, InvalidOid, 0); });
+    pg::protect([] {
+        BackgroundWorkerInitializeConnectionByOid(InvalidOid, InvalidOid, 0);
+        SetConfigOption("application_name", launcher_type, PGC_USERSET, PGC_S_SESSION);
+    });
     const std::optional<pg::SessionLock> only_one = lock_process(ProcessLock::launcher, only);
     if (!only_one)
         return; // exit code 0: not started again
-    log(LOG, "orchestry launcher started");
+    log(DEBUG1, "orchestry launcher started");
     Launcher launcher(only);
     launcher.run();
 }
@@ -214,6 +238,10 @@ void register_launcher() {
     BackgroundWorker worker = describe_launcher(InvalidOid);
     pg::protect([&] { RegisterBackgroundWorker(&worker); });
 }
+
+/// How long stop_scheduler() waits for the processes to end: 5 s.
+constexpr std::int64_t stop_poll_us = base::us_per_second / 50;
+constexpr int max_stop_polls = 250;
 
 int scheduler_pid() { return process_holding(ProcessLock::scheduler, MyDatabaseId); }
 
@@ -238,6 +266,13 @@ bool stop_scheduler() {
         kill(launcher, SIGTERM);
     if (scheduler != 0)
         kill(scheduler, SIGTERM);
+    // So that start_scheduler() right after this does not take the ending ones for running.
+    for (int polls = 0; polls < max_stop_polls; ++polls) {
+        if (process_holding(ProcessLock::launcher, MyDatabaseId) != launcher || launcher == 0)
+            if (scheduler_pid() != scheduler || scheduler == 0)
+                break;
+        pg::wait(stop_poll_us, pg::WaitFor::work);
+    }
     return scheduler != 0;
 }
 

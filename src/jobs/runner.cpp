@@ -4,6 +4,7 @@
 
 #include "base/backoff.hpp"
 #include "catalog/settings.hpp"
+#include "jobs/run_timer.hpp"
 #include "pg/progress.hpp"
 #include "pg/zone.hpp"
 
@@ -27,69 +28,6 @@ constexpr std::int64_t retry_cap_us = 5 * base::us_per_minute;
 /// Pauses between the attempts of one step to get its locks.
 constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
 constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
-
-/// What the timer of a run looks at, in signal context.
-volatile sig_atomic_t run_timed_out = 0;
-TimestampTz run_deadline = 0;
-
-/// Runs in signal context, every second of a run. The server's own CHECK_FOR_INTERRUPTS does not see that the
-/// postmaster is gone, so a long statement of ours would keep the cluster from being restarted.
-void watch_run() {
-    if (!PostmasterIsAlive()) {
-        ProcDiePending = true;
-    } else if (GetCurrentTimestamp() >= run_deadline && !run_timed_out) {
-        run_timed_out = 1;
-        QueryCancelPending = true;
-    } else {
-        return;
-    }
-    InterruptPending = true;
-    SetLatch(MyLatch);
-}
-
-/// Cancels whatever runs when a run takes longer than its job's max_runtime, and ends the process when the
-/// postmaster is gone.
-class RunTimer {
-public:
-    explicit RunTimer(std::int64_t max_runtime_us) {
-        static constinit int registered = -1; // once per process: the server has few such slots
-        const TimestampTz now = GetCurrentTimestamp();
-        run_timed_out = 0;
-        run_deadline = now + max_runtime_us;
-        const std::int64_t period_us = std::clamp<std::int64_t>(max_runtime_us, 1000, base::us_per_second);
-        pg::protect([&] {
-            if (registered < 0)
-                registered = RegisterTimeout(USER_TIMEOUT, watch_run);
-            enable_timeout_every(static_cast<TimeoutId>(registered), now + period_us,
-                                 static_cast<int>(period_us / 1000));
-        });
-        id_ = static_cast<TimeoutId>(registered);
-    }
-    ~RunTimer() {
-        disable_timeout(id_, false);
-        if (run_timed_out) // a cancel that came too late to hit the run must not hit its record
-            QueryCancelPending = false;
-    }
-    RunTimer(const RunTimer&) = delete;
-    RunTimer& operator=(const RunTimer&) = delete;
-
-    bool fired() const noexcept { return run_timed_out != 0; }
-
-private:
-    TimeoutId id_;
-};
-
-/// Puts off cancel requests while a scope records what has been done already.
-class HoldCancel {
-public:
-    HoldCancel() { HOLD_CANCEL_INTERRUPTS(); }
-    ~HoldCancel() {
-        if (QueryCancelHoldoffCount > 0) // an ERROR resets it
-            RESUME_CANCEL_INTERRUPTS();
-    }
-    HoldCancel(const HoldCancel&) = delete;
-    HoldCancel& operator=(const HoldCancel&) = delete;
-};
 
 /// The surroundings of a step, the same for everybody: the table's owner, and no setting of the session that
 /// would change what a statement means.
@@ -319,13 +257,20 @@ std::string refusal(const std::optional<Job>& job) {
         return "the job or its table does not exist any more";
     if (job->restored)
         return "the job was restored from another database and waits for orchestry.resume_all()";
+    if (job->paused)
+        return "the job is paused";
     return {};
 }
 
 } // namespace
 
 base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
-    const base::Instant slot = catalog::next_slot(job, now);
+    base::Instant slot = base::plus(now, retry_cap_us);
+    try {
+        slot = catalog::next_slot(job, now);
+    } catch (const base::Error&) {
+        // A zone that this server does not know; the job's run says so.
+    }
     if (failures == 0)
         return slot;
     const std::int64_t pause = base::backoff_us(failures, retry_base_us, retry_cap_us,
@@ -335,8 +280,13 @@ base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
 
 Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<RunId> claimed) {
     session.ensure_snapshot();
+    // Held before the run is seen as running: reconcile_runs() takes a running run without its lock for crashed.
     const std::optional<pg::SessionLock> lock = catalog::lock_job(id);
     std::optional<Job> job = catalog::find_job(id);
+    if (!claimed && trigger == Trigger::schedule && job && job->next_run_at > settings::now()) {
+        session.commit(); // it was due when the caller looked, and somebody else has run it since
+        return {RunState::skipped, {}, job->target_name};
+    }
     std::string refused = refusal(job);
     if (refused.empty() && !lock)
         refused = "another run of the job is active";
@@ -352,7 +302,7 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
     }
 
     const RunId run_id = claimed ? *claimed : catalog::begin_run(*job, trigger);
-    session.commit();
+    session.commit(pg::Durability::eventual);
     catalog::RunResult result;
     try {
         Run run(session, *job, run_id);
@@ -370,13 +320,23 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         const bool good = result.state == RunState::ok || result.state == RunState::noop;
         const int failures = good ? 0 : job->failures + 1;
         catalog::finish_run(run_id, result);
-        catalog::update_job_state(id, run_id, result.state, failures,
-                                  next_run_after(*job, failures, now));
-        session.commit();
+        catalog::update_job_state(id, run_id, result.state, failures, // whoever cancels wants no retry
+                                  next_run_after(*job, canceled ? 0 : failures, now));
+        // The last step is part of this transaction.
+        session.commit(result.steps > 0 ? pg::Durability::durable : pg::Durability::eventual);
     }
     if (canceled)
         pg::raise(result.failure);
     return {result.state, result.failure, job->target_name};
+}
+
+void reconcile_runs() {
+    const base::Instant now = settings::now();
+    for (const JobId id : catalog::mark_crashed_runs())
+        if (const std::optional<Job> job = catalog::find_job(id)) {
+            const base::Instant retry = next_run_after(*job, job->failures, now);
+            catalog::set_next_run(id, std::min(job->next_run_at.value_or(retry), retry));
+        }
 }
 
 void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
@@ -390,7 +350,9 @@ void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
         std::vector<Job> of_kind;
         std::copy_if(jobs.begin(), jobs.end(), std::back_inserter(of_kind),
                      [&](const Job& job) { return job.kind == kind && !job.restored; });
-        std::vector<JobId> ids = task_of(kind).settled(of_kind, now);
+        std::vector<JobId> ids;
+        if (pg::in_subtransaction([&] { ids = task_of(kind).settled(of_kind, now); }))
+            continue; // the run of each job will say what is wrong
         std::sort(ids.begin(), ids.end());
         const auto is_settled = [&](const Job& job) {
             return std::binary_search(ids.begin(), ids.end(), job.id);
@@ -406,7 +368,7 @@ void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
 std::vector<Outcome> run_jobs(pg::Session& session, std::vector<Job> jobs, Trigger trigger) {
     session.ensure_snapshot();
     settle_quietly(jobs, settings::now());
-    session.commit();
+    session.commit(pg::Durability::eventual);
     std::vector<Outcome> outcomes;
     for (const Job& job : jobs) {
         pg::check_interrupts();

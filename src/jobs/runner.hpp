@@ -27,6 +27,10 @@ std::vector<Outcome> run_jobs(pg::Session& session, std::vector<catalog::Job> jo
 /// Takes out of `jobs` those that certainly have nothing to do and records that.
 void settle_quietly(std::vector<catalog::Job>& jobs, base::Instant now);
 
+/// Finds runs whose process is gone, marks them as crashed and makes their jobs due again after a pause: a run that
+/// brings the server down must not do so all the time.
+void reconcile_runs();
+
 /// When the job is due after a run that ended like this: its next slot, or earlier to retry after a failure.
 base::Instant next_run_after(const catalog::Job& job, int failures, base::Instant now);
 

@@ -1,6 +1,7 @@
 // The scheduler: one per database. Connected as the bootstrap superuser it touches only our own tables and the
 // system catalogs; whatever runs an owner's code runs in a worker.
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "catalog/settings.hpp"
@@ -24,6 +25,11 @@ constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
 constexpr std::int64_t terminate_grace_us = 10 * base::us_per_second;
 
 constexpr int max_fruitless_starts = 3;
+/// While runs wait for a worker slot, the scheduler looks this often whether one is free.
+constexpr std::int64_t slot_check_us = 2 * base::us_per_second;
+/// The scheduler queues behind nobody: a row that a user's open transaction has locked waits for the next tick. Less
+/// than deadlock_timeout, so that DROP EXTENSION wins.
+constexpr const char* own_lock_timeout = "500ms";
 
 /// Whether the extension's tables are there and fit this library.
 enum class Extension { absent, other_version, ready };
@@ -35,6 +41,13 @@ public:
 private:
     bool tick();
     Extension look_for_extension();
+    /// Does one chore apart from the others: what goes wrong in it is logged and stops nothing else.
+    template <typename F>
+    void attempt(F&& chore) {
+        if (const auto failure = pg::in_subtransaction(std::forward<F>(chore)))
+            complain(*failure);
+    }
+    void complain(const pg::Failure& failure);
     void queue_due_jobs();
     void collect_workers(const std::vector<catalog::OwnerQueue>& queues);
     void start_workers();
@@ -50,10 +63,15 @@ private:
     };
     std::vector<Started> workers_;
     std::map<Oid, int> fruitless_starts_; // in a row: workers that ended without taking the oldest run
-    base::Instant previous_now_{0};
+    /// At the start nobody knows what the clock did: as if it had gone back.
+    base::Instant previous_now_{std::numeric_limits<std::int64_t>::max()};
     std::optional<base::Instant> next_due_;
     TimestampTz trimmed_at_ = 0;
     bool version_reported_ = false;
+    bool slots_lacking_ = false;
+    bool troubled_ = false; // something went wrong in this tick: the next one comes after naptime, not at once
+    std::string last_complaint_;
+    RateLimit same_complaint_{complaint_interval_us};
     RateLimit slots_complaint_{complaint_interval_us};
 };
 
@@ -73,6 +91,16 @@ Extension Scheduler::look_for_extension() {
     return Extension::other_version;
 }
 
+/// The same complaint is logged at intervals only.
+void Scheduler::complain(const pg::Failure& failure) {
+    troubled_ = true;
+    const bool due = same_complaint_.pass(GetCurrentTimestamp());
+    if (!due && failure.message == last_complaint_)
+        return;
+    last_complaint_ = failure.message;
+    log(WARNING, "orchestry scheduler: " + failure.message, failure.detail, failure.hint);
+}
+
 /// Queues a run for every job that is due, but for those that certainly have nothing to do.
 void Scheduler::queue_due_jobs() {
     const base::Instant now = settings::now();
@@ -80,37 +108,46 @@ void Scheduler::queue_due_jobs() {
         catalog::pull_in_schedules(now);
     previous_now_ = now;
     std::vector<catalog::Job> due = catalog::due_jobs(now);
-    settle_quietly(due, now);
-    for (const catalog::Job& job : due) {
-        catalog::set_next_run(job.id, next_run_after(job, 0, now));
-        (void)catalog::queue_run(job, job.failures > 0 ? catalog::Trigger::retry
-                                                       : catalog::Trigger::schedule);
-    }
+    std::vector<catalog::Job> unsettled = due;
+    attempt([&] { settle_quietly(unsettled, now); });
+    if (!troubled_)
+        due = std::move(unsettled);
+    for (const catalog::Job& job : due)
+        attempt([&] {
+            catalog::set_next_run(job.id, next_run_after(job, 0, now));
+            (void)catalog::queue_run(job, job.failures > 0 ? catalog::Trigger::retry
+                                                           : catalog::Trigger::schedule);
+        });
     next_due_ = catalog::next_due();
 }
 
 /// Forgets workers that have ended. One that did not even take the oldest run could not connect; after some such
 /// starts its owner's runs fail, instead of filling the server's log for ever.
 void Scheduler::collect_workers(const std::vector<catalog::OwnerQueue>& queues) {
+    std::map<Oid, bool> fruitless;
     std::erase_if(workers_, [&](const Started& worker) {
         pid_t pid = 0;
         if (pg::protect([&] { return GetBackgroundWorkerPid(worker.handle, &pid); }) != BGWH_STOPPED)
             return false;
         pfree(worker.handle);
-        const bool fruitless = std::any_of(queues.begin(), queues.end(), [&](const auto& queue) {
+        fruitless[worker.owner] = std::any_of(queues.begin(), queues.end(), [&](const auto& queue) {
             return queue.owner == worker.owner && queue.oldest_run == worker.oldest_run;
         });
-        if (!fruitless) {
-            fruitless_starts_.erase(worker.owner);
-        } else if (++fruitless_starts_[worker.owner] >= max_fruitless_starts) {
-            catalog::fail_queued(worker.owner, "no background worker could connect as the table's owner");
-            fruitless_starts_.erase(worker.owner);
-        }
         return true;
     });
+    const bool no_seat = count_workers() >= settings::max_workers; // started by others: not the owner's fault
+    for (const auto& [owner, in_vain] : fruitless) {
+        if (!in_vain) {
+            fruitless_starts_.erase(owner);
+        } else if (!no_seat && ++fruitless_starts_[owner] >= max_fruitless_starts) {
+            fruitless_starts_.erase(owner);
+            catalog::fail_queued(owner, "no background worker could connect as the table's owner");
+        }
+    }
 }
 
 void Scheduler::start_workers() {
+    slots_lacking_ = false;
     collect_workers(catalog::queued_owners());
     int running = std::max(count_workers(), static_cast<int>(workers_.size()));
     for (const catalog::OwnerQueue& queue : catalog::queued_owners()) {
@@ -119,6 +156,7 @@ void Scheduler::start_workers() {
                                     .owner_can_login = can_connect(queue.owner)};
             BackgroundWorkerHandle* handle = nullptr;
             if (!start_worker(order, MyProcPid, &handle)) {
+                slots_lacking_ = true;
                 catalog::mark_waiting("no background worker slot is free");
                 if (slots_complaint_.pass(GetCurrentTimestamp()))
                     log(WARNING, "orchestry runs are waiting: no background worker slot is free", {},
@@ -152,16 +190,16 @@ bool Scheduler::tick() {
     }
     if (!catalog::scheduler_wanted())
         return false;
-    catalog::reconcile_targets();
-    catalog::reconcile_runs();
-    queue_due_jobs();
-    end_overdue_runs();
+    attempt([] { catalog::reconcile_targets(); });
+    attempt([] { reconcile_runs(); });
+    attempt([this] { queue_due_jobs(); });
+    attempt([this] { end_overdue_runs(); });
     session_.commit();
     session_.ensure_snapshot();
-    start_workers();
+    attempt([this] { start_workers(); });
     const TimestampTz now = GetCurrentTimestamp();
     if (now - trimmed_at_ > trim_interval_us || now < trimmed_at_) {
-        catalog::trim_history();
+        attempt([] { catalog::trim_history(); });
         trimmed_at_ = now;
     }
     return true;
@@ -169,7 +207,9 @@ bool Scheduler::tick() {
 
 std::int64_t Scheduler::sleep_time() const {
     std::int64_t pause = std::int64_t{settings::naptime_s} * base::us_per_second;
-    if (next_due_)
+    if (slots_lacking_)
+        pause = std::min(pause, slot_check_us);
+    if (next_due_ && !troubled_)
         pause = std::clamp<std::int64_t>(next_due_->us - settings::now().us, 0, pause);
     return pause;
 }
@@ -178,6 +218,8 @@ void Scheduler::run() {
     for (;;) {
         serve_reload();
         pg::check_interrupts();
+        next_due_.reset();
+        troubled_ = false;
         if (settings::enabled) {
             try {
                 if (!tick())
@@ -187,8 +229,7 @@ void Scheduler::run() {
                 // DROP EXTENSION may win a race against us; whatever it was, the next tick starts afresh.
                 const pg::Failure failure = pg::describe_current_exception();
                 session_.restart();
-                log(WARNING, "orchestry scheduler: " + failure.message, failure.detail, failure.hint);
-                next_due_.reset();
+                complain(failure);
             }
         }
         session_.commit();
@@ -215,6 +256,7 @@ void Scheduler::run() {
 } // namespace
 
 ORCHESTRY_WORKER(orchestry_scheduler_main) {
+    pqsignal(SIGINT, SIG_IGN); // nothing here is a query to cancel
     start_process();
     const Oid database = DatumGetObjectId(arg);
     pg::protect([&] { BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0); });
@@ -222,6 +264,7 @@ ORCHESTRY_WORKER(orchestry_scheduler_main) {
         SetConfigOption("application_name", "orchestry scheduler", PGC_USERSET, PGC_S_SESSION);
         SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
         SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+        SetConfigOption("lock_timeout", own_lock_timeout, PGC_USERSET, PGC_S_SESSION);
     });
     const std::optional<pg::SessionLock> only_one = lock_process(ProcessLock::scheduler, database);
     if (!only_one)

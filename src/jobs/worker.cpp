@@ -2,6 +2,7 @@
 #include "catalog/settings.hpp"
 #include "jobs/background.hpp"
 #include "jobs/processes.hpp"
+#include "jobs/run_timer.hpp"
 #include "jobs/runner.hpp"
 #include "pg/compat.hpp"
 #include "pg/entry.hpp"
@@ -19,6 +20,15 @@ void describe_activity(const std::string& what) {
     });
 }
 
+/// One of the orchestry.max_workers seats of this database, for as long as the process lives: however many workers
+/// are started at once, and by whom, no more than that work.
+std::optional<pg::SessionLock> take_seat() {
+    for (int seat = 0; seat < catalog::settings::max_workers; ++seat)
+        if (auto lock = lock_seat(seat, MyDatabaseId))
+            return lock;
+    return std::nullopt;
+}
+
 /// Runs the one statement of a run without a job.
 void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oid owner) {
     describe_activity("orchestry: statement of run " + std::to_string(run.id.value));
@@ -31,12 +41,14 @@ void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oi
                           "Run ALTER ROLE ... LOGIN first.", {}};
     } else {
         try {
+            const RunTimer timer;
             session.run_top_level(run.statement);
         } catch (...) {
             result = {.state = catalog::RunState::failed,
                       .failure = pg::describe_current_exception()};
         }
     }
+    const HoldCancel recording;
     session.ensure_snapshot();
     catalog::finish_run(run.id, result);
     session.commit();
@@ -46,23 +58,31 @@ void run_queue(const WorkerOrder& order) {
     pg::WorkerSession session;
     if (TransactionIdIsValid(order.after)) // the run's row is not visible before
         pg::protect([&] { XactLockTableWait(order.after, nullptr, nullptr, XLTW_None); });
-    const auto only = order.run_id == 0 ? std::nullopt
-                                        : std::optional(catalog::RunId{order.run_id});
+    std::optional<catalog::RunId> only;
+    if (order.run_id != 0)
+        only = catalog::RunId{order.run_id};
+    const std::optional<pg::SessionLock> seat = take_seat();
+    if (!seat) {
+        session.ensure_snapshot();
+        catalog::mark_waiting("as many workers as orchestry.max_workers allows are busy", only);
+        return;
+    }
     for (;;) {
         session.commit();
         serve_reload();
+        QueryCancelPending = false; // it came too late for the run it was meant for
         pg::check_interrupts();
         if (!catalog::settings::enabled)
             return;
         session.ensure_snapshot();
         const std::optional<catalog::QueuedRun> run = catalog::claim_run(order.owner, only);
-        session.commit();
         if (!run)
             return;
         if (!run->job) {
             run_statement(session, *run, order.owner);
-            continue;
+            return; // the session is not a fresh one any more
         }
+        only.reset(); // what waited for a seat behind it is next
         describe_activity("orchestry: job " + std::to_string(run->job->value));
         try {
             (void)run_job(session, *run->job, catalog::Trigger::schedule, run->id);

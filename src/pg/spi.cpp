@@ -1,5 +1,7 @@
 #include "pg/spi.hpp"
 
+#include "base/hash.hpp"
+
 namespace orchestry::pg {
 
 namespace {
@@ -88,8 +90,48 @@ std::string Row::text(int column) const {
     return value ? value : "";
 }
 
-std::uint64_t Spi::execute(const char* sql, const Param* params, int count) {
-    constexpr int max_params = 64;
+namespace {
+
+constexpr int max_params = 64;
+
+/// Statements whose plans are kept. The server replans by itself when something that a plan depends on changes. Our
+/// own texts are few; should the table ever be full, further statements are planned each time.
+struct KeptPlan {
+    std::uint64_t key;
+    SPIPlanPtr plan;
+};
+constexpr std::size_t max_kept_plans = 512; // a power of two
+KeptPlan kept_plans[max_kept_plans];
+
+/// The kept plan of a statement with these parameter types, prepared on first use; nullptr when the table is full.
+SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
+    std::uint64_t key = base::fnv1a64(sql);
+    for (int i = 0; i < count; ++i)
+        key = base::splitmix64(key ^ types[i]);
+    for (std::size_t probe = 0; probe < max_kept_plans; ++probe) {
+        KeptPlan& slot = kept_plans[(key + probe) & (max_kept_plans - 1)];
+        if (slot.plan && slot.key == key)
+            return slot.plan;
+        if (slot.plan)
+            continue;
+        const SPIPlanPtr plan = protect([&] {
+            const SPIPlanPtr prepared = SPI_prepare(sql, count, const_cast<Oid*>(types));
+            if (prepared)
+                SPI_keepplan(prepared);
+            return prepared;
+        });
+        if (!plan)
+            throw base::Error(base::errc::internal,
+                              std::string("SPI_prepare failed: ") + SPI_result_code_string(SPI_result));
+        slot = {key, plan};
+        return plan;
+    }
+    return nullptr;
+}
+
+} // namespace
+
+std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan) {
     Oid types[max_params];
     Datum values[max_params];
     char nulls[max_params];
@@ -100,11 +142,14 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count) {
         values[i] = params[i].value;
         nulls[i] = params[i].null ? 'n' : ' ';
     }
-    const int result = protect(
-        [&] { return SPI_execute_with_args(sql, count, types, values, nulls, false, 0); });
+    const SPIPlanPtr kept = plan == Plan::kept ? kept_plan(sql, types, count) : nullptr;
+    const int result = protect([&] {
+        return kept ? SPI_execute_plan(kept, values, nulls, false, 0)
+                    : SPI_execute_with_args(sql, count, types, values, nulls, false, 0);
+    });
     if (result < 0)
         throw base::Error(base::errc::internal,
-                          std::string("SPI_execute_with_args failed: ") + SPI_result_code_string(result));
+                          std::string("SPI failed: ") + SPI_result_code_string(result));
     table_ = SPI_tuptable;
     processed_ = SPI_processed;
     return processed_;

@@ -7,11 +7,14 @@ namespace orchestry::pg {
 
 namespace {
 
-/// Every step reads the newest committed state after it has its locks, and may write, whatever the session's
-/// defaults are.
-void use_our_modes() {
-    XactIsoLevel = XACT_READ_COMMITTED;
-    XactReadOnly = false;
+/// Every step reads the newest committed state after it has its locks, whatever the session's default is.
+void use_read_committed() { XactIsoLevel = XACT_READ_COMMITTED; }
+
+/// C-like. A session that does not wait for the disk anyway is left as it is.
+void request(Durability durability) {
+    if (durability == Durability::eventual && synchronous_commit != SYNCHRONOUS_COMMIT_OFF)
+        (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+                                GUC_ACTION_LOCAL, true, ERROR, false);
 }
 
 } // namespace
@@ -34,10 +37,11 @@ ProcedureSession::~ProcedureSession() {
         quiet([] { SPI_finish(); });
 }
 
-void ProcedureSession::commit() {
-    protect([] {
+void ProcedureSession::commit(Durability durability) {
+    protect([&] {
+        request(durability);
         SPI_commit();
-        use_our_modes();
+        use_read_committed();
     });
 }
 
@@ -54,7 +58,8 @@ void WorkerSession::begin() {
     protect([] {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
-        use_our_modes();
+        use_read_committed();
+        XactReadOnly = false; // whatever a statement has set for the session: how it ended must be recorded
     });
 }
 
@@ -67,8 +72,9 @@ void WorkerSession::end() {
     });
 }
 
-void WorkerSession::commit() {
+void WorkerSession::commit(Durability durability) {
     try {
+        protect([&] { request(durability); });
         end();
     } catch (...) { // as SPI_commit does: the error comes out, and a fresh transaction is there
         restart();

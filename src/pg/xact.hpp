@@ -5,13 +5,17 @@
 
 namespace orchestry::pg {
 
+/// `eventual`: the commit may be lost with the last moments before a crash of the server, in order, and costs no wait
+/// for the disk. For our own records only: never for what a step did.
+enum class Durability { durable, eventual };
+
 /// Commits between steps. The same capability code runs in a procedure (CALL) and in a background worker.
 class Session {
 public:
     virtual ~Session() = default;
     /// Commits, and begins the next transaction (READ COMMITTED, no snapshot held yet). When the commit fails, its
     /// error comes out with a fresh transaction begun all the same. No Spi object may be open.
-    virtual void commit() = 0;
+    virtual void commit(Durability durability = Durability::durable) = 0;
     /// Gives the current transaction an active snapshot.
     virtual void ensure_snapshot() = 0;
     /// Whether statements that refuse a transaction block (VACUUM, ... CONCURRENTLY) can be run.
@@ -26,7 +30,7 @@ public:
     ProcedureSession(const ProcedureSession&) = delete;
     ProcedureSession& operator=(const ProcedureSession&) = delete;
 
-    void commit() override;
+    void commit(Durability durability = Durability::durable) override;
     void ensure_snapshot() override;
     bool has_top_level() const noexcept override { return false; }
 };
@@ -40,7 +44,7 @@ public:
     WorkerSession(const WorkerSession&) = delete;
     WorkerSession& operator=(const WorkerSession&) = delete;
 
-    void commit() override;
+    void commit(Durability durability = Durability::durable) override;
     void ensure_snapshot() override;
     bool has_top_level() const noexcept override { return true; }
 

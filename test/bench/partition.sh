@@ -97,11 +97,11 @@ SQL
 
 # with_locks NAME: times stdin while another session watches its locks.
 with_locks() {
-    sql -c "TRUNCATE stop_watching"
+    sql -c "DELETE FROM stop_watching"
     watch_locks "$1" &
     local watcher=$!
     { echo "SET application_name = '$1';"; cat; } | seconds
-    sql -c "ALTER TABLE stop_watching ADD IF NOT EXISTS x int; INSERT INTO stop_watching VALUES (1)"
+    sql -c "INSERT INTO stop_watching DEFAULT VALUES"
     wait $watcher
 }
 peak() { sql -c "SELECT max(locks) FROM locks_seen WHERE application = '$1'; DELETE FROM locks_seen"; }

@@ -1,0 +1,242 @@
+# What the TAP tests share: servers with the extension, waiting for runs, looking into the server's log.
+package Orchestry;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
+  count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate open_gate
+  make_policy is_alive wait_for_exit half_made);
+
+# A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
+sub new_server
+{
+	my ($name, %option) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $option{init} // {} });
+	my $preload = ($option{preload} // 1) ? 'orchestry_ext' : '';
+	$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = '$preload'
+restart_after_crash = on
+max_worker_processes = 16
+recovery_init_sync_method = syncfs
+log_line_prefix = '%m [%p] %b '
+log_statement = none
+timezone = 'UTC'
+orchestry.naptime = '1 s'
+CONF
+	$node->append_conf('postgresql.conf', $option{conf}) if $option{conf};
+	$node->start if $option{start} // 1;
+	return $node;
+}
+
+# How often a test repeats something: few times by default, many when ORCHESTRY_LONG is set (make torture).
+sub long_count
+{
+	my ($short, $long) = @_;
+	return $ENV{ORCHESTRY_LONG} ? $long : $short;
+}
+
+# The seed of a test that draws random numbers, printed so that a failure can be repeated.
+sub random_seed
+{
+	my $seed = $ENV{ORCHESTRY_SEED} // 20261121;
+	srand($seed);
+	note("seed $seed (ORCHESTRY_SEED)");
+	return $seed;
+}
+
+# Waits until the query answers `t` (or what is given). Returns how many seconds that took; fails the test when it
+# takes too long.
+sub wait_until
+{
+	my ($node, $database, $query, $expected) = @_;
+	my $start = time;
+	my $ok = $node->poll_query_until($database, $query, $expected // 't');
+	ok(0, "gave up waiting for: $query") unless $ok;
+	return time - $start;
+}
+
+# Queues a statement for a background worker; returns the run's id.
+sub background
+{
+	my ($node, $database, $sql, %option) = @_;
+	my $as = $option{as} ? "SET SESSION AUTHORIZATION $option{as};" : '';
+	return $node->safe_psql($database, "$as SELECT orchestry.run_in_background(\$run\$$sql\$run\$)");
+}
+
+# One row of orchestry.run as `state|sqlstate|message`.
+sub run_row
+{
+	my ($node, $database, $run) = @_;
+	return $node->safe_psql($database,
+		"SELECT concat_ws('|', state, sqlstate, message) FROM orchestry.run WHERE run_id = $run");
+}
+
+# Waits until a run has ended; returns run_row().
+sub wait_for_run
+{
+	my ($node, $database, $run) = @_;
+	wait_until($node, $database,
+		"SELECT state NOT IN ('queued', 'waiting', 'running') FROM orchestry.run WHERE run_id = $run");
+	return run_row($node, $database, $run);
+}
+
+# Waits until the server's log has the pattern after `offset`; returns the offset behind it.
+sub wait_for_log
+{
+	my ($node, $pattern, $offset) = @_;
+	return $node->wait_for_log($pattern, $offset // 0);
+}
+
+# How many lines of the server's log match, from `offset` on.
+sub count_log
+{
+	my ($node, $pattern, $offset) = @_;
+	my @lines = grep { /$pattern/ } split /\n/, slurp_file($node->logfile, $offset // 0);
+	return scalar @lines;
+}
+
+# Pid of the database's scheduler, or ''.
+sub scheduler_pid
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database, 'SELECT orchestry.scheduler_pid()');
+}
+
+# Waits for a scheduler other than `not`. Returns its pid.
+sub wait_for_scheduler
+{
+	my ($node, $database, $not) = @_;
+	$not = $not ? $not : 0;
+	wait_until($node, $database,
+		"SELECT COALESCE(orchestry.scheduler_pid() <> $not, false)");
+	return scheduler_pid($node, $database);
+}
+
+# Pids of our processes of one kind: launcher, scheduler or worker.
+sub processes
+{
+	my ($node, $kind) = @_;
+	return split /\n/,
+	  $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'orchestry $kind' ORDER BY backend_start");
+}
+
+# Puts a gate before every CREATE TABLE, for tests that have to stop a run at a known place. See set_gate().
+sub install_gate
+{
+	my ($node, $database) = @_;
+	$node->safe_psql($database, <<'SQL');
+CREATE TABLE public.gate (mode text, at bigint);
+INSERT INTO public.gate VALUES ('open', 0);
+CREATE SEQUENCE public.gate_passed;
+GRANT SELECT ON public.gate TO PUBLIC;
+GRANT ALL ON SEQUENCE public.gate_passed TO PUBLIC;
+CREATE FUNCTION public.gate() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    g record;
+    nth bigint := nextval('public.gate_passed');
+BEGIN
+    SELECT * INTO g FROM public.gate;
+    IF g.mode = 'fail' THEN
+        RAISE EXCEPTION 'the gate is shut' USING ERRCODE = 'UG001';
+    ELSIF g.mode = 'block' AND nth >= g.at THEN
+        PERFORM pg_advisory_lock_shared(4711);
+        PERFORM pg_advisory_unlock_shared(4711);
+    ELSIF g.mode = 'spin' AND nth >= g.at THEN
+        PERFORM count(*) FROM generate_series(1, 1000000000000);
+    END IF;
+END
+$$;
+CREATE EVENT TRIGGER gate ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.gate();
+SQL
+}
+
+# The gate's mode from the nth CREATE TABLE from now on: 'open', 'fail', 'spin' (busy for ever) or 'block' (until
+# open_gate() or the end of the session that is returned).
+sub set_gate
+{
+	my ($node, $database, $mode, $nth) = @_;
+	$nth //= 1;
+	$node->safe_psql($database,
+		"SELECT setval('public.gate_passed', 1, false); UPDATE public.gate SET mode = '$mode', at = $nth");
+	return unless $mode eq 'block';
+	my $keeper = $node->background_psql($database);
+	$keeper->query_safe('SELECT pg_advisory_lock(4711)');
+	return $keeper;
+}
+
+sub wait_at_gate
+{
+	my ($node, $database) = @_;
+	return wait_until($node, $database,
+		"SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted)");
+}
+
+sub open_gate
+{
+	my ($node, $database, $keeper) = @_;
+	$node->safe_psql($database, "UPDATE public.gate SET mode = 'open'");
+	$keeper->quit if $keeper;
+	return;
+}
+
+# Makes a partitioned table s.NAME with a policy of daily partitions. Options: ahead (days), owner, schedule.
+# Returns the job's id.
+sub make_policy
+{
+	my ($node, $database, $name, %option) = @_;
+	my $ahead = $option{ahead} // 3;
+	my $schedule = $option{schedule} // '1 hour';
+	my $as = $option{owner} ? "SET SESSION AUTHORIZATION $option{owner};" : '';
+	return $node->safe_psql($database, <<"SQL");
+SET client_min_messages = warning;
+CREATE SCHEMA IF NOT EXISTS s;
+GRANT ALL ON SCHEMA s TO PUBLIC;
+$as
+CREATE TABLE s.$name (id bigint, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('s.$name', interval '1 day', ahead => interval '$ahead days', schedule => '$schedule');
+SQL
+}
+
+# Tables in schema s that are neither partitioned nor a partition: what a run that was ended may not leave.
+sub half_made
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database,
+		"SELECT count(*) FROM pg_class WHERE relnamespace = 's'::regnamespace AND relkind = 'r' AND NOT relispartition");
+}
+
+sub is_alive
+{
+	my ($pid) = @_;
+	return kill(0, $pid) ? 1 : 0;
+}
+
+# Waits until none of the processes is there any more, at most `limit` seconds. Returns how long it took.
+sub wait_for_exit
+{
+	my ($limit, @pids) = @_;
+	my $start = time;
+	while (grep { is_alive($_) } @pids)
+	{
+		last if time - $start > $limit;
+		Time::HiRes::usleep(20_000);
+	}
+	return time - $start;
+}
+
+# "1.234 s"
+sub seconds
+{
+	return sprintf '%.3f s', $_[0];
+}
+
+1;
