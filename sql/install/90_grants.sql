@@ -3,8 +3,18 @@ REVOKE ALL ON ALL TABLES IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
-GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress TO PUBLIC;
+GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
+    orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
+    orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
+    orchestry.add_partition_policy(regclass, text, text, text, text, text, text, text),
+    orchestry.create_partition(regclass, anyelement),
+    orchestry.create_partition(regclass, text),
+    orchestry.partition_of(regclass, anyelement),
+    orchestry.partition_of(regclass, text),
+    orchestry.explain(regclass),
+    orchestry.timeline(regclass),
+    orchestry._partitions(),
     orchestry.plan(regclass, timestamptz),
     orchestry.start_job(bigint),
     orchestry.cancel_run(bigint),
@@ -19,6 +29,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry._system_identifier()
 TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE
+    orchestry.promote_default(regclass),
     orchestry.run(regclass),
     orchestry.run_job(bigint),
     orchestry.run_due()

@@ -26,8 +26,8 @@ RunId insert_run(const Job& job, Trigger trigger, RunState state) {
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING run_id",
             job.id.value, job.kind, job.target, job.target_name, job.owner, to_string(trigger),
             catalog::to_string(state), job.failures + 1,
-            running ? pg::null_param(TIMESTAMPTZOID) : pg::param(settings::now()),
-            running ? pg::param(settings::now()) : pg::null_param(TIMESTAMPTZOID),
+            running ? pg::null_param(TIMESTAMPTZOID) : pg::param(settings::clock()),
+            running ? pg::param(settings::clock()) : pg::null_param(TIMESTAMPTZOID),
             running ? pg::param(MyProcPid) : pg::null_param(INT4OID),
             running ? pg::param(base::Instant{MyStartTimestamp}) : pg::null_param(TIMESTAMPTZOID));
     return {spi.row(0).bigint(1)};
@@ -70,7 +70,7 @@ std::optional<QueuedRun> claim(Oid owner, const pg::Param& only_id, bool jobs_on
             "ORDER BY q.run_id LIMIT 1 FOR UPDATE SKIP LOCKED) "
             "UPDATE orchestry.run r SET state = 'running', started_at = $2, pid = $3, backend_start = $4, "
             "message = NULL, hint = NULL FROM next WHERE r.run_id OPERATOR(pg_catalog.=) next.run_id RETURNING r.run_id, r.job_id, r.statement",
-            owner, settings::now(), MyProcPid, base::Instant{MyStartTimestamp}, only_id,
+            owner, settings::clock(), MyProcPid, base::Instant{MyStartTimestamp}, only_id,
             jobs_only);
     if (spi.rows() == 0)
         return std::nullopt;
@@ -99,7 +99,7 @@ void finish_run(RunId id, const RunResult& result) {
     spi.run("UPDATE orchestry.run SET state = $2, finished_at = $3, steps = $4, rows = $5, bytes = $6, "
             "sqlstate = $7, message = $8, detail = $9, hint = $10, context = $11, pid = NULL, backend_start = NULL "
             "WHERE run_id OPERATOR(pg_catalog.=) $1",
-            id.value, to_string(result.state), settings::now(), result.steps, result.rows,
+            id.value, to_string(result.state), settings::clock(), result.steps, result.rows,
             result.bytes, text_or_null(result.failure.sqlstate),
             text_or_null(result.failure.message), text_or_null(result.failure.detail),
             text_or_null(result.failure.hint), text_or_null(result.failure.context));

@@ -55,6 +55,8 @@ base::Instant now() {
     return base::Instant{now_us != 0 ? now_us : GetCurrentTransactionStartTimestamp()};
 }
 
+base::Instant clock() { return base::Instant{now_us != 0 ? now_us : GetCurrentTimestamp()}; }
+
 void define() {
     pg::protect([] {
         DefineCustomBoolVariable("orchestry.enabled", "Whether jobs are run at all.",

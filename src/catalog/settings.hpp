@@ -21,6 +21,8 @@ inline std::int64_t lock_budget_us() { return std::int64_t{lock_timeout_ms} * 10
 
 /// The clock of plans and schedules: the transaction's start, or orchestry.now where a test has set it.
 base::Instant now();
+/// As now(), but where no test has set the clock, this very moment: for the beginnings and ends in the history.
+base::Instant clock();
 
 /// Defines the settings and reserves the prefix. Called once from _PG_init.
 void define();

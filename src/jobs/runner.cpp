@@ -174,6 +174,7 @@ void Run::count(const catalog::StepRecord& record) {
 /// Tries the step until it is done, fails, or has used up its attempts to get its locks. The step and its record
 /// are one transaction.
 std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record) {
+    std::string stepped_aside_for; // whom the last attempt found in the way
     for (record.attempts = 1;; ++record.attempts) {
         progress_.phase = pg::Progress::Phase::step;
         publish();
@@ -189,6 +190,8 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             record.rows = applied.rows;
             record.bytes = applied.bytes;
             record.message = applied.message;
+            if (record.message.empty() && !stepped_aside_for.empty())
+                record.message = "stepped aside before: " + stepped_aside_for;
             catalog::record_step(id_, record);
         });
         if (!failure) {
@@ -202,6 +205,8 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             const catalog::Elevated elevated;
             failure->detail = pg::describe_blockers(step.lock_requests);
         });
+        if (!failure->detail.empty())
+            stepped_aside_for = failure->detail;
         if (record.attempts >= settings::lock_attempts) {
             failure->hint = "The next run tries again. End what is in the way, or raise "
                             "orchestry.lock_timeout or orchestry.lock_attempts.";

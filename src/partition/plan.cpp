@@ -521,8 +521,20 @@ std::optional<base::Instant> Planner::next_need() const {
     const Bound covered = covered_until();
     if (!time || !ruler_.reaches(covered))
         return std::nullopt;
-    const base::Instant due = base::subtract(zone_of(set_.kind, policy_),
-                                             instant_of(set_.kind, covered.at), time->ahead);
+    const base::Zone& zone = zone_of(set_.kind, policy_);
+    const base::Instant end = instant_of(set_.kind, covered.at);
+    // The last second at which now + ahead is still covered. Subtracting does not find it, because adding months to
+    // the ends of long and short months gives one result; it comes within days of it.
+    constexpr std::int64_t search_days = 5;
+    const base::Instant near = base::subtract(zone, end, time->ahead);
+    std::int64_t quiet_s = -search_days * 86'400;
+    std::int64_t due_s = search_days * 86'400;
+    while (due_s - quiet_s > 1) {
+        const std::int64_t middle_s = quiet_s + (due_s - quiet_s) / 2;
+        const base::Instant then = base::plus(near, middle_s * base::us_per_second);
+        (base::add(zone, then, time->ahead) < end ? quiet_s : due_s) = middle_s;
+    }
+    const base::Instant due = base::plus(near, due_s * base::us_per_second);
     return is_wall_clock(set_.kind) ? base::to_instant(*policy_.zone, base::LocalTime{due.us}) : due;
 }
 
@@ -613,12 +625,13 @@ PlannedStep Planner::piece_step(const Range& piece) const {
     step.range = piece;
     if (piece.upper > Bound::value(set_.highest))
         step.range.upper = Bound::maxvalue();
-    for (const Member& member : set_.members) {
-        if (member.range.upper == piece.lower)
-            step.exact_lower = member.exact_upper;
-        if (member.range.lower == piece.upper)
-            step.exact_upper = member.exact_lower;
-    }
+    const auto after = std::lower_bound(
+        set_.members.begin(), set_.members.end(), piece.upper,
+        [](const Member& member, const Bound& bound) { return member.range.lower < bound; });
+    if (after != set_.members.end() && after->range.lower == piece.upper)
+        step.exact_upper = after->exact_lower;
+    if (after != set_.members.begin() && std::prev(after)->range.upper == piece.lower)
+        step.exact_lower = std::prev(after)->exact_upper;
     step.name = choose_name(piece, step.blocked_by);
     return step;
 }
@@ -813,7 +826,7 @@ std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, b
     if (!is_time(set.kind))
         return std::nullopt;
     const std::optional<base::Instant> need = next_need(set, policy, now);
-    return need ? base::plus(*need, -clock_set_back_us) : base::end_instant;
+    return need ? base::plus(*need, -clock_set_back_us - base::us_per_second) : base::end_instant;
 }
 
 } // namespace orchestry::partition

@@ -276,9 +276,8 @@ PlannedStep plan_promotion(const Set& set, const Policy& policy, base::Instant n
 /// Error 22023 when the policy wants more than max_wanted_pieces new partitions.
 void check_size(const Set& set, const Policy& policy, base::Instant now);
 
-/// When the next partition will have to be made, given that none has to at `now`: up to three days early where months
-/// differ in length. Nullopt for integer keys, whose need depends on their position, and when the last partition has no
-/// end.
+/// When the next partition will have to be made, to the second, given that none has to at `now`. Nullopt for integer
+/// keys, whose need depends on their position, and when the last partition has no end.
 std::optional<base::Instant> next_need(const Set& set, const Policy& policy, base::Instant now);
 
 /// An instant before which plan() certainly finds nothing to create, given that it finds nothing at `now`; nullopt

@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
-  count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate open_gate
+  count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
   make_policy is_alive wait_for_exit half_made);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -147,9 +147,11 @@ BEGIN
     SELECT * INTO g FROM public.gate;
     IF g.mode = 'fail' THEN
         RAISE EXCEPTION 'the gate is shut' USING ERRCODE = 'UG001';
-    ELSIF g.mode = 'block' AND nth >= g.at THEN
-        PERFORM pg_advisory_lock_shared(4711);
-        PERFORM pg_advisory_unlock_shared(4711);
+    ELSIF g.mode = 'block' AND nth >= g.at OR g.mode = 'block one' AND nth = g.at THEN
+        PERFORM pg_advisory_xact_lock_shared(4711); -- tells wait_at_gate()
+        WHILE (SELECT mode LIKE 'block%' FROM public.gate) LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
     ELSIF g.mode = 'spin' AND nth >= g.at THEN
         PERFORM count(*) FROM generate_series(1, 1000000000000);
     END IF;
@@ -159,33 +161,24 @@ CREATE EVENT TRIGGER gate ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXEC
 SQL
 }
 
-# The gate's mode from the nth CREATE TABLE from now on: 'open', 'fail', 'spin' (busy for ever) or 'block' (until
-# open_gate() or the end of the session that is returned).
+# The gate's mode from the nth CREATE TABLE from now on: 'open', 'fail', 'spin' (busy for ever), 'block' (until the
+# mode is another) or 'block one' (only that one CREATE TABLE). Waiting there is no waiting for a lock, which a step does not do for long.
 sub set_gate
 {
 	my ($node, $database, $mode, $nth) = @_;
 	$nth //= 1;
 	$node->safe_psql($database,
 		"SELECT setval('public.gate_passed', 1, false); UPDATE public.gate SET mode = '$mode', at = $nth");
-	return unless $mode eq 'block';
-	my $keeper = $node->background_psql($database);
-	$keeper->query_safe('SELECT pg_advisory_lock(4711)');
-	return $keeper;
+	return;
 }
 
+# Waits until so many runs (default: one) stand at the gate.
 sub wait_at_gate
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $runs) = @_;
+	$runs //= 1;
 	return wait_until($node, $database,
-		"SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted)");
-}
-
-sub open_gate
-{
-	my ($node, $database, $keeper) = @_;
-	$node->safe_psql($database, "UPDATE public.gate SET mode = 'open'");
-	$keeper->quit if $keeper;
-	return;
+		"SELECT count(*) >= $runs FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711");
 }
 
 # Makes a partitioned table s.NAME with a policy of daily partitions. Options: ahead (days), owner, schedule.

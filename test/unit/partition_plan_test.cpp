@@ -79,39 +79,36 @@ Policy policy_of(std::int64_t every, std::int64_t ahead, std::int64_t past = 0) 
     return {KeyCadence{every, ahead, past}, &base::utc(), base::default_integer_pattern()};
 }
 
+/// Adds a partition where the server would, and fails the test where the server would refuse.
 void add(Set& set, const std::string& name, Bound lower, Bound upper) {
     Member member;
     member.relid = static_cast<std::uint32_t>(100 + set.members.size());
     member.name = name;
     member.quoted = "public." + name;
     member.range = {lower, upper};
-    set.members.push_back(member);
-    std::sort(set.members.begin(), set.members.end(),
-              [](const Member& a, const Member& b) { return a.range < b.range; });
+    EXPECT_LT(lower, upper) << name;
+    const auto after =
+        std::upper_bound(set.members.begin(), set.members.end(), member,
+                         [](const Member& a, const Member& b) { return a.range < b.range; });
+    if (after != set.members.end()) {
+        EXPECT_LE(upper, after->range.lower) << name << " overlaps " << after->name;
+    }
+    if (after != set.members.begin()) {
+        EXPECT_LE(std::prev(after)->range.upper, lower) << name << " overlaps its predecessor";
+    }
+    set.members.insert(after, member);
 }
 
 void add(Set& set, const std::string& name, Instant lower, Instant upper) {
     add(set, name, Bound::value(lower.us), Bound::value(upper.us));
 }
 
-/// Does what the server does with the steps that create, and refuses what it refuses.
-void attach(Set& set, const std::vector<PlannedStep>& steps) {
-    for (const PlannedStep& step : steps) {
-        if (step.action != Action::create || !step.blocked_by.empty())
-            continue;
-        ASSERT_LT(step.range.lower, step.range.upper);
-        const auto refusal = std::find_if(set.members.begin(), set.members.end(), [&](const Member& member) {
-            return member.range.overlaps(step.range) || member.name == step.name;
-        });
-        ASSERT_EQ(refusal, set.members.end()) << refusal->name << " and " << step.name;
-        add(set, step.name, step.range.lower, step.range.upper);
-    }
-}
-
 std::vector<PlannedStep> plan_and_apply(Set& set, const Policy& policy, Instant now) {
     const FakeWorld world;
     std::vector<PlannedStep> steps = plan(set, policy, now, world);
-    attach(set, steps);
+    for (const PlannedStep& step : steps)
+        if (step.action == Action::create && step.blocked_by.empty())
+            add(set, step.name, step.range.lower, step.range.upper);
     return steps;
 }
 
@@ -126,17 +123,15 @@ using Names = std::vector<std::string>;
 
 // --- years of calendar ------------------------------------------------------------------------------------
 
-constexpr const char* zone_names[] = {"Etc/UTC",          "Europe/London",       "America/New_York",
-                                      "America/Sao_Paulo", "Asia/Kolkata",        "Asia/Kathmandu",
-                                      "Pacific/Apia",      "Australia/Lord_Howe", "Africa/Cairo",
-                                      "America/St_Johns"};
+constexpr const char* zone_names[] = {"Europe/London",       "America/New_York", "America/Sao_Paulo",
+                                      "Asia/Kathmandu",      "Pacific/Apia",     "Africa/Cairo",
+                                      "Australia/Lord_Howe", "America/St_Johns"};
 
 /// Maintains a set from 2000 to 2030 with runs at random times, some of them late, and checks after each that what is
 /// wanted is covered without a hole and that there is nothing left to do. Old partitions are dropped on the way.
 /// Returns how many partitions were made.
 long maintain_for_thirty_years(KeyKind kind, const base::Step& every, const base::Zone& zone,
                                unsigned seed) {
-    constexpr std::size_t kept = 40;
     Set set = empty_set(kind);
     const Policy policy = policy_of(every, zone);
     std::mt19937_64 random(seed);
@@ -164,13 +159,15 @@ long maintain_for_thirty_years(KeyKind kind, const base::Step& every, const base
         if (testing::Test::HasFailure())
             return made;
         const Bound horizon = needed.lower;
-        while (set.members.size() > kept && set.members.front().range.upper < horizon)
-            set.members.erase(set.members.begin());
+        const auto needless = std::find_if(set.members.begin(), set.members.end(), [&](const Member& member) {
+            return member.range.upper >= horizon;
+        });
+        set.members.erase(set.members.begin(), needless);
     }
     return made;
 }
 
-TEST(PartitionPlan, ThirtyYearsInTenZonesWithoutHoleOrOverlap) {
+TEST(PartitionPlan, ThirtyYearsInEightZonesWithoutHoleOrOverlap) {
     long made = 0;
     unsigned seed = 1;
     for (const char* name : zone_names) {
@@ -219,7 +216,7 @@ TEST(PartitionPlan, NothingIsDueBeforeTheQuietEnds) {
                             ++checked;
                         }
                         const Instant need = next_need(set, policy, now).value();
-                        EXPECT_FALSE(plan(set, policy, {need.us + 4 * base::us_per_day}, world).empty());
+                        EXPECT_FALSE(plan(set, policy, {need.us + 4 * base::us_per_hour}, world).empty());
                         if (HasFailure()) {
                             ADD_FAILURE() << name << ", every " << base::to_string(every) << ", now "
                                           << testing::PrintToString(now);
