@@ -3,6 +3,7 @@
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
+#include "pg/fault.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT
@@ -18,6 +19,7 @@ void _PG_init(void) {
     orchestry::pg::enter("_PG_init", [] {
         if (IsBinaryUpgrade) // pg_upgrade's servers start workers; none of ours may run there
             return;
+        orchestry::pg::define_fault_points();
         orchestry::catalog::settings::define();
         orchestry::jobs::register_task(orchestry::api::partition_task());
         if (process_shared_preload_libraries_in_progress)

@@ -4,7 +4,7 @@
 #   test/run.sh
 #
 # Environment:
-#   SUITES      which ones, out of: lint unit regress isolation tap pgtap (default: all)
+#   SUITES      which ones, out of: lint unit regress isolation tap pgtap docs (default: all)
 #   PG_CONFIG   the server to build for and to test in (default: the newest Debian one)
 #   TEST_JOBS   how many TAP files run at a time (default: the number of processors)
 #   KEEP        directory to keep logs and results in (default: removed when all is well)
@@ -24,7 +24,7 @@ cd "$root"
 . test/build.sh
 
 extension=orchestry_ext
-SUITES=${SUITES:-lint unit regress isolation tap pgtap}
+SUITES=${SUITES:-lint unit regress isolation tap pgtap docs}
 jobs=$(nproc)
 TEST_JOBS=${TEST_JOBS:-$jobs}
 export LC_ALL=C.UTF-8
@@ -251,6 +251,18 @@ run_pgtap() {
     count_tap pgtap
 }
 
+# The documentation's own SQL; the script's last line says how it went.
+run_docs() {
+    local log=$work/docs.log passed failed
+    test/docs.sh >"$log" 2>&1 || tail -n 40 "$log"
+    read -r passed failed < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1) || true
+    if [[ -z ${failed:-} ]]; then
+        report_nothing docs "did not come to its end"
+        return
+    fi
+    report docs "$passed" "$failed"
+}
+
 # tap_complete LOG: did as many assertions come as the plan said, and none of them fail?
 tap_complete() {
     local planned come
@@ -263,7 +275,7 @@ tap_complete() {
 
 heading "build for $($PG_CONFIG --version)"
 build_extension
-if [[ $SUITES =~ regress|isolation|tap ]]; then
+if [[ $SUITES =~ regress|isolation|tap|docs ]]; then
     install_extension "$work/install.log"
     # The files that the ordinary user reads, and nothing else of the checkout.
     mkdir -p "$work/tree"

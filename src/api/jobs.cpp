@@ -17,6 +17,9 @@ using catalog::RunState;
 namespace {
 
 void require_enabled() {
+    if (RecoveryInProgress())
+        throw base::Error("25006", "jobs cannot be run on a standby")
+            .hint("They run on the primary, and here after promotion.");
     if (!settings::enabled)
         throw base::Error(base::errc::not_prerequisite_state, "orchestry.enabled is off")
             .hint("Run ALTER SYSTEM SET orchestry.enabled = on; SELECT pg_reload_conf();");

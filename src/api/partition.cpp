@@ -16,24 +16,27 @@ using partition::Settings;
 /// Reads an interval in the server's own syntax.
 base::Span parse_interval(const std::string& text) {
     const Interval* const interval = DatumGetIntervalP(pg::protect([&] {
-        return DirectFunctionCall3(interval_in, CStringGetDatum(text.c_str()), ObjectIdGetDatum(InvalidOid),
-                                   Int32GetDatum(-1));
+        return DirectFunctionCall3(interval_in, CStringGetDatum(text.c_str()),
+                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
     }));
     return {interval->month, interval->day, interval->time};
 }
 
 std::int64_t parse_bigint(const std::string& text) {
-    return DatumGetInt64(pg::protect([&] { return DirectFunctionCall1(int8in, CStringGetDatum(text.c_str())); }));
+    return DatumGetInt64(
+        pg::protect([&] { return DirectFunctionCall1(int8in, CStringGetDatum(text.c_str())); }));
 }
 
 bool is_number(const std::string& text) {
     const std::size_t sign = text.starts_with('-') ? 1 : 0;
     return text.size() > sign &&
-           std::all_of(text.begin() + static_cast<std::ptrdiff_t>(sign), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+           std::all_of(text.begin() + static_cast<std::ptrdiff_t>(sign), text.end(),
+                       [](char c) { return c >= '0' && c <= '9'; });
 }
 
 Datum add(Oid relation, const Settings& settings, const std::string& schedule) {
-    return Int64GetDatum(partition::add_policy(relation, settings, schedule, catalog::settings::now()).value);
+    return Int64GetDatum(
+        partition::add_policy(relation, settings, schedule, catalog::settings::now()).value);
 }
 
 /// The arguments that come after past where the key is a time.
@@ -44,8 +47,10 @@ void read_time_arguments(const Args& args, int first, Settings& settings) {
 }
 
 /// Argument 1 of create_partition() and partition_of() as a key of the table; nullopt for NULL.
-std::optional<partition::KeyValue> key_argument(FunctionCallInfo fcinfo, const Args& args, partition::KeyKind kind,
-                                                const partition::KeyColumn& key, const base::Zone& zone) {
+std::optional<partition::KeyValue> key_argument(FunctionCallInfo fcinfo, const Args& args,
+                                                partition::KeyKind kind,
+                                                const partition::KeyColumn& key,
+                                                const base::Zone& zone) {
     if (args.is_null(1))
         return std::nullopt;
     const Oid type = pg::protect([&] { return get_fn_expr_argtype(fcinfo->flinfo, 1); });
@@ -113,7 +118,8 @@ ORCHESTRY_FUNCTION(orchestry_create_partition) {
     const partition::CheckedPolicy policy(partition::require_policy(parent).settings, key,
                                           partition::Names::checked_before);
     const auto value = key_argument(fcinfo, args, policy.kind(), key, *policy.plan().zone);
-    return ObjectIdGetDatum(partition::create_partition_at(parent, value->position, catalog::settings::now()));
+    return ObjectIdGetDatum(
+        partition::create_partition_at(parent, value->position, catalog::settings::now()));
 }
 
 ORCHESTRY_FUNCTION(orchestry_partition_of) {
@@ -121,8 +127,8 @@ ORCHESTRY_FUNCTION(orchestry_partition_of) {
     const Oid parent = args.relation(0, "parent");
     const partition::KeyColumn key = partition::require_key_column(parent);
     const std::optional<partition::StoredPolicy> known = partition::find_policy(parent);
-    const partition::CheckedPolicy policy(known ? known->settings : settings_without_policy(key), key,
-                                          partition::Names::checked_before);
+    const partition::CheckedPolicy policy(known ? known->settings : settings_without_policy(key),
+                                          key, partition::Names::checked_before);
     const auto value = key_argument(fcinfo, args, policy.kind(), key, *policy.plan().zone);
     const Oid partition = partition::route(partition::inspect(parent, policy.kind()), value);
     if (!OidIsValid(partition))
@@ -141,8 +147,8 @@ ORCHESTRY_FUNCTION(orchestry_promote_default) {
 ORCHESTRY_FUNCTION(orchestry_list_partitions) {
     ResultSet result(fcinfo);
     for (const partition::PartitionRow& row : partition::list_partitions(catalog::settings::now()))
-        result.add(row.parent, row.partition, row.is_default, row.lower_at,
-                   row.upper_at, row.lower_key, row.upper_key, row.bound, row.phase, row.job.value);
+        result.add(row.parent, row.partition, row.is_default, row.lower_at, row.upper_at,
+                   row.lower_key, row.upper_key, row.bound, row.phase, row.job.value);
     return Datum{0};
 }
 
@@ -151,8 +157,8 @@ ORCHESTRY_FUNCTION(orchestry_explain) {
     const Oid target = args.relation(0, "target");
     ResultSet result(fcinfo);
     for (const partition::Explanation& row : partition::explain(target, catalog::settings::now()))
-        result.add(row.job.value, "partition", row.object, row.state, row.reason, text_or_null(row.next_action),
-                   row.next_at);
+        result.add(row.job.value, "partition", row.object, row.state, row.reason,
+                   text_or_null(row.next_action), row.next_at);
     return Datum{0};
 }
 

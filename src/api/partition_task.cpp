@@ -21,17 +21,18 @@ std::string joined(const std::vector<std::string>& statements) {
 }
 
 class PartitionTask : public jobs::Task {
-public:
+  public:
     const char* kind() const noexcept override { return "partition"; }
 
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
-        const auto settings = std::make_shared<const partition::Settings>(partition::load_settings(job.id));
+        const auto settings =
+            std::make_shared<const partition::Settings>(partition::load_settings(job.id));
         const partition::CheckedPolicy policy(*settings, partition::require_key_column(job.target),
                                               partition::Names::checked_before);
         const partition::Set set = partition::inspect(job.target, policy.kind());
         std::vector<jobs::Step> steps;
-        for (partition::Step& step :
-             partition::prepare(set, partition::plan(set, policy.plan(), now, partition::ServerWorld(set))))
+        for (partition::Step& step : partition::prepare(
+                 set, partition::plan(set, policy.plan(), now, partition::ServerWorld(set))))
             steps.push_back(step_of(job, settings, std::move(step)));
         return steps;
     }
@@ -40,14 +41,17 @@ public:
         return partition::quiet_jobs(jobs, now);
     }
 
-    void settle(const Job& job, base::Instant now) const override { partition::remember_quiet(job, now); }
+    void settle(const Job& job, base::Instant now) const override {
+        partition::remember_quiet(job, now);
+    }
 
     void alter(const Job& job, const std::string& settings) const override {
         partition::alter_policy(job, settings, catalog::settings::now());
     }
 
-private:
-    static jobs::Step step_of(const Job& job, const std::shared_ptr<const partition::Settings>& settings,
+  private:
+    static jobs::Step step_of(const Job& job,
+                              const std::shared_ptr<const partition::Settings>& settings,
                               partition::Step prepared) {
         jobs::Step step;
         step.action = partition::to_string(prepared.planned.action);
@@ -63,7 +67,8 @@ private:
             const partition::Applied applied =
                 partition::apply(target, id, *settings, prepared, lock_budget_us);
             jobs::StepResult result;
-            result.state = applied.done ? jobs::StepResult::State::done : jobs::StepResult::State::skipped;
+            result.state =
+                applied.done ? jobs::StepResult::State::done : jobs::StepResult::State::skipped;
             result.lock_wait_us = applied.lock_wait_us;
             result.message = applied.why_not;
             return result;

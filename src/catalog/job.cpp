@@ -82,7 +82,27 @@ std::optional<pg::SessionLock> lock_job(JobId id) {
                                         static_cast<std::uint32_t>(id.value));
 }
 
-Elevated::Elevated() : context_(owner_of(job_table()), pg::Restriction::none) {}
+bool lock_extension() {
+    return pg::protect([] {
+        constexpr const char* name = "orchestry_ext";
+        const Oid extension = get_extension_oid(name, true);
+        if (!OidIsValid(extension))
+            return false;
+        LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+        return OidIsValid(get_extension_oid(name, true)); // it may have been dropped while we waited
+    });
+}
+
+namespace {
+
+Oid owner_under_lock() {
+    (void)lock_extension();
+    return owner_of(job_table());
+}
+
+} // namespace
+
+Elevated::Elevated() : context_(owner_under_lock(), pg::Restriction::none) {}
 
 std::int64_t system_identifier() { return static_cast<std::int64_t>(GetSystemIdentifier()); }
 

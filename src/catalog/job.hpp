@@ -46,7 +46,12 @@ struct NewJob {
     std::string time_zone;
 };
 
-/// The role that owns the extension's tables; reads and writes of them run as it.
+/// Keeps the extension from being dropped until the transaction ends. DROP EXTENSION takes this lock first, so whoever
+/// has it cannot be caught half-way through our tables, in a deadlock. False: the extension is not installed.
+bool lock_extension();
+
+/// The role that owns the extension's tables; reads and writes of them run as it, under lock_extension(). Raises 42704
+/// when the extension is not installed.
 class Elevated {
 public:
     Elevated();

@@ -5,6 +5,7 @@
 #include "base/backoff.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/run_timer.hpp"
+#include "pg/fault.hpp"
 #include "pg/progress.hpp"
 #include "pg/zone.hpp"
 
@@ -101,6 +102,7 @@ catalog::RunResult Run::execute() {
         fail(*failure);
         return result_;
     }
+    ORCHESTRY_FAULT_POINT("planned");
     std::erase_if(steps, [](const Step& step) { return step.informative; });
     progress_.phase = pg::Progress::Phase::step;
     progress_.steps_total = static_cast<std::int64_t>(steps.size());
@@ -110,6 +112,7 @@ catalog::RunResult Run::execute() {
         progress_.steps_done = static_cast<std::int64_t>(i);
         session_.commit();
         session_.ensure_snapshot();
+        ORCHESTRY_FAULT_POINT("step begins");
         const Step& step = steps[i];
         catalog::StepRecord record{.seq = static_cast<int>(i) + 1,
                                    .action = step.action,
@@ -185,6 +188,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
                 const StepScope scope(job_.owner);
                 applied = step.apply(settings::lock_budget_us());
             }
+            ORCHESTRY_FAULT_POINT("step applied");
             record.state = applied.state == StepResult::State::done ? "ok" : "skipped";
             record.lock_wait_us += applied.lock_wait_us;
             record.rows = applied.rows;
@@ -193,8 +197,10 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             if (record.message.empty() && !stepped_aside_for.empty())
                 record.message = "stepped aside before: " + stepped_aside_for;
             catalog::record_step(id_, record);
+            ORCHESTRY_FAULT_POINT("step recorded");
         });
         if (!failure) {
+            ORCHESTRY_FAULT_POINT("step done");
             count(record);
             return std::nullopt;
         }
@@ -307,7 +313,9 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
     }
 
     const RunId run_id = claimed ? *claimed : catalog::begin_run(*job, trigger);
+    ORCHESTRY_FAULT_POINT("run begun");
     session.commit(pg::Durability::eventual);
+    ORCHESTRY_FAULT_POINT("begin committed");
     catalog::RunResult result;
     try {
         Run run(session, *job, run_id);
@@ -325,8 +333,10 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         const bool good = result.state == RunState::ok || result.state == RunState::noop;
         const int failures = good ? 0 : job->failures + 1;
         catalog::finish_run(run_id, result);
+        ORCHESTRY_FAULT_POINT("run finished");
         catalog::update_job_state(id, run_id, result.state, failures, // whoever cancels wants no retry
                                   next_run_after(*job, canceled ? 0 : failures, now));
+        ORCHESTRY_FAULT_POINT("job state written");
         // The last step is part of this transaction.
         session.commit(result.steps > 0 ? pg::Durability::durable : pg::Durability::eventual);
     }

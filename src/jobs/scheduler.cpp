@@ -9,6 +9,7 @@
 #include "jobs/processes.hpp"
 #include "jobs/runner.hpp"
 #include "pg/entry.hpp"
+#include "pg/fault.hpp"
 
 namespace orchestry::jobs {
 
@@ -76,6 +77,8 @@ private:
 };
 
 Extension Scheduler::look_for_extension() {
+    if (!catalog::lock_extension())
+        return Extension::absent;
     pg::Spi spi;
     spi.run("SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'orchestry_ext'");
     if (spi.rows() == 0)
@@ -115,6 +118,7 @@ void Scheduler::queue_due_jobs() {
     for (const catalog::Job& job : due)
         attempt([&] {
             catalog::set_next_run(job.id, next_run_after(job, 0, now));
+            ORCHESTRY_FAULT_POINT("slot taken");
             (void)catalog::queue_run(job, job.failures > 0 ? catalog::Trigger::retry
                                                            : catalog::Trigger::schedule);
         });
@@ -164,6 +168,7 @@ void Scheduler::start_workers() {
                 return;
             }
             workers_.push_back({handle, queue.owner, queue.oldest_run});
+            ORCHESTRY_FAULT_POINT("worker started");
             ++running;
         }
     }
@@ -194,6 +199,7 @@ bool Scheduler::tick() {
     attempt([] { reconcile_runs(); });
     attempt([this] { queue_due_jobs(); });
     attempt([this] { end_overdue_runs(); });
+    ORCHESTRY_FAULT_POINT("chores done");
     session_.commit();
     session_.ensure_snapshot();
     attempt([this] { start_workers(); });

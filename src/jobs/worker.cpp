@@ -6,6 +6,7 @@
 #include "jobs/runner.hpp"
 #include "pg/compat.hpp"
 #include "pg/entry.hpp"
+#include "pg/fault.hpp"
 
 namespace orchestry::jobs {
 
@@ -43,6 +44,7 @@ void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oi
         try {
             const RunTimer timer;
             session.run_top_level(run.statement);
+            ORCHESTRY_FAULT_POINT("statement done");
         } catch (...) {
             result = {.state = catalog::RunState::failed,
                       .failure = pg::describe_current_exception()};
@@ -51,6 +53,7 @@ void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oi
     const HoldCancel recording;
     session.ensure_snapshot();
     catalog::finish_run(run.id, result);
+    ORCHESTRY_FAULT_POINT("statement recorded");
     session.commit();
 }
 
@@ -75,9 +78,12 @@ void run_queue(const WorkerOrder& order) {
         if (!catalog::settings::enabled)
             return;
         session.ensure_snapshot();
+        if (!catalog::lock_extension())
+            return;
         const std::optional<catalog::QueuedRun> run = catalog::claim_run(order.owner, only);
         if (!run)
             return;
+        ORCHESTRY_FAULT_POINT("run claimed");
         if (!run->job) {
             run_statement(session, *run, order.owner);
             return; // the session is not a fresh one any more

@@ -1,12 +1,14 @@
 #include "partition/apply.hpp"
 
 #include "pg/compat.hpp"
+#include "pg/fault.hpp"
 
 #include <algorithm>
 
 namespace orchestry::partition {
 
-// --- what a new partition looks like ----------------------------------------------------------------------
+// --- what a new partition looks like
+// ----------------------------------------------------------------------
 
 namespace {
 
@@ -63,7 +65,8 @@ std::string options_clause(const List* options) {
         // An option without a value is a boolean that is on.
         const char* const value = option->arg ? pg::protect([&]() -> const char* {
             return defGetString(const_cast<DefElem*>(option));
-        }) : "true";
+        })
+                                              : "true";
         clause += " = " + pg::quote_literal(value);
     }
     return clause.empty() ? clause : clause + ")";
@@ -94,11 +97,11 @@ std::string role_name(Oid role) {
 } // namespace
 
 Template::Template(const Set& set)
-    : parent_(set.relid), parent_quoted_(set.quoted), schema_id_(set.schema_id), schema_(set.schema) {
+    : parent_(set.relid), parent_quoted_(set.quoted), schema_id_(set.schema_id),
+      schema_(set.schema) {
     const pg::OpenRelation parent(set.relid, AccessShareLock);
-    if (const char* const comment = pg::protect([&]() -> const char* {
-            return GetComment(set.relid, RelationRelationId, 0);
-        }))
+    if (const char* const comment = pg::protect(
+            [&]() -> const char* { return GetComment(set.relid, RelationRelationId, 0); }))
         statements_.push_back({"COMMENT ON TABLE ", " IS " + pg::quote_literal(comment)});
     read_storage(set, parent.get());
     read_statistics_targets(parent.get());
@@ -119,9 +122,8 @@ void Template::read_storage(const Set& set, Relation parent) {
     const Oid access_method =
         OidIsValid(parent->rd_rel->relam) ? parent->rd_rel->relam : sibling.access_method;
     if (OidIsValid(access_method) && access_method != HEAP_TABLE_AM_OID)
-        storage_ += " USING " + pg::quote_identifier(pg::protect([&]() -> const char* {
-                        return get_am_name(access_method);
-                    }));
+        storage_ += " USING " + pg::quote_identifier(pg::protect(
+                                    [&]() -> const char* { return get_am_name(access_method); }));
     storage_ += options_clause(sibling.options);
     if (OidIsValid(parent->rd_rel->reltablespace))
         storage_ += " TABLESPACE " + pg::quote_identifier(pg::protect([&]() -> const char* {
@@ -143,14 +145,14 @@ void Template::read_statistics_targets(Relation parent) {
             return value;
         });
         if (target)
-            statements_.push_back({"ALTER TABLE ", " ALTER COLUMN " +
-                                                       pg::quote_identifier(NameStr(column->attname)) +
-                                                       " SET STATISTICS " + std::to_string(*target)});
+            statements_.push_back(
+                {"ALTER TABLE ", " ALTER COLUMN " + pg::quote_identifier(NameStr(column->attname)) +
+                                     " SET STATISTICS " + std::to_string(*target)});
     }
 }
 
-/// Privileges are compared with what the owner's default privileges would give the new table, so that in the end it
-/// has exactly its parent's.
+/// Privileges are compared with what the owner's default privileges would give the new table, so
+/// that in the end it has exactly its parent's.
 void Template::read_privileges(Relation parent) {
     struct Lists {
         Datum own, defaults;
@@ -175,40 +177,48 @@ void Template::read_privileges(Relation parent) {
     });
     pg::Spi spi;
     if (!lists.own_null || !lists.defaults_null) {
-        spi.run("WITH acl AS (SELECT a.want, e.grantee, e.privilege_type, pg_catalog.bool_or(e.is_grantable) "
+        spi.run("WITH acl AS (SELECT a.want, e.grantee, e.privilege_type, "
+                "pg_catalog.bool_or(e.is_grantable) "
                 "AS grantable FROM (VALUES (true, COALESCE($1, pg_catalog.acldefault('r', $3))), "
                 "(false, COALESCE($2, pg_catalog.acldefault('r', $3)))) a(want, list), "
                 "pg_catalog.aclexplode(a.list) e GROUP BY 1, 2, 3), "
-                "grantee AS (SELECT grantee, pg_catalog.bool_or(NOT want) AS revoke FROM acl GROUP BY grantee HAVING "
-                "pg_catalog.array_agg((privilege_type, grantable) ORDER BY privilege_type) FILTER (WHERE want) "
+                "grantee AS (SELECT grantee, pg_catalog.bool_or(NOT want) AS revoke FROM acl GROUP "
+                "BY grantee HAVING "
+                "pg_catalog.array_agg((privilege_type, grantable) ORDER BY privilege_type) FILTER "
+                "(WHERE want) "
                 "IS DISTINCT FROM "
-                "pg_catalog.array_agg((privilege_type, grantable) ORDER BY privilege_type) FILTER (WHERE NOT want)) "
+                "pg_catalog.array_agg((privilege_type, grantable) ORDER BY privilege_type) FILTER "
+                "(WHERE NOT want)) "
                 "SELECT 'REVOKE ALL', grantee, false FROM grantee WHERE revoke UNION ALL "
-                "SELECT 'GRANT ' OPERATOR(pg_catalog.||) pg_catalog.string_agg(privilege_type, ', ' ORDER BY privilege_type), "
-                "grantee, grantable FROM acl JOIN grantee USING (grantee) WHERE want GROUP BY grantee, grantable "
+                "SELECT 'GRANT ' OPERATOR(pg_catalog.||) pg_catalog.string_agg(privilege_type, ', "
+                "' ORDER BY privilege_type), "
+                "grantee, grantable FROM acl JOIN grantee USING (grantee) WHERE want GROUP BY "
+                "grantee, grantable "
                 "ORDER BY 1 DESC, 2, 3",
                 pg::Param{ACLITEMARRAYOID, lists.own, lists.own_null},
                 pg::Param{ACLITEMARRAYOID, lists.defaults, lists.defaults_null}, owner);
         for (std::uint64_t i = 0; i < spi.rows(); ++i) {
             const pg::Row row = spi.row(i);
             const bool revoke = row.text(1) == "REVOKE ALL";
-            statements_.push_back({row.text(1) + " ON TABLE ",
-                                   (revoke ? " FROM " : " TO ") + role_name(row.oid(2)) +
-                                       (row.boolean(3) ? " WITH GRANT OPTION" : "")});
+            statements_.push_back(
+                {row.text(1) + " ON TABLE ", (revoke ? " FROM " : " TO ") + role_name(row.oid(2)) +
+                                                 (row.boolean(3) ? " WITH GRANT OPTION" : "")});
         }
     }
     if (!lists.columns)
         return;
     spi.run("SELECT e.privilege_type, pg_catalog.quote_ident(a.attname), e.grantee, "
-            "pg_catalog.bool_or(e.is_grantable) FROM pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) e "
-            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attacl IS NOT NULL AND NOT a.attisdropped "
+            "pg_catalog.bool_or(e.is_grantable) FROM pg_catalog.pg_attribute a, "
+            "pg_catalog.aclexplode(a.attacl) e "
+            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attacl IS NOT NULL AND NOT "
+            "a.attisdropped "
             "GROUP BY a.attnum, 1, 2, 3 ORDER BY a.attnum, 3, 1",
             parent_);
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        statements_.push_back({"GRANT " + row.text(1) + " (" + row.text(2) + ") ON TABLE ",
-                               " TO " + role_name(row.oid(3)) +
-                                   (row.boolean(4) ? " WITH GRANT OPTION" : "")});
+        statements_.push_back(
+            {"GRANT " + row.text(1) + " (" + row.text(2) + ") ON TABLE ",
+             " TO " + role_name(row.oid(3)) + (row.boolean(4) ? " WITH GRANT OPTION" : "")});
     }
 }
 
@@ -224,8 +234,8 @@ void Template::read_row_policies(Relation parent) {
         ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
                     ObjectIdGetDatum(parent_));
         const Relation policies = table_open(PolicyRelationId, AccessShareLock);
-        const SysScanDesc scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true,
-                                                    nullptr, 1, &key);
+        const SysScanDesc scan =
+            systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, nullptr, 1, &key);
         const bool found = HeapTupleIsValid(systable_getnext(scan));
         systable_endscan(scan);
         table_close(policies, AccessShareLock);
@@ -233,17 +243,20 @@ void Template::read_row_policies(Relation parent) {
     });
     if (!any)
         return;
-    spi.run("SELECT p.polname, p.polpermissive, p.polcmd, p.polqual::pg_catalog.text, p.polwithcheck::pg_catalog.text, "
-            "(SELECT pg_catalog.string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE "
-            "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ') FROM pg_catalog.unnest(p.polroles) r) "
-            "FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) $1 ORDER BY p.polname",
-            parent_);
+    spi.run(
+        "SELECT p.polname, p.polpermissive, p.polcmd, p.polqual::pg_catalog.text, "
+        "p.polwithcheck::pg_catalog.text, "
+        "(SELECT pg_catalog.string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE "
+        "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ') FROM "
+        "pg_catalog.unnest(p.polroles) r) "
+        "FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) $1 ORDER BY p.polname",
+        parent_);
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
         row_policies_.push_back({pg::quote_identifier(row.text(1)),
-                                 std::string(" AS ") + (row.boolean(2) ? "PERMISSIVE" : "RESTRICTIVE") +
-                                     " FOR " + command_of(DatumGetChar(row.datum(3))) + " TO " +
-                                     row.text(6),
+                                 std::string(" AS ") +
+                                     (row.boolean(2) ? "PERMISSIVE" : "RESTRICTIVE") + " FOR " +
+                                     command_of(DatumGetChar(row.datum(3))) + " TO " + row.text(6),
                                  row.text(4), row.text(5)});
     }
 }
@@ -264,8 +277,8 @@ void Template::read_replica_identity(Relation parent) {
     }
 }
 
-/// SQL of a stored expression over the parent, as if it were one over the new table: an inner query that mentions the
-/// parent's row by name then mentions the new table's.
+/// SQL of a stored expression over the parent, as if it were one over the new table: an inner query
+/// that mentions the parent's row by name then mentions the new table's.
 std::string Template::deparse(const std::string& nodes, const std::string& name) const {
     return pg::protect([&]() -> const char* {
         return deparse_expression(static_cast<Node*>(stringToNode(nodes.c_str())),
@@ -313,12 +326,13 @@ std::optional<std::string> Template::finish(const std::string& name) const {
            pg::quote_identifier(pg::protect([&]() -> const char* { return get_rel_name(index); }));
 }
 
-// --- steps as statements ----------------------------------------------------------------------------------
+// --- steps as statements
+// ----------------------------------------------------------------------------------
 
 namespace {
 
-/// The tables at the other ends of the parent's foreign keys, in either direction, in the order of their OIDs, with
-/// the partitions of those that have some: ATTACH locks them all against writers.
+/// The tables at the other ends of the parent's foreign keys, in either direction, in the order of
+/// their OIDs, with the partitions of those that have some: ATTACH locks them all against writers.
 std::vector<Oid> foreign_key_relatives(Oid parent) {
     const pg::OpenRelation relation(parent, AccessShareLock);
     std::vector<Oid> relatives;
@@ -328,9 +342,8 @@ std::vector<Oid> foreign_key_relatives(Oid parent) {
         if (!OidIsValid(trigger.tgconstrrelid) ||
             RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_NONE)
             continue;
-        const List* const all = pg::protect([&] {
-            return find_all_inheritors(trigger.tgconstrrelid, NoLock, nullptr);
-        });
+        const List* const all = pg::protect(
+            [&] { return find_all_inheritors(trigger.tgconstrrelid, NoLock, nullptr); });
         for (int n = 0; n < list_length(all); ++n)
             relatives.push_back(list_nth_oid(all, n));
     }
@@ -346,7 +359,8 @@ std::vector<pg::LockRequest> attach_locks(const Set& set) {
     LOCKMODE parent_mode = ShareUpdateExclusiveLock;
     for (const Oid relid : foreign_key_relatives(set.relid)) {
         if (relid == set.relid)
-            parent_mode = ShareRowExclusiveLock; // it references itself: no upgrade while holding the weaker
+            parent_mode =
+                ShareRowExclusiveLock; // it references itself: no upgrade while holding the weaker
         else
             locks.push_back({relid, ShareRowExclusiveLock});
     }
@@ -368,18 +382,20 @@ std::string drop_constraint_sql(const std::string& table, const std::string& con
 
 namespace {
 
-/// The opposite of a range in the form in which the server looks for it when it attaches a partition.
+/// The opposite of a range in the form in which the server looks for it when it attaches a
+/// partition.
 std::string outside_condition(const Set& set, const PlannedStep& step) {
     std::string condition = set.key + " IS NULL OR " + set.key + " < " +
                             bound_sql(set.kind, step.range.lower, step.exact_lower);
     if (step.range.upper.kind == Bound::Kind::value)
-        condition += " OR " + set.key +
-                     " >= " + bound_sql(set.kind, step.range.upper, step.exact_upper);
+        condition +=
+            " OR " + set.key + " >= " + bound_sql(set.kind, step.range.upper, step.exact_upper);
     return condition;
 }
 
 /// What create_partition() runs, for display.
-std::vector<std::string> create_sql(const Set& set, const Template& shape, const PlannedStep& step) {
+std::vector<std::string> create_sql(const Set& set, const Template& shape,
+                                    const PlannedStep& step) {
     std::vector<std::string> sql = shape.create(step.name);
     sql.push_back(attach_sql(set, step, shape.quoted(step.name)));
     if (auto last = shape.finish(step.name))
@@ -431,7 +447,8 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
         case Action::finalize_detach:
             step.statements = {"ALTER TABLE " + set.quoted + " DETACH PARTITION " + p.object +
                                " FINALIZE"};
-            step.lock_requests = {{set.relid, ShareUpdateExclusiveLock}, {p.relid, AccessExclusiveLock}};
+            step.lock_requests = {{set.relid, ShareUpdateExclusiveLock},
+                                  {p.relid, AccessExclusiveLock}};
             break;
         case Action::analyze:
             step.statements = {analyze_sql(set)};
@@ -448,17 +465,19 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
 std::string describe_locks(const std::vector<pg::LockRequest>& requests) {
     std::string text;
     for (const pg::LockRequest& request : requests)
-        text += (text.empty() ? "" : ", ") + std::string(pg::lock_mode_name(request.mode)) + " on " +
-                pg::relation_name(request.relid).value_or("a table that is gone");
+        text += (text.empty() ? "" : ", ") + std::string(pg::lock_mode_name(request.mode)) +
+                " on " + pg::relation_name(request.relid).value_or("a table that is gone");
     return text;
 }
 
-// --- execution --------------------------------------------------------------------------------------------
+// --- execution
+// --------------------------------------------------------------------------------------------
 
 StatementScope::StatementScope(std::int64_t lock_budget_us) {
     guc_.set("default_tablespace", "");
     guc_.set("default_table_access_method", "heap");
-    const std::int64_t milliseconds = std::max<std::int64_t>(lock_budget_us / 1000, 1); // 0 means for ever
+    const std::int64_t milliseconds =
+        std::max<std::int64_t>(lock_budget_us / 1000, 1); // 0 means for ever
     guc_.set("lock_timeout", (std::to_string(milliseconds) + "ms").c_str());
 }
 
@@ -513,9 +532,9 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
     case Action::drop_exclusion:
         return find_exclusion() ? "" : gone("the constraint");
     case Action::finalize_detach: {
-        const bool pending = std::any_of(set.members.begin(), set.members.end(), [&](const Member& m) {
-            return m.relid == step.relid && m.detach_pending;
-        });
+        const bool pending =
+            std::any_of(set.members.begin(), set.members.end(),
+                        [&](const Member& m) { return m.relid == step.relid && m.detach_pending; });
         return pending ? "" : "the detach was completed by now";
     }
     default:
@@ -528,7 +547,9 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
 Oid create_partition(const Set& set, const PlannedStep& step) {
     const Template shape(set);
     run_statements(shape.create(step.name));
+    ORCHESTRY_FAULT_POINT("table created");
     run_statements({attach_sql(set, step, shape.quoted(step.name))});
+    ORCHESTRY_FAULT_POINT("table attached");
     if (const auto last = shape.finish(step.name))
         run_statements({*last});
     if (!step.exclusion.empty())
@@ -540,6 +561,7 @@ Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const St
               std::int64_t lock_budget_us) {
     Applied applied;
     applied.lock_wait_us = pg::lock_relations(step.lock_requests, lock_budget_us);
+    ORCHESTRY_FAULT_POINT("step locked");
     const auto not_done = [&](std::string why) {
         applied.why_not = std::move(why);
         return applied;

@@ -1,5 +1,5 @@
-// Steps as statements, and their execution in the current transaction: lock within a budget, check again what the
-// plan was based on, act.
+// Steps as statements, and their execution in the current transaction: lock within a budget, check
+// again what the plan was based on, act.
 #pragma once
 
 #include "partition/policy.hpp"
@@ -9,31 +9,33 @@ namespace orchestry::partition {
 
 /// What a new partition takes over from its set, and the statements that make one.
 ///
-/// LIKE copies columns, defaults, CHECK and NOT NULL constraints, indexes, storage, compression, extended statistics
-/// and the comments on them; ATTACH adds foreign keys, row triggers and (from PostgreSQL 17) identity. All else is
-/// done here: table comment, privileges, row security, replica identity and statistics targets follow the parent;
-/// storage options, access method and persistence, which a partitioned parent does not have, follow the newest
-/// partition that is a plain table. Identity is never copied: it would be a second sequence.
+/// LIKE copies columns, defaults, CHECK and NOT NULL constraints, indexes, storage, compression,
+/// extended statistics and the comments on them; ATTACH adds foreign keys, row triggers and (from
+/// PostgreSQL 17) identity. All else is done here: table comment, privileges, row security, replica
+/// identity and statistics targets follow the parent; storage options, access method and
+/// persistence, which a partitioned parent does not have, follow the newest partition that is a
+/// plain table. Identity is never copied: it would be a second sequence.
 class Template {
-public:
+  public:
     explicit Template(const Set& set);
 
     /// The new table's name, qualified and quoted.
     std::string quoted(const std::string& name) const;
-    /// The statements that make a table of this unquoted name in the set's schema, just like its partitions.
+    /// The statements that make a table of this unquoted name in the set's schema, just like its
+    /// partitions.
     std::vector<std::string> create(const std::string& name) const;
-    /// The statement that can be run only once the table is attached, if any: its replica identity. Before that the
-    /// index has no name yet, and the parent's index stands for it.
+    /// The statement that can be run only once the table is attached, if any: its replica identity.
+    /// Before that the index has no name yet, and the parent's index stands for it.
     std::optional<std::string> finish(const std::string& name) const;
 
-private:
+  private:
     /// A statement around the new table's quoted name.
     struct Statement {
         std::string before;
         std::string after;
     };
-    /// A row security policy. Its expressions stay nodes until the table's name is known, because they may
-    /// mention it.
+    /// A row security policy. Its expressions stay nodes until the table's name is known, because
+    /// they may mention it.
     struct RowPolicy {
         std::string name;   // quoted
         std::string middle; // AS ... FOR ... TO ...
@@ -63,8 +65,8 @@ private:
 /// A planned step made ready to be shown and applied.
 struct Step {
     PlannedStep planned;
-    std::string object;                       ///< quoted name of what it acts on
-    std::vector<std::string> statements;      ///< what is executed, in order
+    std::string object;                         ///< quoted name of what it acts on
+    std::vector<std::string> statements;        ///< what is executed, in order
     std::vector<pg::LockRequest> lock_requests; ///< in the order in which they are taken
 };
 
@@ -77,28 +79,30 @@ std::string describe_locks(const std::vector<pg::LockRequest>& requests);
 /// What applying a step did.
 struct Applied {
     bool done = false;
-    std::string why_not;           ///< when it was not done: what had changed since the plan
+    std::string why_not; ///< when it was not done: what had changed since the plan
     std::int64_t lock_wait_us = 0;
 };
 
-/// Applies a step in the current transaction, as the current user, who must be the set's owner. All locks are waited
-/// for within `lock_budget_us` together: raises 55P03 after that. `settings`: those that the step was planned by.
+/// Applies a step in the current transaction, as the current user, who must be the set's owner. All
+/// locks are waited for within `lock_budget_us` together: raises 55P03 after that. `settings`:
+/// those that the step was planned by.
 Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const Step& step,
               std::int64_t lock_budget_us);
 
-// --- the parts, for those who hold the locks already ------------------------------------------------------
+// --- the parts, for those who hold the locks already
+// ------------------------------------------------------
 
-/// The locks of ATTACH PARTITION to the set, in the order in which all our steps take them: tables at the other ends
-/// of foreign keys, the parent, the default partition.
+/// The locks of ATTACH PARTITION to the set, in the order in which all our steps take them: tables
+/// at the other ends of foreign keys, the parent, the default partition.
 std::vector<pg::LockRequest> attach_locks(const Set& set);
 
-/// For a scope, nothing of the session's settings changes what a new table is like, and no lock that a statement
-/// takes besides those held is waited for longer than `lock_budget_us`.
+/// For a scope, nothing of the session's settings changes what a new table is like, and no lock
+/// that a statement takes besides those held is waited for longer than `lock_budget_us`.
 class StatementScope {
-public:
+  public:
     explicit StatementScope(std::int64_t lock_budget_us);
 
-private:
+  private:
     pg::GucLevel guc_;
 };
 

@@ -14,10 +14,14 @@ constexpr std::int64_t lowest_int64 = std::numeric_limits<std::int64_t>::min();
 constexpr std::int64_t highest_int64 = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t highest_uuid_ms = (std::int64_t{1} << 48) - 1;
 
-/// ANALYZE reads at most this many blocks of one table: 300 for each of the 100 statistics targets by default.
+/// ANALYZE reads at most this many blocks of one table: 300 for each of the 100 statistics targets
+/// by default.
 constexpr std::int64_t analyze_sample_pages = 30'000;
 /// Where ANALYZE of a parent reads every partition too, it may read this much in all: 4 GB.
 constexpr std::int64_t analyze_budget_pages = 4 * 131'072;
+/// ANALYZE of a parent locks all its partitions in one transaction. So many fit into a default
+/// server's lock table beside what others hold.
+constexpr std::int64_t analyze_lock_budget = 3'000;
 
 // What follows is filled inside protect() and is therefore plain data.
 
@@ -52,7 +56,8 @@ struct RawSet {
 /// Bytes of an integer type.
 int width_of(Oid type) { return type == INT2OID ? 2 : type == INT4OID ? 4 : 8; }
 
-/// The position of a key, and the key itself where it is a uuid that is not the first of its millisecond.
+/// The position of a key, and the key itself where it is a uuid that is not the first of its
+/// millisecond.
 RawBound raw_value(KeyKind kind, int length, Datum value) {
     RawBound bound;
     switch (kind) {
@@ -62,7 +67,9 @@ RawBound raw_value(KeyKind kind, int length, Datum value) {
         break;
     case KeyKind::date: {
         const DateADT date = DatumGetDateADT(value);
-        bound.at = DATE_IS_NOBEGIN(date) ? lowest_int64 : DATE_IS_NOEND(date) ? highest_int64 : date;
+        bound.at = DATE_IS_NOBEGIN(date) ? lowest_int64
+                   : DATE_IS_NOEND(date) ? highest_int64
+                                         : date;
         break;
     }
     case KeyKind::uuid_v7: {
@@ -198,19 +205,20 @@ RawSet read_set(Relation parent, KeyKind kind) {
     int capacity = 16;
     set.members = static_cast<RawMember*>(palloc(sizeof(RawMember) * capacity));
     const Relation inherits = table_open(InheritsRelationId, AccessShareLock);
-    for_each_child(inherits, RelationGetRelid(parent), [&](HeapTuple, const FormData_pg_inherits* row) {
-        RawMember member;
-        member.relid = row->inhrelid;
-        member.detach_pending = row->inhdetachpending;
-        if (!read_member(kind, member))
-            return;
-        if (set.count == capacity) {
-            capacity *= 2;
-            set.members = static_cast<RawMember*>(
-                repalloc_huge(set.members, sizeof(RawMember) * capacity));
-        }
-        set.members[set.count++] = member;
-    });
+    for_each_child(inherits, RelationGetRelid(parent),
+                   [&](HeapTuple, const FormData_pg_inherits* row) {
+                       RawMember member;
+                       member.relid = row->inhrelid;
+                       member.detach_pending = row->inhdetachpending;
+                       if (!read_member(kind, member))
+                           return;
+                       if (set.count == capacity) {
+                           capacity *= 2;
+                           set.members = static_cast<RawMember*>(
+                               repalloc_huge(set.members, sizeof(RawMember) * capacity));
+                       }
+                       set.members[set.count++] = member;
+                   });
     table_close(inherits, AccessShareLock);
     read_statistics(RelationGetRelid(parent), set);
     return set;
@@ -243,12 +251,14 @@ std::vector<Exclusion> read_exclusions(Oid relid) {
     const auto* const valid = static_cast<const List*>(lsecond(found));
     std::vector<Exclusion> exclusions;
     for (int i = 0; i < list_length(names); ++i)
-        exclusions.push_back({static_cast<const char*>(list_nth(names, i)), list_nth_int(valid, i) != 0});
+        exclusions.push_back(
+            {static_cast<const char*>(list_nth(names, i)), list_nth_int(valid, i) != 0});
     return exclusions;
 }
 
 std::string schema_name(Oid schema) {
-    const char* const name = pg::protect([&]() -> const char* { return get_namespace_name(schema); });
+    const char* const name =
+        pg::protect([&]() -> const char* { return get_namespace_name(schema); });
     return name ? name : "";
 }
 
@@ -287,11 +297,13 @@ KeyColumn column_at(Relation relation, AttrNumber number, Oid type) {
     return {number, NameStr(TupleDescAttr(RelationGetDescr(relation), number - 1)->attname), type};
 }
 
-/// What stands in the way of a policy for a relation, as an error ready to be thrown; nullopt when nothing does.
+/// What stands in the way of a policy for a relation, as an error ready to be thrown; nullopt when
+/// nothing does.
 std::optional<base::Error> find_objection(Relation relation, const std::string& name) {
     const auto not_by_range = [&](const std::string& what) {
         return base::Error(base::errc::wrong_object_type, "table " + name + " is " + what)
-            .detail("Partitions are maintained for tables that are partitioned by the range of one column.")
+            .detail("Partitions are maintained for tables that are partitioned by the range of one "
+                    "column.")
             .hint("Create it with CREATE TABLE ... (...) PARTITION BY RANGE (time_column);");
     };
     if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
@@ -322,9 +334,8 @@ std::optional<base::Error> find_objection(Relation relation, const std::string& 
                                ". Supported are timestamptz, timestamp, date, smallint, integer, "
                                "bigint and uuid (version 7).");
     }
-    const Oid default_family = pg::protect([&] {
-        return get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID));
-    });
+    const Oid default_family =
+        pg::protect([&] { return get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)); });
     if (key->partopfamily[0] != default_family)
         return unsupported_key("It has an operator class of its own, so its order is unknown.");
     return std::nullopt;
@@ -342,7 +353,8 @@ KeyColumn require_key_column(Oid parent) {
 }
 
 bool has_supported_key(Oid parent) {
-    const Relation relation = pg::call<try_relation_open>(parent, static_cast<LOCKMODE>(AccessShareLock));
+    const Relation relation =
+        pg::call<try_relation_open>(parent, static_cast<LOCKMODE>(AccessShareLock));
     if (!relation)
         return false;
     const bool supported = !find_objection(relation, {});
@@ -367,13 +379,16 @@ KeyValue decode_key(KeyKind kind, Oid type, Datum value) {
 
 namespace {
 
-/// Whether a partition, or one below it, has a visible row. Reads the heap itself, because neither privileges on
-/// partitions nor row security should decide how many partitions there are. C-like.
+/// Whether a partition, or one below it, has a visible row. Reads the heap itself, because neither
+/// privileges on partitions nor row security should decide how many partitions there are. Holds no
+/// lock afterwards: a table may have thousands of empty partitions. C-like.
 bool has_rows(Oid relid) {
     bool found = false;
     ListCell* cell = nullptr;
-    foreach (cell, find_all_inheritors(relid, AccessShareLock, nullptr)) {
-        const Relation relation = table_open(lfirst_oid(cell), NoLock);
+    foreach (cell, find_all_inheritors(relid, NoLock, nullptr)) {
+        const Relation relation = try_table_open(lfirst_oid(cell), AccessShareLock);
+        if (!relation)
+            continue; // dropped meanwhile
         if (!found && relation->rd_rel->relkind == RELKIND_RELATION) {
             TupleTableSlot* const slot = table_slot_create(relation, nullptr);
             const TableScanDesc scan = table_beginscan(relation, GetActiveSnapshot(), 0, nullptr);
@@ -381,28 +396,29 @@ bool has_rows(Oid relid) {
             table_endscan(scan);
             ExecDropSingleTupleTableSlot(slot);
         }
-        table_close(relation, NoLock);
+        table_close(relation, AccessShareLock);
     }
     return found;
 }
 
-/// How far integer keys have come: the last value of the sequence that feeds the column, else the end of the
-/// highest partition that has a row. Never max(), which would read the table.
+/// How far integer keys have come: the last value of the sequence that feeds the column, else the
+/// end of the highest partition that has a row. Never max(), which would read the table.
 std::optional<std::int64_t> integer_position(const Set& set, const KeyColumn& key) {
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.pg_sequence_last_value(s.oid) FROM pg_catalog.pg_class s "
-            "WHERE s.relkind OPERATOR(pg_catalog.=) 'S' AND s.oid OPERATOR(pg_catalog.=) ANY ("
-            "SELECT d.objid FROM pg_catalog.pg_depend d "
-            "WHERE d.classid OPERATOR(pg_catalog.=) 1259 AND d.refclassid OPERATOR(pg_catalog.=) 1259 "
-            "AND d.refobjid OPERATOR(pg_catalog.=) $1 AND d.refobjsubid OPERATOR(pg_catalog.=) $2 "
-            "AND d.deptype OPERATOR(pg_catalog.=) 'i' "
-            "UNION ALL SELECT d.refobjid FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_depend d "
-            "ON d.classid OPERATOR(pg_catalog.=) 2604 AND d.objid OPERATOR(pg_catalog.=) a.oid "
-            "AND d.refclassid OPERATOR(pg_catalog.=) 1259 "
-            "WHERE a.adrelid OPERATOR(pg_catalog.=) $1 AND a.adnum OPERATOR(pg_catalog.=) $2) "
-            "AND pg_catalog.has_sequence_privilege(s.oid, 'USAGE, SELECT') "
-            "ORDER BY 1 DESC NULLS LAST LIMIT 1",
-            static_cast<Oid>(set.relid), static_cast<std::int32_t>(key.number));
+    spi.run(
+        "SELECT pg_catalog.pg_sequence_last_value(s.oid) FROM pg_catalog.pg_class s "
+        "WHERE s.relkind OPERATOR(pg_catalog.=) 'S' AND s.oid OPERATOR(pg_catalog.=) ANY ("
+        "SELECT d.objid FROM pg_catalog.pg_depend d "
+        "WHERE d.classid OPERATOR(pg_catalog.=) 1259 AND d.refclassid OPERATOR(pg_catalog.=) 1259 "
+        "AND d.refobjid OPERATOR(pg_catalog.=) $1 AND d.refobjsubid OPERATOR(pg_catalog.=) $2 "
+        "AND d.deptype OPERATOR(pg_catalog.=) 'i' "
+        "UNION ALL SELECT d.refobjid FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_depend d "
+        "ON d.classid OPERATOR(pg_catalog.=) 2604 AND d.objid OPERATOR(pg_catalog.=) a.oid "
+        "AND d.refclassid OPERATOR(pg_catalog.=) 1259 "
+        "WHERE a.adrelid OPERATOR(pg_catalog.=) $1 AND a.adnum OPERATOR(pg_catalog.=) $2) "
+        "AND pg_catalog.has_sequence_privilege(s.oid, 'USAGE, SELECT') "
+        "ORDER BY 1 DESC NULLS LAST LIMIT 1",
+        static_cast<Oid>(set.relid), static_cast<std::int32_t>(key.number));
     if (spi.rows() > 0 && !spi.row(0).is_null(1))
         return spi.row(0).bigint(1);
     for (auto member = set.members.rbegin(); member != set.members.rend(); ++member) {
@@ -418,7 +434,8 @@ std::optional<std::int64_t> integer_position(const Set& set, const KeyColumn& ke
 
 namespace {
 
-/// The key column of a table that had a policy once. Raises 55000 when it is not of the policy's kind any more.
+/// The key column of a table that had a policy once. Raises 55000 when it is not of the policy's
+/// kind any more.
 KeyColumn key_of(Relation relation, KeyKind kind) {
     const PartitionKey key = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE
                                  ? pg::call<RelationGetPartitionKey>(relation)
@@ -431,6 +448,15 @@ KeyColumn key_of(Relation relation, KeyKind kind) {
                       "table " + pg::relation_name(RelationGetRelid(relation)).value_or("") +
                           " is not partitioned as its policy says any more")
         .hint("Remove the policy with orchestry.remove_policy() and add it anew.");
+}
+
+/// Whether ANALYZE of a parent stays within its budgets.
+bool analyze_is_cheap(Relation parent, int members, std::int64_t sample_pages) {
+    if (pg::compat::has_analyze_only) // reads a sample of them, and none of their indexes
+        return members <= analyze_lock_budget;
+    const int indexes = pg::protect([&] { return list_length(RelationGetIndexList(parent)); });
+    return sample_pages <= analyze_budget_pages &&
+           std::int64_t{members} * (1 + indexes) <= analyze_lock_budget;
 }
 
 } // namespace
@@ -459,18 +485,18 @@ Set inspect(Oid parent, KeyKind kind) {
         set.statistics.has_rows |= member.has_rows;
         sample_pages += std::min(member.pages, analyze_sample_pages);
         if (member.is_default) {
-            set.fallback = DefaultPartition{member.relid, std::move(quoted),
-                                            read_exclusions(member.relid)};
+            set.fallback =
+                DefaultPartition{member.relid, std::move(quoted), read_exclusions(member.relid)};
             continue;
         }
-        set.members.push_back({member.relid,
-                               NameStr(member.name),
-                               std::move(quoted),
-                               {{member.lower.kind, member.lower.at},
-                                {member.upper.kind, member.upper.at}},
-                               exact_text(member.lower),
-                               exact_text(member.upper),
-                               member.detach_pending});
+        set.members.push_back(
+            {member.relid,
+             NameStr(member.name),
+             std::move(quoted),
+             {{member.lower.kind, member.lower.at}, {member.upper.kind, member.upper.at}},
+             exact_text(member.lower),
+             exact_text(member.upper),
+             member.detach_pending});
     }
     pfree(raw.members);
     std::sort(set.members.begin(), set.members.end(),
@@ -478,7 +504,7 @@ Set inspect(Oid parent, KeyKind kind) {
     set.statistics.changed = raw.changed;
     if (raw.analyzed)
         set.statistics.analyzed_at = base::Instant{raw.analyzed_at};
-    set.statistics.cheap = pg::compat::has_analyze_only || sample_pages <= analyze_budget_pages;
+    set.statistics.cheap = analyze_is_cheap(relation.get(), raw.count, sample_pages);
     if (kind == KeyKind::integer)
         set.position = integer_position(set, column);
     return set;
@@ -534,11 +560,12 @@ std::vector<std::int64_t> fingerprints(const std::vector<Oid>& parents) {
         const Relation inherits = table_open(InheritsRelationId, AccessShareLock);
         for (std::size_t i = 0; i < parents.size(); ++i) {
             std::uint64_t sum = 0; // of unrelated numbers: the order of the rows does not matter
-            for_each_child(inherits, parents[i], [&](HeapTuple tuple, const FormData_pg_inherits* row) {
-                const std::uint64_t version = HeapTupleHeaderGetRawXmin(tuple->t_data);
-                sum += base::splitmix64(std::uint64_t{row->inhrelid} << 32 ^ version) +
-                       static_cast<std::uint64_t>(row->inhdetachpending);
-            });
+            for_each_child(
+                inherits, parents[i], [&](HeapTuple tuple, const FormData_pg_inherits* row) {
+                    const std::uint64_t version = HeapTupleHeaderGetRawXmin(tuple->t_data);
+                    sum += base::splitmix64(std::uint64_t{row->inhrelid} << 32 ^ version) +
+                           static_cast<std::uint64_t>(row->inhdetachpending);
+                });
             prints[i] = static_cast<std::int64_t>(sum);
         }
         table_close(inherits, AccessShareLock);
@@ -560,16 +587,17 @@ std::optional<std::string> ServerWorld::holder_of(const std::string& name) const
 
 std::int64_t ServerWorld::default_pages() const {
     pg::Spi spi;
-    spi.run("SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_relation_size(t.relid)), 0)::pg_catalog.int8 "
-            "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t WHERE t.isleaf",
-            static_cast<Oid>(set_.fallback->relid));
+    spi.run(
+        "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_relation_size(t.relid)), 0)::pg_catalog.int8 "
+        "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t WHERE t.isleaf",
+        static_cast<Oid>(set_.fallback->relid));
     return (spi.row(0).bigint(1) + BLCKSZ - 1) / BLCKSZ;
 }
 
 bool ServerWorld::default_has_rows(const PlannedStep& step) const {
     pg::Spi spi;
-    return spi.run("SELECT FROM " + set_.fallback->quoted + " WHERE " + range_condition(set_, step) +
-                   " LIMIT 1") > 0;
+    return spi.run("SELECT FROM " + set_.fallback->quoted + " WHERE " +
+                   range_condition(set_, step) + " LIMIT 1") > 0;
 }
 
 std::optional<Extent> ServerWorld::default_extent() const {
@@ -577,7 +605,8 @@ std::optional<Extent> ServerWorld::default_extent() const {
     const std::string from = " FROM " + set_.fallback->quoted;
     const std::string by_key = from + " ORDER BY " + set_.key;
     spi.run("SELECT (SELECT " + set_.key + by_key + " LIMIT 1), (SELECT " + set_.key + by_key +
-            " DESC NULLS LAST LIMIT 1), EXISTS (SELECT" + from + " WHERE " + set_.key + " IS NULL)");
+            " DESC NULLS LAST LIMIT 1), EXISTS (SELECT" + from + " WHERE " + set_.key +
+            " IS NULL)");
     const pg::Row row = spi.row(0);
     if (row.is_null(1) || row.boolean(3))
         return std::nullopt;

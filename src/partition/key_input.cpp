@@ -17,9 +17,8 @@ std::optional<GivenTime> read_time(Oid type, Datum value) {
     case TIMESTAMPOID:
         return GivenTime{true, DatumGetTimestamp(value)};
     case DATEOID:
-        return GivenTime{true, DatumGetTimestamp(pg::protect([&] {
-                             return DirectFunctionCall1(date_timestamp, value);
-                         }))};
+        return GivenTime{true, DatumGetTimestamp(pg::protect(
+                                   [&] { return DirectFunctionCall1(date_timestamp, value); }))};
     default:
         return std::nullopt;
     }
@@ -30,8 +29,9 @@ std::int64_t position_at(KeyKind kind, const base::Zone& zone, const GivenTime& 
         return time.us; // the infinities are the same everywhere
     if (time.is_local == is_wall_clock(kind))
         return position_of(kind, base::Instant{time.us});
-    return position_of(kind, time.is_local ? base::to_instant(zone, base::LocalTime{time.us})
-                                           : base::Instant{base::to_local(zone, base::Instant{time.us}).us});
+    return position_of(kind, time.is_local
+                                 ? base::to_instant(zone, base::LocalTime{time.us})
+                                 : base::Instant{base::to_local(zone, base::Instant{time.us}).us});
 }
 
 std::optional<std::int64_t> read_integer(Oid type, Datum value) {
@@ -63,7 +63,8 @@ Datum from_text(Oid type, Datum literal) {
 
 } // namespace
 
-KeyValue read_key(KeyKind kind, const KeyColumn& key, const base::Zone& zone, Oid type, Datum value) {
+KeyValue read_key(KeyKind kind, const KeyColumn& key, const base::Zone& zone, Oid type,
+                  Datum value) {
     const Oid base_type = pg::call<getBaseType>(type);
     if (base_type == TEXTOID)
         return decode_key(kind, key.type, from_text(key.type, value));
@@ -75,7 +76,8 @@ KeyValue read_key(KeyKind kind, const KeyColumn& key, const base::Zone& zone, Oi
         return {position_at(kind, zone, *time), {}};
     const char* const given = pg::call<format_type_be>(type);
     const char* const wanted = pg::call<format_type_be>(key.type);
-    throw base::Error("42804", std::string("a key of type ") + given + " does not fit column \"" + key.name + "\"")
+    throw base::Error("42804", std::string("a key of type ") + given + " does not fit column \"" +
+                                   key.name + "\"")
         .detail(std::string("The column is of type ") + wanted + ".")
         .hint("Give a value of that type.");
 }

@@ -15,8 +15,8 @@ namespace errc = base::errc;
 constexpr const char* object_in_use = "55006";
 constexpr const char* undefined_table = "42P01";
 
-/// One transaction of setup can hold about this many locks on new tables without needing more shared memory than a
-/// default server has.
+/// One transaction of setup can hold about this many locks on new tables without needing more
+/// shared memory than a default server has.
 constexpr std::int64_t setup_locks = 3'000;
 /// A table, its TOAST table and its TOAST index.
 constexpr std::int64_t locks_per_table = 3;
@@ -29,38 +29,41 @@ constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
 std::string require_name(Oid relid) {
     std::optional<std::string> name = pg::relation_name(relid);
     if (!name)
-        throw Error(undefined_table, "the table with OID " + std::to_string(relid) + " does not exist")
+        throw Error(undefined_table,
+                    "the table with OID " + std::to_string(relid) + " does not exist")
             .hint("Give the table by name.");
     return *std::move(name);
 }
 
-/// Acting as the owner of a table: nothing of the owner's code runs with more rights than the owner has.
+/// Acting as the owner of a table: nothing of the owner's code runs with more rights than the owner
+/// has.
 class AsOwner {
-public:
+  public:
     explicit AsOwner(Oid relid) : context_(owner_of(relid), pg::Restriction::restricted) {
         context_.guc().set("row_security", "off");
     }
 
-private:
+  private:
     pg::SecureContext context_;
 };
 
 void require_create_privilege(const Set& set) {
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), pg_catalog.quote_ident(CURRENT_USER) "
+    spi.run("SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "
+            "pg_catalog.quote_ident(CURRENT_USER) "
             "FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1",
             static_cast<Oid>(set.relid));
     if (spi.row(0).boolean(1))
         return;
-    throw Error(errc::insufficient_privilege,
-                "the owner of table " + set.quoted + " may not create tables in schema " + set.schema)
+    throw Error(errc::insufficient_privilege, "the owner of table " + set.quoted +
+                                                  " may not create tables in schema " + set.schema)
         .detail("New partitions are made in the schema of their table, by its owner.")
         .hint("Run GRANT CREATE ON SCHEMA " + set.schema + " TO " + spi.row(0).text(2) + ";");
 }
 
 /// A patch for alter_policy() that makes one policy of another.
-std::string patch_between(const Settings& from, const std::string& from_schedule, const Settings& to,
-                          const std::string& to_schedule) {
+std::string patch_between(const Settings& from, const std::string& from_schedule,
+                          const Settings& to, const std::string& to_schedule) {
     const auto interval = [](const std::optional<base::Span>& span) {
         return span ? pg::param(*span) : pg::null_param(INTERVALOID);
     };
@@ -70,21 +73,24 @@ std::string patch_between(const Settings& from, const std::string& from_schedule
             "('every', $1, COALESCE(pg_catalog.to_jsonb($2), pg_catalog.to_jsonb($3))), "
             "('ahead', $4, COALESCE(pg_catalog.to_jsonb($5), pg_catalog.to_jsonb($6))), "
             "('past', $7, COALESCE(pg_catalog.to_jsonb($8), pg_catalog.to_jsonb($9))), "
-            "('time_zone', $10, pg_catalog.to_jsonb($11)), ('name_pattern', $12, pg_catalog.to_jsonb($13)), "
+            "('time_zone', $10, pg_catalog.to_jsonb($11)), ('name_pattern', $12, "
+            "pg_catalog.to_jsonb($13)), "
             "('schedule', $14, pg_catalog.to_jsonb($15))) c(key, changed, value) WHERE c.changed",
-            changed(from.every, to.every) || changed(from.every_keys, to.every_keys), interval(to.every),
-            to.every_keys, changed(from.ahead, to.ahead) || changed(from.ahead_keys, to.ahead_keys),
+            changed(from.every, to.every) || changed(from.every_keys, to.every_keys),
+            interval(to.every), to.every_keys,
+            changed(from.ahead, to.ahead) || changed(from.ahead_keys, to.ahead_keys),
             interval(to.ahead), to.ahead_keys,
             changed(from.past, to.past) || changed(from.past_keys, to.past_keys),
             to.every ? pg::param(to.past) : pg::null_param(INTERVALOID), to.past_keys,
-            changed(from.time_zone, to.time_zone), to.time_zone, changed(from.name_pattern, to.name_pattern),
-            to.name_pattern, changed(from_schedule, to_schedule), to_schedule);
+            changed(from.time_zone, to.time_zone), to.time_zone,
+            changed(from.name_pattern, to.name_pattern), to.name_pattern,
+            changed(from_schedule, to_schedule), to_schedule);
     return spi.row(0).text(1);
 }
 
 /// Already there with these settings: true. With others: 42710.
-bool is_known(const std::optional<StoredPolicy>& known, const Settings& settings, const std::string& schedule,
-              const std::string& name) {
+bool is_known(const std::optional<StoredPolicy>& known, const Settings& settings,
+              const std::string& schedule, const std::string& name) {
     if (!known)
         return false;
     const std::string known_schedule = catalog::get_job(known->job).schedule;
@@ -94,32 +100,38 @@ bool is_known(const std::optional<StoredPolicy>& known, const Settings& settings
     }
     const std::string job = std::to_string(known->job.value);
     const std::string patch = patch_between(known->settings, known_schedule, settings, schedule);
-    Error error(errc::duplicate_object, "table " + name + " has a partition policy with other settings");
+    Error error(errc::duplicate_object,
+                "table " + name + " has a partition policy with other settings");
     error.detail("It is job " + job + ".");
-    if (known->settings.key_unit != settings.key_unit || patch.empty()) // not to be changed in place
+    if (known->settings.key_unit != settings.key_unit ||
+        patch.empty()) // not to be changed in place
         error.hint("Run SELECT orchestry.remove_policy(" + job + "); and add the policy again.");
     else
-        error.hint("Run SELECT orchestry.alter_policy(" + job + ", " + pg::quote_literal(patch) + ");");
+        error.hint("Run SELECT orchestry.alter_policy(" + job + ", " + pg::quote_literal(patch) +
+                   ");");
     throw error;
 }
 
 std::int64_t locks_per_partition(Oid parent) {
     const pg::OpenRelation relation(parent, AccessShareLock);
-    return locks_per_table + pg::protect([&] { return list_length(RelationGetIndexList(relation.get())); });
+    return locks_per_table +
+           pg::protect([&] { return list_length(RelationGetIndexList(relation.get())); });
 }
 
-/// Takes the locks that setup needs: those of ATTACH, or, where nothing is to be attached, one that keeps out another
-/// setup. Returns how long was waited, in microseconds.
-std::int64_t lock_for_runway(Oid parent, const CheckedPolicy& policy, base::Instant now, std::int64_t budget_us) {
+/// Takes the locks that setup needs: those of ATTACH, or, where nothing is to be attached, one that
+/// keeps out another setup. Returns how long was waited, in microseconds.
+std::int64_t lock_for_runway(Oid parent, const CheckedPolicy& policy, base::Instant now,
+                             std::int64_t budget_us) {
     const Set set = inspect(parent, policy.kind());
     check_size(set, policy.plan(), now);
     const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
     const bool attaches = std::any_of(steps.begin(), steps.end(), [](const PlannedStep& step) {
         return step.action == Action::create && step.blocked_by.empty();
     });
-    return pg::lock_relations(attaches ? attach_locks(set)
-                                       : std::vector<pg::LockRequest>{{parent, ShareUpdateExclusiveLock}},
-                              budget_us);
+    return pg::lock_relations(
+        attaches ? attach_locks(set)
+                 : std::vector<pg::LockRequest>{{parent, ShareUpdateExclusiveLock}},
+        budget_us);
 }
 
 /// Whether setup left something for the job.
@@ -129,7 +141,8 @@ enum class Leftover { nothing, something };
 Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant now) {
     Leftover leftover = Leftover::nothing;
     const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
-    const std::int64_t limit = std::max<std::int64_t>(1, setup_locks / locks_per_partition(set.relid));
+    const std::int64_t limit =
+        std::max<std::int64_t>(1, setup_locks / locks_per_partition(set.relid));
     std::int64_t made = 0;
     std::int64_t postponed = 0;
     for (const PlannedStep& step : steps) {
@@ -137,7 +150,8 @@ Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant 
         if (step.action == Action::leave)
             continue;
         if (!step.blocked_by.empty()) {
-            pg::report(WARNING, "partition \"" + step.name + "\" cannot be made yet", step.blocked_by);
+            pg::report(WARNING, "partition \"" + step.name + "\" cannot be made yet",
+                       step.blocked_by);
             leftover = Leftover::something;
         } else if (step.action != Action::create || !step.exclusion.empty()) {
             leftover = Leftover::something; // has steps that are committed alone
@@ -150,8 +164,9 @@ Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant 
         }
     }
     if (postponed > 0)
-        pg::report(NOTICE, std::to_string(made) + " partitions were made, and " + std::to_string(postponed) +
-                               " are left for the first run",
+        pg::report(NOTICE,
+                   std::to_string(made) + " partitions were made, and " +
+                       std::to_string(postponed) + " are left for the first run",
                    "So many locks at once do not fit into one transaction.",
                    "Run CALL orchestry.run(" + pg::quote_literal(set.quoted) + ");");
     return leftover;
@@ -159,7 +174,8 @@ Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant 
 
 } // namespace
 
-catalog::JobId add_policy(Oid parent, const Settings& settings, const std::string& schedule, base::Instant now) {
+catalog::JobId add_policy(Oid parent, const Settings& settings, const std::string& schedule,
+                          base::Instant now) {
     const std::string name = require_name(parent);
     catalog::require_owner_of(parent);
     const CheckedPolicy policy(settings, require_key_column(parent), Names::unchecked);
@@ -190,8 +206,8 @@ catalog::JobId add_policy(Oid parent, const Settings& settings, const std::strin
 }
 
 void alter_policy(const catalog::Job& job, const std::string& patch, base::Instant now) {
-    const CheckedPolicy policy(patched(load_settings(job.id), patch), require_key_column(job.target),
-                               Names::unchecked);
+    const CheckedPolicy policy(patched(load_settings(job.id), patch),
+                               require_key_column(job.target), Names::unchecked);
     check_size(inspect(job.target, policy.kind()), policy.plan(), now);
     store_settings(job.id, policy.settings());
 }
@@ -206,24 +222,29 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
     const std::int64_t waited_us =
         pg::lock_relations(attach_locks(inspect(parent, policy.kind())), budget_us);
     const Set set = inspect(parent, policy.kind());
-    const std::vector<PlannedStep> steps = plan_one(set, policy.plan(), now, ServerWorld(set), position);
+    const std::vector<PlannedStep> steps =
+        plan_one(set, policy.plan(), now, ServerWorld(set), position);
     if (steps.empty()) {
         const Oid existing = route(set, KeyValue{position, {}});
-        pg::report(NOTICE, "partition " + pg::relation_name(existing).value_or("") + " takes this key already");
+        pg::report(NOTICE, "partition " + pg::relation_name(existing).value_or("") +
+                               " takes this key already");
         return existing;
     }
     const PlannedStep& create = steps.back();
     if (!create.blocked_by.empty())
-        throw Error(errc::not_prerequisite_state, "cannot create a partition of table " + name + " for this key")
+        throw Error(errc::not_prerequisite_state,
+                    "cannot create a partition of table " + name + " for this key")
             .detail("From " + bound_text(set.kind, create.range.lower) + " to " +
                     bound_text(set.kind, create.range.upper) + ": " + create.blocked_by + ".")
-            .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name) + ");");
+            .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name) +
+                  ");");
     if (steps.size() > 1) {
         std::string statements;
         for (const Step& step : prepare(set, {steps.begin(), steps.end() - 1}))
             for (const std::string& sql : step.statements)
                 statements += sql + "; ";
-        throw Error(errc::not_prerequisite_state, "the default partition of table " + name + " is large")
+        throw Error(errc::not_prerequisite_state,
+                    "the default partition of table " + name + " is large")
             .detail("To attach another partition, all of it would be read while nobody can use it.")
             .hint("Run this first, which reads it while others use it: " + statements);
     }
@@ -231,7 +252,8 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
     return create_partition(set, create);
 }
 
-// --- promotion of the default partition -------------------------------------------------------------------
+// --- promotion of the default partition
+// -------------------------------------------------------------------
 
 namespace {
 
@@ -240,12 +262,12 @@ constexpr const char* check_violation = "23514";
 
 /// One promotion, from a plan of its own to the swap.
 class Promotion {
-public:
+  public:
     Promotion(pg::Session& session, Oid parent)
         : session_(session), parent_(parent), name_(require_name(parent)) {}
     void run();
 
-private:
+  private:
     void plan();
     void add_check();
     void validate_check();
@@ -266,7 +288,8 @@ private:
     bool large_ = false;
 };
 
-/// Runs `act` as the owner in a transaction of its own, and again after a pause while it does not get its locks.
+/// Runs `act` as the owner in a transaction of its own, and again after a pause while it does not
+/// get its locks.
 template <typename F>
 std::optional<pg::Failure> Promotion::commit_alone(F act) {
     for (int attempt = 1;; ++attempt) {
@@ -276,7 +299,8 @@ std::optional<pg::Failure> Promotion::commit_alone(F act) {
             act();
         });
         session_.commit();
-        const bool retry = failure && (failure->is(errc::lock_not_available) || failure->is(deadlock_detected));
+        const bool retry =
+            failure && (failure->is(errc::lock_not_available) || failure->is(deadlock_detected));
         if (!retry || attempt >= catalog::settings::lock_attempts)
             return failure;
         pg::wait(base::backoff_us(attempt, lock_pause_base_us, lock_pause_cap_us, parent_),
@@ -290,18 +314,21 @@ void Promotion::must_commit_alone(F act) {
         pg::raise(*failure);
 }
 
-/// Decides what the default partition can become. Reads its rows, so it is done once and under no strong lock.
+/// Decides what the default partition can become. Reads its rows, so it is done once and under no
+/// strong lock.
 void Promotion::plan() {
-    const CheckedPolicy policy(require_policy(parent_).settings, require_key_column(parent_), Names::checked_before);
+    const CheckedPolicy policy(require_policy(parent_).settings, require_key_column(parent_),
+                               Names::checked_before);
     kind_ = policy.kind();
     refresh();
     const ServerWorld world(set_);
     step_ = plan_promotion(set_, policy.plan(), catalog::settings::now(), world);
     if (!step_.blocked_by.empty())
-        throw Error(errc::not_prerequisite_state,
-                    "default partition " + set_.fallback->quoted + " cannot become an ordinary partition")
+        throw Error(errc::not_prerequisite_state, "default partition " + set_.fallback->quoted +
+                                                      " cannot become an ordinary partition")
             .detail("The reason: " + step_.blocked_by + ".")
-            .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name_) + ");");
+            .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name_) +
+                  ");");
     large_ = world.default_pages() > small_default_pages;
 }
 
@@ -313,7 +340,8 @@ void Promotion::refresh() {
         throw Error(errc::not_prerequisite_state, "table " + name_ + " has no default partition")
             .hint("See SELECT * FROM orchestry.timeline(" + pg::quote_literal(name_) + ");");
     if (OidIsValid(before) && before != set_.fallback->relid)
-        throw Error(errc::not_prerequisite_state, "table " + name_ + " has another default partition by now")
+        throw Error(errc::not_prerequisite_state,
+                    "table " + name_ + " has another default partition by now")
             .hint("Run CALL orchestry.promote_default(" + pg::quote_literal(name_) + "); again.");
 }
 
@@ -326,13 +354,14 @@ const Exclusion* Promotion::find_check() const {
 }
 
 void Promotion::add_check() {
-    (void)pg::lock_relations({{set_.fallback->relid, AccessExclusiveLock}}, catalog::settings::lock_budget_us());
+    (void)pg::lock_relations({{set_.fallback->relid, AccessExclusiveLock}},
+                             catalog::settings::lock_budget_us());
     refresh();
     if (find_check())
         return; // left by a call that was interrupted
     run_statements({"ALTER TABLE " + set_.fallback->quoted + " ADD CONSTRAINT " +
-                    pg::quote_identifier(inclusion_name(kind_, step_.range)) + " CHECK (" + set_.key +
-                    " IS NOT NULL AND " + range_condition(set_, step_) + ") NOT VALID"});
+                    pg::quote_identifier(inclusion_name(kind_, step_.range)) + " CHECK (" +
+                    set_.key + " IS NOT NULL AND " + range_condition(set_, step_) + ") NOT VALID"});
 }
 
 void Promotion::validate_check() {
@@ -342,8 +371,8 @@ void Promotion::validate_check() {
                     pg::quote_identifier(inclusion_name(kind_, step_.range))});
 }
 
-/// Detach, attach and a new default partition, in one short transaction. A large one is not read: the constraint
-/// proves what its rows are.
+/// Detach, attach and a new default partition, in one short transaction. A large one is not read:
+/// the constraint proves what its rows are.
 void Promotion::swap() {
     const std::int64_t budget_us = catalog::settings::lock_budget_us();
     std::vector<pg::LockRequest> locks = attach_locks(set_);
@@ -367,13 +396,15 @@ void Promotion::swap() {
         pg::protect([&]() -> const char* { return get_rel_name(set_.fallback->relid); });
     const Template shape(place);
     const std::string promoted = shape.quoted(step_.name);
-    run_statements({"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + set_.fallback->quoted,
-                    "ALTER TABLE " + set_.fallback->quoted + " RENAME TO " + pg::quote_identifier(step_.name),
-                    attach_sql(set_, step_, promoted)});
+    run_statements(
+        {"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + set_.fallback->quoted,
+         "ALTER TABLE " + set_.fallback->quoted + " RENAME TO " + pg::quote_identifier(step_.name),
+         attach_sql(set_, step_, promoted)});
     if (check)
         run_statements({drop_constraint_sql(promoted, check->name)});
     run_statements(shape.create(old_name));
-    run_statements({"ALTER TABLE " + set_.quoted + " ATTACH PARTITION " + shape.quoted(old_name) + " DEFAULT"});
+    run_statements({"ALTER TABLE " + set_.quoted + " ATTACH PARTITION " + shape.quoted(old_name) +
+                    " DEFAULT"});
     if (const auto last = shape.finish(old_name))
         run_statements({*last});
 }
@@ -385,7 +416,8 @@ void Promotion::run() {
         if (const auto failure = commit_alone([&] { validate_check(); })) {
             if (failure->is(check_violation)) // a row came between the plan and the constraint
                 must_commit_alone([&] {
-                    run_statements({drop_constraint_sql(set_.fallback->quoted, inclusion_name(kind_, step_.range))});
+                    run_statements({drop_constraint_sql(set_.fallback->quoted,
+                                                        inclusion_name(kind_, step_.range))});
                 });
             pg::raise(*failure);
         }

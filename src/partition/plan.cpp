@@ -16,7 +16,8 @@ constexpr std::int64_t lowest_position = std::numeric_limits<std::int64_t>::min(
 constexpr std::int64_t highest_position = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t unix_epoch_offset_us = base::unix_epoch_offset_s * base::us_per_second;
 
-/// Local arithmetic can give an earlier result for a later instant by as much as a clock is set back.
+/// Local arithmetic can give an earlier result for a later instant by as much as a clock is set
+/// back.
 constexpr std::int64_t clock_set_back_us = 3 * base::us_per_hour;
 /// Statistics of a set whose rows change are renewed this often.
 constexpr std::int64_t analyze_interval_us = base::us_per_day;
@@ -36,7 +37,8 @@ std::int64_t saturating_multiply(std::int64_t a, std::int64_t factor) {
     return product;
 }
 
-/// Microseconds in one unit of the key's axis. Not for nanoseconds, of which a microsecond has a thousand.
+/// Microseconds in one unit of the key's axis. Not for nanoseconds, of which a microsecond has a
+/// thousand.
 constexpr std::int64_t unit_us(KeyKind kind) {
     switch (kind) {
     case KeyKind::date:
@@ -96,7 +98,8 @@ std::string uuid_text(std::int64_t unix_ms) {
     return text;
 }
 
-/// Between two `quote`s, and each one inside doubled: an identifier or a literal for SQL that people run.
+/// Between two `quote`s, and each one inside doubled: an identifier or a literal for SQL that
+/// people run.
 std::string quoted(const std::string& text, char quote) {
     std::string result(1, quote);
     for (const char c : text) {
@@ -110,18 +113,16 @@ std::string quoted(const std::string& text, char quote) {
 } // namespace
 
 base::Instant instant_of(KeyKind kind, std::int64_t position) {
-    std::int64_t us = kind == KeyKind::epoch_ns
-                          ? base::floor_div(position, 1'000)
-                          : saturating_multiply(position, unit_us(kind));
+    std::int64_t us = kind == KeyKind::epoch_ns ? base::floor_div(position, 1'000)
+                                                : saturating_multiply(position, unit_us(kind));
     if (!counts_from_2000(kind))
         us = saturating_subtract(us, unix_epoch_offset_us);
     return {std::clamp(us, base::min_instant.us, base::end_instant.us - 1)};
 }
 
 std::int64_t position_of(KeyKind kind, base::Instant instant) {
-    const std::int64_t us = counts_from_2000(kind)
-                                ? instant.us
-                                : saturating_add(instant.us, unix_epoch_offset_us);
+    const std::int64_t us =
+        counts_from_2000(kind) ? instant.us : saturating_add(instant.us, unix_epoch_offset_us);
     return kind == KeyKind::epoch_ns ? saturating_multiply(us, 1'000)
                                      : base::floor_div(us, unit_us(kind));
 }
@@ -165,7 +166,7 @@ void check_step(KeyKind kind, const base::Step& every) {
     const bool is_date = kind == KeyKind::date;
     throw base::Error(base::errc::invalid_parameter,
                       "\"every\" must be whole " +
-                          std::string(is_date                       ? "days"
+                          std::string(is_date                    ? "days"
                                       : kind == KeyKind::epoch_s ? "seconds"
                                                                  : "milliseconds") +
                           " for this partition key, not " + base::to_string(every))
@@ -175,7 +176,8 @@ void check_step(KeyKind kind, const base::Step& every) {
                       : "Use an interval such as '1 hour' or '1 day'.");
 }
 
-// --- the grid ---------------------------------------------------------------------------------------------
+// --- the grid
+// ---------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -260,8 +262,8 @@ std::int64_t here(const Set& set, const Policy& policy, base::Instant now) {
     if (set.kind == KeyKind::integer) {
         if (set.position)
             return *set.position;
-        const bool starts = !set.members.empty() &&
-                            set.members.front().range.lower.kind == Bound::Kind::value;
+        const bool starts =
+            !set.members.empty() && set.members.front().range.lower.kind == Bound::Kind::value;
         return starts ? set.members.front().range.lower.at : 0;
     }
     return position_of(set.kind, is_wall_clock(set.kind)
@@ -286,7 +288,8 @@ Range wanted(const Set& set, const Policy& policy, const Ruler& ruler, base::Ins
     return {Bound::value(std::max(ruler.floor(first), set.lowest)), Bound::value(ruler.next(last))};
 }
 
-// --- the plan ---------------------------------------------------------------------------------------------
+// --- the plan
+// ---------------------------------------------------------------------------------------------
 
 const char* to_string(Action action) {
     switch (action) {
@@ -418,7 +421,8 @@ PlannedStep Planner::promotion() {
     step.action = Action::create;
     const std::optional<Extent> extent = world_.default_extent();
     if (!extent) {
-        step.blocked_by = "it is empty, or has a row that no range can take: a NULL key or an infinite one";
+        step.blocked_by =
+            "it is empty, or has a row that no range can take: a NULL key or an infinite one";
         return step;
     }
     if (const Member* const member = member_at(extent->least)) {
@@ -523,19 +527,16 @@ std::optional<base::Instant> Planner::next_need() const {
         return std::nullopt;
     const base::Zone& zone = zone_of(set_.kind, policy_);
     const base::Instant end = instant_of(set_.kind, covered.at);
-    // The last second at which now + ahead is still covered. Subtracting does not find it, because adding months to
-    // the ends of long and short months gives one result; it comes within days of it.
-    constexpr std::int64_t search_days = 5;
-    const base::Instant near = base::subtract(zone, end, time->ahead);
-    std::int64_t quiet_s = -search_days * 86'400;
-    std::int64_t due_s = search_days * 86'400;
-    while (due_s - quiet_s > 1) {
-        const std::int64_t middle_s = quiet_s + (due_s - quiet_s) / 2;
-        const base::Instant then = base::plus(near, middle_s * base::us_per_second);
-        (base::add(zone, then, time->ahead) < end ? quiet_s : due_s) = middle_s;
-    }
-    const base::Instant due = base::plus(near, due_s * base::us_per_second);
-    return is_wall_clock(set_.kind) ? base::to_instant(*policy_.zone, base::LocalTime{due.us}) : due;
+    // The other way round than adding: microseconds, days, months. So it comes out where now +
+    // ahead reaches the end for the first time, or before that when the end is a day that the month
+    // of now does not have.
+    const base::Instant due =
+        base::subtract(zone,
+                       base::subtract(zone, base::subtract(zone, end, {0, 0, time->ahead.us}),
+                                      {0, time->ahead.days, 0}),
+                       {time->ahead.months, 0, 0});
+    return is_wall_clock(set_.kind) ? base::to_instant(*policy_.zone, base::LocalTime{due.us})
+                                    : due;
 }
 
 void Planner::leave(const Range& range, std::string reason, std::string blocked_by) {
@@ -636,8 +637,8 @@ PlannedStep Planner::piece_step(const Range& piece) const {
     return step;
 }
 
-/// The policy's name for a piece. Where a part of an interval would get the name of the partition beside it,
-/// its own start is added.
+/// The policy's name for a piece. Where a part of an interval would get the name of the partition
+/// beside it, its own start is added.
 std::string Planner::choose_name(const Range& piece, std::string& blocked_by) const {
     const auto holder = [&](const std::string& name) -> std::optional<std::string> {
         if (names_.contains(name))
@@ -682,8 +683,8 @@ void Planner::prepare_default(PlannedStep& step) {
     }
     if (pages <= small_default_pages)
         return;
-    // While the range is kept out of the default partition its rows have nowhere to go. That harms nobody
-    // only as long as none are written.
+    // While the range is kept out of the default partition its rows have nowhere to go. That harms
+    // nobody only as long as none are written.
     if (step.range.lower < Bound::value(here_)) {
         step.blocked_by = "default partition " + fallback.quoted +
                           " is large, and attaching would scan it while nobody can use it; run "
@@ -763,8 +764,8 @@ void Planner::analyze() {
     if (!statistics.has_rows)
         return;
     const bool never = !statistics.analyzed_at;
-    const bool stale = !never && statistics.changed &&
-                       now_.us - statistics.analyzed_at->us >= analyze_interval_us;
+    const bool stale =
+        !never && statistics.changed && now_.us - statistics.analyzed_at->us >= analyze_interval_us;
     if (!never && !stale)
         return;
     PlannedStep step;
@@ -774,8 +775,9 @@ void Planner::analyze() {
                         : "rows changed since the whole table was analyzed more than a day ago, "
                           "which autovacuum does not do";
     if (!statistics.cheap)
-        step.reason += "; it is large, and this server would read every partition again: run "
-                       "ANALYZE " + set_.quoted + "; at a quiet time";
+        step.reason += "; it is large, and ANALYZE reads or locks many partitions at once: run "
+                       "ANALYZE " +
+                       set_.quoted + "; at a quiet time";
     steps_.push_back(std::move(step));
 }
 
@@ -826,7 +828,7 @@ std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, b
     if (!is_time(set.kind))
         return std::nullopt;
     const std::optional<base::Instant> need = next_need(set, policy, now);
-    return need ? base::plus(*need, -clock_set_back_us - base::us_per_second) : base::end_instant;
+    return need ? base::plus(*need, -clock_set_back_us) : base::end_instant;
 }
 
 } // namespace orchestry::partition

@@ -1,9 +1,9 @@
-// What should be done about one partitioned table, decided from plain facts: no catalog, no lock, no clock of
-// its own. The same decision is shown by orchestry.plan() and carried out by a run.
+// What should be done about one partitioned table, decided from plain facts: no catalog, no lock,
+// no clock of its own. The same decision is shown by orchestry.plan() and carried out by a run.
 //
-// Words: a set is a partitioned table with its partitions; a position is a point on the key's axis; a grid
-// interval is what one partition of the policy's step should cover; a piece is a part of a grid interval that
-// no partition covers yet.
+// Words: a set is a partitioned table with its partitions; a position is a point on the key's axis;
+// a grid interval is what one partition of the policy's step should cover; a piece is a part of a
+// grid interval that no partition covers yet.
 #pragma once
 
 #include "base/grid.hpp"
@@ -38,13 +38,15 @@ enum class KeyKind {
 /// Whether the key is a time at all.
 constexpr bool is_time(KeyKind kind) { return kind != KeyKind::integer; }
 
-/// Whether the key is what a wall clock shows, so that its axis has neither zones nor daylight saving.
+/// Whether the key is what a wall clock shows, so that its axis has neither zones nor daylight
+/// saving.
 constexpr bool is_wall_clock(KeyKind kind) {
     return kind == KeyKind::timestamp || kind == KeyKind::date;
 }
 
-/// The instant of a position; for wall-clock keys the wall clock's time read as if it were UTC. Rounds down to
-/// a microsecond; what lies beyond PostgreSQL's range becomes the end of the range. Not for integers.
+/// The instant of a position; for wall-clock keys the wall clock's time read as if it were UTC.
+/// Rounds down to a microsecond; what lies beyond PostgreSQL's range becomes the end of the range.
+/// Not for integers.
 base::Instant instant_of(KeyKind kind, std::int64_t position);
 /// The last position at or before an instant; saturates at the ends of 64 bits. Not for integers.
 std::int64_t position_of(KeyKind kind, base::Instant instant);
@@ -72,8 +74,8 @@ struct Range {
     auto operator<=>(const Range&) const = default;
 };
 
-/// The text of a bound between FOR VALUES FROM's parentheses: MINVALUE, 42, or a quoted literal that means the
-/// same under any TimeZone and DateStyle. `exact`: as in Member.
+/// The text of a bound between FOR VALUES FROM's parentheses: MINVALUE, 42, or a quoted literal
+/// that means the same under any TimeZone and DateStyle. `exact`: as in Member.
 std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact = {});
 /// The same value for people, without quotes: "2026-12-01 00:00:00+00", "42".
 std::string bound_text(KeyKind kind, const Bound& bound);
@@ -84,14 +86,15 @@ struct Member {
     std::string name;   ///< bare and unquoted
     std::string quoted; ///< qualified and quoted
     Range range;
-    /// The uuid of a bound that has more in it than a time; empty where bound_text() says all. A neighbour must
-    /// repeat it to the letter.
+    /// The uuid of a bound that has more in it than a time; empty where bound_text() says all. A
+    /// neighbour must repeat it to the letter.
     std::string exact_lower, exact_upper;
     bool detach_pending = false; ///< a DETACH CONCURRENTLY was interrupted
 };
 
-/// A CHECK of ours on the default partition. It keeps a range out, so that a partition for the range can be attached
-/// without a scan under a strong lock (or keeps all else out, while the default partition is promoted).
+/// A CHECK of ours on the default partition. It keeps a range out, so that a partition for the
+/// range can be attached without a scan under a strong lock (or keeps all else out, while the
+/// default partition is promoted).
 struct Exclusion {
     std::string name;
     bool validated = false;
@@ -106,10 +109,10 @@ struct DefaultPartition {
 
 /// What is known of the statistics that the planner of queries uses for the whole set.
 struct Statistics {
-    bool has_rows = false;                      ///< some partition has rows
-    bool changed = false;                       ///< rows changed since some ANALYZE
-    std::optional<base::Instant> analyzed_at;   ///< of the parent, by anybody
-    bool cheap = false;                         ///< ANALYZE of the parent reads a bounded amount
+    bool has_rows = false;                    ///< some partition has rows
+    bool changed = false;                     ///< rows changed since some ANALYZE
+    std::optional<base::Instant> analyzed_at; ///< of the parent, by anybody
+    bool cheap = false; ///< ANALYZE of the parent reads and locks a bounded amount
 };
 
 /// One partitioned table as the catalogs have it.
@@ -120,13 +123,13 @@ struct Set {
     std::uint32_t schema_id = 0;
     std::string quoted; ///< qualified and quoted
     KeyKind kind = KeyKind::timestamptz;
-    std::string key;                           ///< the key column, quoted
-    std::string columns;                       ///< quoted: those that an INSERT of whole rows names
-    std::int64_t lowest = 0;                   ///< the lowest position that the key's type can hold
-    std::int64_t highest = 0;                  ///< the highest one
-    std::vector<Member> members;               ///< ordered by range
+    std::string key;             ///< the key column, quoted
+    std::string columns;         ///< quoted: those that an INSERT of whole rows names
+    std::int64_t lowest = 0;     ///< the lowest position that the key's type can hold
+    std::int64_t highest = 0;    ///< the highest one
+    std::vector<Member> members; ///< ordered by range
     std::optional<DefaultPartition> fallback;
-    std::optional<std::int64_t> position;      ///< of integer keys: how far they have come
+    std::optional<std::int64_t> position; ///< of integer keys: how far they have come
     Statistics statistics;
 };
 
@@ -158,24 +161,26 @@ struct Policy {
 base::Span default_ahead(const base::Step& every);
 inline constexpr std::int64_t default_ahead_steps = 3; ///< of integer keys
 
-/// Error 22023 when positions of this kind cannot be cut in such steps: part of a day on a date key, part of a
-/// second on a key in seconds.
+/// Error 22023 when positions of this kind cannot be cut in such steps: part of a day on a date
+/// key, part of a second on a key in seconds.
 void check_step(KeyKind kind, const base::Step& every);
 
 /// Marks the key's axis into grid intervals.
 class Ruler {
   public:
-    /// The grid continues that of the newest partition when that is exactly one step wide (weeks from Sunday,
-    /// ids from 1). Keeps a reference to the policy's zone.
+    /// The grid continues that of the newest partition when that is exactly one step wide (weeks
+    /// from Sunday, ids from 1). Keeps a reference to the policy's zone.
     Ruler(const Set& set, const Policy& policy);
 
     /// The greatest grid boundary <= position. Error 22008 or 22003 at the ends of the axis.
     std::int64_t floor(std::int64_t position) const;
     /// The smallest grid boundary > position. Errors as floor.
     std::int64_t next(std::int64_t position) const;
-    /// Whether the bound is a position so far from the ends of the axis that the grid has boundaries around it.
+    /// Whether the bound is a position so far from the ends of the axis that the grid has
+    /// boundaries around it.
     bool reaches(const Bound& bound) const;
-    /// What people call a position that the grid reaches: local time, or UTC for steps below a day. Not for integers.
+    /// What people call a position that the grid reaches: local time, or UTC for steps below a day.
+    /// Not for integers.
     base::LocalTime label(std::int64_t position) const;
     /// Whether the range is exactly one grid interval.
     bool is_interval(const Range& range) const;
@@ -188,10 +193,12 @@ class Ruler {
     std::variant<base::Grid, base::IntegerGrid> grid_;
 };
 
-/// How much there should be at least: from the interval of `here` minus past to that of `here` plus ahead.
+/// How much there should be at least: from the interval of `here` minus past to that of `here` plus
+/// ahead.
 Range wanted(const Set& set, const Policy& policy, const Ruler& ruler, base::Instant now);
 
-/// Where the set stands now: the position of `now`, or how far the keys of an integer set have come.
+/// Where the set stands now: the position of `now`, or how far the keys of an integer set have
+/// come.
 std::int64_t here(const Set& set, const Policy& policy, base::Instant now);
 
 /// The least and the greatest key of the default partition's rows.
@@ -201,8 +208,9 @@ struct Extent {
 };
 
 enum class Action {
-    finalize_detach,  ///< complete a DETACH CONCURRENTLY that was interrupted
-    exclude_default,  ///< keep a range out of a large default partition, not yet checked against its rows
+    finalize_detach, ///< complete a DETACH CONCURRENTLY that was interrupted
+    exclude_default, ///< keep a range out of a large default partition, not yet checked against its
+                     ///< rows
     validate_default, ///< check that
     create,           ///< make a partition and attach it
     drop_exclusion,   ///< remove an exclusion that no step needs any more
@@ -216,14 +224,14 @@ const char* to_string(Action action);
 /// One step, to be applied in a transaction of its own.
 struct PlannedStep {
     Action action = Action::leave;
-    Range range;                           ///< of the partition to be made, or of the one left alone
-    std::string name;                      ///< of the partition to be made, unquoted
-    std::string exact_lower, exact_upper;  ///< as in Member
-    std::uint32_t relid = 0;               ///< of the existing relation acted on; 0 for the set itself
-    std::string object;                    ///< quoted name of that relation; empty when it is yet to be made
-    std::string exclusion;                 ///< the CHECK on the default partition; empty when there is none
-    std::string reason;                    ///< plain words
-    std::string blocked_by;                ///< not empty: the step cannot be taken; says why and what mends it
+    Range range;                          ///< of the partition to be made, or of the one left alone
+    std::string name;                     ///< of the partition to be made, unquoted
+    std::string exact_lower, exact_upper; ///< as in Member
+    std::uint32_t relid = 0; ///< of the existing relation acted on; 0 for the set itself
+    std::string object;      ///< quoted name of that relation; empty when it is yet to be made
+    std::string exclusion;   ///< the CHECK on the default partition; empty when there is none
+    std::string reason;      ///< plain words
+    std::string blocked_by;  ///< not empty: the step cannot be taken; says why and what mends it
 };
 
 /// The condition that a row of the partition to be made meets, over the key column.
@@ -233,13 +241,15 @@ std::string range_condition(const Set& set, const PlannedStep& step);
 class World {
   public:
     virtual ~World() = default;
-    /// What has this name in the set's schema, for a message ("table public.x"); nullopt when it is free.
+    /// What has this name in the set's schema, for a message ("table public.x"); nullopt when it is
+    /// free.
     virtual std::optional<std::string> holder_of(const std::string& name) const = 0;
     /// The size of the default partition, in blocks.
     virtual std::int64_t default_pages() const = 0;
     /// Whether the default partition has a row in the range of the partition to be made.
     virtual bool default_has_rows(const PlannedStep& step) const = 0;
-    /// nullopt when the default partition is empty or has a row that no range can take (NULL, infinity).
+    /// nullopt when the default partition is empty or has a row that no range can take (NULL,
+    /// infinity).
     virtual std::optional<Extent> default_extent() const = 0;
 };
 
@@ -252,36 +262,37 @@ inline constexpr std::int64_t max_wanted_pieces = 10'000;
 /// All CHECKs of ours on default partitions begin like this.
 inline constexpr const char* check_prefix = "orchestry_default_";
 
-/// The name of the CHECK that keeps a range out of the default partition, and of the one that keeps all else out of
-/// it while it is promoted. The same range always gives the same names.
+/// The name of the CHECK that keeps a range out of the default partition, and of the one that keeps
+/// all else out of it while it is promoted. The same range always gives the same names.
 std::string exclusion_name(KeyKind kind, const Range& range);
 std::string inclusion_name(KeyKind kind, const Range& range);
 
-/// The steps that the set needs, in the order in which they are to be taken. Nothing whose range ends at or
-/// before `floor` is made: retention would remove it again.
+/// The steps that the set needs, in the order in which they are to be taken. Nothing whose range
+/// ends at or before `floor` is made: retention would remove it again.
 std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now,
-                              const World& world,
-                              std::optional<std::int64_t> floor = std::nullopt);
+                              const World& world, std::optional<std::int64_t> floor = std::nullopt);
 
-/// The steps that make the partition for one position, cut where it meets existing ones; the last one creates it,
-/// those before prepare a large default partition. None when a partition has the position already.
+/// The steps that make the partition for one position, cut where it meets existing ones; the last
+/// one creates it, those before prepare a large default partition. None when a partition has the
+/// position already.
 std::vector<PlannedStep> plan_one(const Set& set, const Policy& policy, base::Instant now,
                                   const World& world, std::int64_t position);
 
-/// The partition that the default partition can become as it is, because all its rows fit into one; blocked when
-/// they do not.
+/// The partition that the default partition can become as it is, because all its rows fit into one;
+/// blocked when they do not.
 PlannedStep plan_promotion(const Set& set, const Policy& policy, base::Instant now,
                            const World& world);
 
 /// Error 22023 when the policy wants more than max_wanted_pieces new partitions.
 void check_size(const Set& set, const Policy& policy, base::Instant now);
 
-/// When the next partition will have to be made, to the second, given that none has to at `now`. Nullopt for integer
-/// keys, whose need depends on their position, and when the last partition has no end.
+/// When the next partition will have to be made, given that none has to at `now`: up to three days
+/// early where months differ in length. Nullopt for integer keys, whose need depends on their
+/// position, and when the last partition has no end.
 std::optional<base::Instant> next_need(const Set& set, const Policy& policy, base::Instant now);
 
-/// An instant before which plan() certainly finds nothing to create, given that it finds nothing at `now`; nullopt
-/// for integer keys.
+/// An instant before which plan() certainly finds nothing to create, given that it finds nothing at
+/// `now`; nullopt for integer keys.
 std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, base::Instant now);
 
 } // namespace orchestry::partition

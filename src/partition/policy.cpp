@@ -25,19 +25,23 @@ Error unit_error(const Settings& settings, const KeyColumn& key, std::string det
     return invalid("key_unit " + pg::quote_literal(*settings.key_unit) + " does not fit column \"" +
                    key.name + "\"")
         .detail(std::move(detail))
-        .hint("Leave key_unit out, or give 's', 'ms', 'us' or 'ns' for an integer column that counts time since 1970.");
+        .hint("Leave key_unit out, or give 's', 'ms', 'us' or 'ns' for an integer column that "
+              "counts time since 1970.");
 }
 
 KeyKind integer_kind(const KeyColumn& key, const Settings& settings) {
     if (settings.every_keys) {
         if (settings.key_unit)
-            throw unit_error(settings, key, "\"every\" is a number of keys, so the key is not taken for a time.");
+            throw unit_error(settings, key,
+                             "\"every\" is a number of keys, so the key is not taken for a time.");
         return KeyKind::integer;
     }
     if (!settings.key_unit)
         throw invalid("key_unit is needed for integer column \"" + key.name + "\"")
-            .detail("\"every\" is an interval, but nothing says which time the column's numbers stand for.")
-            .hint("Add key_unit => 's', 'ms', 'us' or 'ns' when they count time since 1970, or give \"every\" as a "
+            .detail("\"every\" is an interval, but nothing says which time the column's numbers "
+                    "stand for.")
+            .hint("Add key_unit => 's', 'ms', 'us' or 'ns' when they count time since 1970, or "
+                  "give \"every\" as a "
                   "number such as 1000000 when they are ids.");
     for (const Unit& unit : integer_units)
         if (*settings.key_unit == unit.name)
@@ -52,7 +56,7 @@ KeyKind time_kind(const KeyColumn& key, const Settings& settings) {
             .hint("Use an interval such as '1 day' or '1 month'.");
     if (settings.key_unit && !(key.type == UUIDOID && *settings.key_unit == uuid_unit))
         throw unit_error(settings, key, "The column's type says its unit already.");
-    return key.type == TIMESTAMPTZOID  ? KeyKind::timestamptz
+    return key.type == TIMESTAMPTZOID ? KeyKind::timestamptz
            : key.type == TIMESTAMPOID ? KeyKind::timestamp
            : key.type == DATEOID      ? KeyKind::date
                                       : KeyKind::uuid_v7;
@@ -62,7 +66,8 @@ KeyKind time_kind(const KeyColumn& key, const Settings& settings) {
 void check_not_negative(const base::Span& span, const char* what) {
     if (span.months < 0 || span.days < 0 || span.us < 0)
         throw invalid(std::string("\"") + what + "\" must not be negative")
-            .hint(std::string("Use an interval such as '3 months', or '0' for none: ") + what + " => '3 months'.");
+            .hint(std::string("Use an interval such as '3 months', or '0' for none: ") + what +
+                  " => '3 months'.");
 }
 
 void check_not_negative(std::int64_t keys, const char* what) {
@@ -87,7 +92,8 @@ KeyCadence key_cadence(const Settings& settings) {
             .hint("Use a number of keys such as 1000000.");
     std::int64_t ahead = 0;
     if (__builtin_mul_overflow(*settings.every_keys, default_ahead_steps, &ahead))
-        throw Error(errc::out_of_range, "\"every\" is too large").hint("Use a number of keys such as 1000000.");
+        throw Error(errc::out_of_range, "\"every\" is too large")
+            .hint("Use a number of keys such as 1000000.");
     ahead = settings.ahead_keys.value_or(ahead);
     check_not_negative(ahead, "ahead");
     check_not_negative(settings.past_keys, "past");
@@ -134,7 +140,8 @@ CheckedPolicy::CheckedPolicy(Settings settings, const KeyColumn& key, Names name
 namespace {
 
 constexpr const char* select_settings =
-    "SELECT p.job_id, p.every, p.ahead, p.past, p.every_keys, p.ahead_keys, p.past_keys, j.time_zone, "
+    "SELECT p.job_id, p.every, p.ahead, p.past, p.every_keys, p.ahead_keys, p.past_keys, "
+    "j.time_zone, "
     "p.name_pattern, p.key_unit FROM orchestry.partition_policy p JOIN orchestry.job j "
     "ON j.job_id OPERATOR(pg_catalog.=) p.job_id WHERE ";
 
@@ -184,7 +191,8 @@ StoredPolicy require_policy(Oid parent) {
         const std::string name = pg::relation_name(parent).value_or("");
         throw Error(errc::not_prerequisite_state, "table " + name + " has no partition policy")
             .detail("The policy says how wide a partition is and how it is named.")
-            .hint("Run SELECT orchestry.add_partition_policy(" + pg::quote_literal(name) + ", every => '1 month');");
+            .hint("Run SELECT orchestry.add_partition_policy(" + pg::quote_literal(name) +
+                  ", every => '1 month');");
     }
     return *std::move(policy);
 }
@@ -206,15 +214,18 @@ void store_settings(catalog::JobId job, const Settings& settings) {
     const auto interval = [](const std::optional<base::Span>& span) {
         return span ? pg::param(*span) : pg::null_param(INTERVALOID);
     };
-    spi.run("INSERT INTO orchestry.partition_policy AS p (job_id, every, ahead, past, every_keys, ahead_keys, "
-            "past_keys, name_pattern, key_unit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-            "ON CONFLICT (job_id) DO UPDATE SET every = EXCLUDED.every, ahead = EXCLUDED.ahead, "
-            "past = EXCLUDED.past, every_keys = EXCLUDED.every_keys, ahead_keys = EXCLUDED.ahead_keys, "
-            "past_keys = EXCLUDED.past_keys, name_pattern = EXCLUDED.name_pattern, key_unit = EXCLUDED.key_unit",
-            job.value, interval(settings.every), interval(settings.ahead),
-            by_time ? pg::param(settings.past) : pg::null_param(INTERVALOID), settings.every_keys,
-            settings.ahead_keys, by_time ? pg::null_param(INT8OID) : pg::param(settings.past_keys),
-            settings.name_pattern, settings.key_unit);
+    spi.run(
+        "INSERT INTO orchestry.partition_policy AS p (job_id, every, ahead, past, every_keys, "
+        "ahead_keys, "
+        "past_keys, name_pattern, key_unit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+        "ON CONFLICT (job_id) DO UPDATE SET every = EXCLUDED.every, ahead = EXCLUDED.ahead, "
+        "past = EXCLUDED.past, every_keys = EXCLUDED.every_keys, ahead_keys = EXCLUDED.ahead_keys, "
+        "past_keys = EXCLUDED.past_keys, name_pattern = EXCLUDED.name_pattern, key_unit = "
+        "EXCLUDED.key_unit",
+        job.value, interval(settings.every), interval(settings.ahead),
+        by_time ? pg::param(settings.past) : pg::null_param(INTERVALOID), settings.every_keys,
+        settings.ahead_keys, by_time ? pg::null_param(INT8OID) : pg::param(settings.past_keys),
+        settings.name_pattern, settings.key_unit);
     spi.run("UPDATE orchestry.job SET time_zone = $2 WHERE job_id OPERATOR(pg_catalog.=) $1 "
             "AND time_zone OPERATOR(pg_catalog.<>) $2",
             job.value, settings.time_zone);
@@ -239,14 +250,17 @@ std::int64_t to_bigint(const std::optional<std::string>& value) {
     return read_value(value, "int8", [](const pg::Row& row) { return row.bigint(1); });
 }
 
-const std::optional<std::string>& not_null(const std::string& key, const std::optional<std::string>& value) {
+const std::optional<std::string>& not_null(const std::string& key,
+                                           const std::optional<std::string>& value) {
     if (!value)
-        throw Error(errc::null_value, "setting \"" + key + "\" of a partition policy must not be null")
+        throw Error(errc::null_value,
+                    "setting \"" + key + "\" of a partition policy must not be null")
             .hint("Leave it out to keep what it is.");
     return value;
 }
 
-void apply_setting(Settings& settings, const std::string& key, const std::optional<std::string>& value) {
+void apply_setting(Settings& settings, const std::string& key,
+                   const std::optional<std::string>& value) {
     const bool by_time = settings.every.has_value();
     if (key == "every" && by_time)
         settings.every = to_interval(not_null(key, value));
@@ -266,8 +280,10 @@ void apply_setting(Settings& settings, const std::string& key, const std::option
         settings.name_pattern = value;
     else
         throw invalid("unknown setting \"" + key + "\" of a partition policy")
-            .hint(by_time ? "The settings are every, ahead, past, time_zone, name_pattern, schedule and max_runtime."
-                          : "The settings are every, ahead, past, name_pattern, schedule and max_runtime.");
+            .hint(by_time ? "The settings are every, ahead, past, time_zone, name_pattern, "
+                            "schedule and max_runtime."
+                          : "The settings are every, ahead, past, name_pattern, schedule and "
+                            "max_runtime.");
 }
 
 } // namespace
@@ -280,7 +296,8 @@ Settings patched(const Settings& settings, const std::string& patch) {
     std::vector<Entry> entries;
     {
         pg::Spi spi;
-        spi.run("SELECT e.key, e.value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) e", patch);
+        spi.run("SELECT e.key, e.value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) e",
+                patch);
         for (std::uint64_t i = 0; i < spi.rows(); ++i)
             entries.push_back({spi.row(i).text(1), text_or_null(spi.row(i), 2)});
     }

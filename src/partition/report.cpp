@@ -36,7 +36,9 @@ std::optional<base::Instant> instant_of_bound(const Managed& managed, const Boun
     if (bound.at == base::minus_infinity.us || bound.at == base::plus_infinity.us)
         return base::Instant{bound.at};
     const base::Instant at = instant_of(kind, bound.at);
-    return is_wall_clock(kind) ? base::to_instant(*managed.policy.plan().zone, base::LocalTime{at.us}) : at;
+    return is_wall_clock(kind)
+               ? base::to_instant(*managed.policy.plan().zone, base::LocalTime{at.us})
+               : at;
 }
 
 bool is_number(KeyKind kind) {
@@ -44,7 +46,8 @@ bool is_number(KeyKind kind) {
 }
 
 std::optional<std::int64_t> number_of_bound(KeyKind kind, const Bound& bound) {
-    return is_number(kind) && bound.kind == Bound::Kind::value ? std::optional(bound.at) : std::nullopt;
+    return is_number(kind) && bound.kind == Bound::Kind::value ? std::optional(bound.at)
+                                                               : std::nullopt;
 }
 
 } // namespace
@@ -62,15 +65,25 @@ std::vector<PartitionRow> list_partitions(base::Instant now) {
         const std::int64_t at = here(set, managed.policy.plan(), now);
         for (const Member& member : set.members) {
             const Range& range = member.range;
-            rows.push_back({parent, member.relid, false, instant_of_bound(managed, range.lower),
-                            instant_of_bound(managed, range.upper), number_of_bound(set.kind, range.lower),
-                            number_of_bound(set.kind, range.upper),
-                            "FROM (" + bound_sql(set.kind, range.lower, member.exact_lower) + ") TO (" +
-                                bound_sql(set.kind, range.upper, member.exact_upper) + ")",
-                            phase_of(member, at), managed.job.id});
+            rows.push_back(
+                {parent, member.relid, false, instant_of_bound(managed, range.lower),
+                 instant_of_bound(managed, range.upper), number_of_bound(set.kind, range.lower),
+                 number_of_bound(set.kind, range.upper),
+                 "FROM (" + bound_sql(set.kind, range.lower, member.exact_lower) + ") TO (" +
+                     bound_sql(set.kind, range.upper, member.exact_upper) + ")",
+                 phase_of(member, at), managed.job.id});
         }
         if (set.fallback)
-            rows.push_back({parent, set.fallback->relid, true, {}, {}, {}, {}, "DEFAULT", "default", managed.job.id});
+            rows.push_back({parent,
+                            set.fallback->relid,
+                            true,
+                            {},
+                            {},
+                            {},
+                            {},
+                            "DEFAULT",
+                            "default",
+                            managed.job.id});
     }
     return rows;
 }
@@ -79,7 +92,8 @@ namespace {
 
 catalog::Job job_of(Oid parent) { return catalog::get_job(require_policy(parent).job); }
 
-/// How far the partitions go without a gap from where the set stands; the end of what is wanted is compared with it.
+/// How far the partitions go without a gap from where the set stands; the end of what is wanted is
+/// compared with it.
 struct Runway {
     Bound end;
     bool enough = false;
@@ -123,8 +137,9 @@ void explain_next(const Managed& managed, base::Instant now, Explanation& policy
             continue;
         policy.state = step.blocked_by.empty() ? "due" : "blocked";
         policy.reason = step.blocked_by.empty() ? step.reason : step.blocked_by;
-        policy.next_action = std::string(to_string(step.action)) + " " +
-                             (step.name.empty() ? step.object : set.schema + "." + pg::quote_identifier(step.name));
+        policy.next_action =
+            std::string(to_string(step.action)) + " " +
+            (step.name.empty() ? step.object : set.schema + "." + pg::quote_identifier(step.name));
         policy.next_at = managed.job.next_run_at;
         return;
     }
@@ -139,7 +154,8 @@ std::string describe_member(const Member& member, const Ruler& ruler) {
         return "reaches to MAXVALUE: left as it is";
     if (member.range.lower == Bound::minvalue())
         return "begins at MINVALUE: left as it is";
-    return ruler.is_interval(member.range) ? "one step of the policy" : "of another width or alignment: left as it is";
+    return ruler.is_interval(member.range) ? "one step of the policy"
+                                           : "of another width or alignment: left as it is";
 }
 
 } // namespace
@@ -164,13 +180,21 @@ std::vector<Explanation> explain(Oid parent, base::Instant now) {
     const Ruler ruler(set, managed.policy.plan());
     const std::int64_t at = here(set, managed.policy.plan(), now);
     for (const Member& member : set.members)
-        rows.push_back({job, member.quoted, phase_of(member, at), describe_member(member, ruler),
-                        member.detach_pending ? to_string(Action::finalize_detach) : "", {}});
+        rows.push_back({job,
+                        member.quoted,
+                        phase_of(member, at),
+                        describe_member(member, ruler),
+                        member.detach_pending ? to_string(Action::finalize_detach) : "",
+                        {}});
     if (set.fallback)
-        rows.push_back({job, set.fallback->quoted, "default",
-                        ServerWorld(set).default_pages() > 0 ? "takes the rows that no partition takes, and has some or had"
-                                                             : "takes the rows that no partition takes; it is empty",
-                        {}, {}});
+        rows.push_back({job,
+                        set.fallback->quoted,
+                        "default",
+                        ServerWorld(set).default_pages() > 0
+                            ? "takes the rows that no partition takes, and has some or had"
+                            : "takes the rows that no partition takes; it is empty",
+                        {},
+                        {}});
     return rows;
 }
 
@@ -186,7 +210,8 @@ struct Line {
 
 std::int64_t total_bytes(Oid relid) {
     pg::Spi spi;
-    spi.run("SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_total_relation_size(t.relid)), 0)::pg_catalog.int8 "
+    spi.run("SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_total_relation_size(t.relid)), "
+            "0)::pg_catalog.int8 "
             "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t WHERE t.isleaf",
             relid);
     return spi.row(0).bigint(1);
@@ -200,15 +225,20 @@ std::string pretty_size(std::int64_t bytes) {
 
 /// Bounds as short as they can be: dates alone when every bound is a midnight.
 class BoundTexts {
-public:
+  public:
     BoundTexts(const Set& set, const Ruler& ruler) : set_(set), ruler_(ruler) {
         for (const Member& member : set.members)
-            dates_only_ = dates_only_ && is_midnight(member.range.lower) && is_midnight(member.range.upper);
+            dates_only_ =
+                dates_only_ && is_midnight(member.range.lower) && is_midnight(member.range.upper);
     }
-    std::string operator()(const Range& range) const { return "[" + text(range.lower) + " .. " + text(range.upper) + ")"; }
+    std::string operator()(const Range& range) const {
+        return "[" + text(range.lower) + " .. " + text(range.upper) + ")";
+    }
 
-private:
-    bool is_finite_time(const Bound& bound) const { return is_time(set_.kind) && ruler_.reaches(bound); }
+  private:
+    bool is_finite_time(const Bound& bound) const {
+        return is_time(set_.kind) && ruler_.reaches(bound);
+    }
     bool is_midnight(const Bound& bound) const {
         return !is_finite_time(bound) || base::time_of_day_us(ruler_.label(bound.at)) == 0;
     }
@@ -235,18 +265,22 @@ std::string size_bar(std::int64_t bytes, std::int64_t most) {
 
 std::string padded(std::string text, std::size_t width) {
     // Names may be UTF-8: what counts is characters.
-    const auto characters = static_cast<std::size_t>(std::count_if(
-        text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    const auto characters =
+        static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+            return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+        }));
     return text.append(characters < width ? width - characters : 0, ' ');
 }
 
-std::string rendered(const Line& line, std::size_t name_width, std::size_t bounds_width, std::int64_t most) {
+std::string rendered(const Line& line, std::size_t name_width, std::size_t bounds_width,
+                     std::int64_t most) {
     constexpr std::size_t bar_width = 20;
     constexpr std::size_t size_width = 10;
     const std::string size = line.bytes < 0 ? "" : pretty_size(line.bytes);
     return padded(line.name, name_width) + "  " + padded(line.bounds, bounds_width) + "  " +
            padded(size_bar(line.bytes, most), bar_width) + "  " +
-           std::string(size.size() < size_width ? size_width - size.size() : 0, ' ') + size + "  " + line.remark;
+           std::string(size.size() < size_width ? size_width - size.size() : 0, ' ') + size + "  " +
+           line.remark;
 }
 
 } // namespace
@@ -270,7 +304,8 @@ std::vector<std::string> timeline(Oid parent, base::Instant now) {
                          phase_of(member, at) + (odd ? ", odd" : "")});
     }
     if (set.fallback)
-        lines.push_back({pg::relation_name(set.fallback->relid).value_or(""), "DEFAULT", total_bytes(set.fallback->relid), "default"});
+        lines.push_back({pg::relation_name(set.fallback->relid).value_or(""), "DEFAULT",
+                         total_bytes(set.fallback->relid), "default"});
 
     std::size_t name_width = 0;
     std::size_t bounds_width = 0;
@@ -284,7 +319,8 @@ std::vector<std::string> timeline(Oid parent, base::Instant now) {
     for (const Line& line : lines)
         text.push_back(rendered(line, name_width, bounds_width, most));
     const Runway runway = runway_of(managed, now);
-    text.push_back("runway " + describe_runway(managed, runway, now) + (runway.enough ? " ok" : " !"));
+    text.push_back("runway " + describe_runway(managed, runway, now) +
+                   (runway.enough ? " ok" : " !"));
     return text;
 }
 

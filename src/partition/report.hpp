@@ -1,4 +1,5 @@
-// Sets for people: the partitions of a set one by one, why they are as they are, and what comes next.
+// Sets for people: the partitions of a set one by one, why they are as they are, and what comes
+// next.
 #pragma once
 
 #include "partition/policy.hpp"
@@ -10,15 +11,15 @@ struct PartitionRow {
     Oid parent = InvalidOid;
     Oid partition = InvalidOid;
     bool is_default = false;
-    std::optional<base::Instant> lower_at, upper_at;     ///< of keys that are times
-    std::optional<std::int64_t> lower_key, upper_key;    ///< of keys that are numbers
-    std::string bound;                                   ///< as FOR VALUES would have it, in UTC
-    std::string phase;                                   ///< past, open, ahead, default or detaching
+    std::optional<base::Instant> lower_at, upper_at;  ///< of keys that are times
+    std::optional<std::int64_t> lower_key, upper_key; ///< of keys that are numbers
+    std::string bound;                                ///< as FOR VALUES would have it, in UTC
+    std::string phase;                                ///< past, open, ahead, default or detaching
     catalog::JobId job;
 };
 
-/// The partitions of all sets that have a policy and that the current user may see: own ones, or all for members of
-/// pg_monitor. Ordered by set and range.
+/// The partitions of all sets that have a policy and that the current user may see: own ones, or
+/// all for members of pg_monitor. Ordered by set and range.
 std::vector<PartitionRow> list_partitions(base::Instant now);
 
 /// One line of orchestry.explain().
@@ -31,11 +32,12 @@ struct Explanation {
     std::optional<base::Instant> next_at;
 };
 
-/// What holds for the policy of a table and for each of its partitions. Raises 55000 when it has no policy.
+/// What holds for the policy of a table and for each of its partitions. Raises 55000 when it has no
+/// policy.
 std::vector<Explanation> explain(Oid parent, base::Instant now);
 
-/// The set as lines of ASCII text, one for each partition and each gap, and a last one for the runway. Raises 55000
-/// when it has no policy.
+/// The set as lines of ASCII text, one for each partition and each gap, and a last one for the
+/// runway. Raises 55000 when it has no policy.
 std::vector<std::string> timeline(Oid parent, base::Instant now);
 
 } // namespace orchestry::partition

@@ -6,15 +6,18 @@ namespace orchestry::partition {
 
 namespace {
 
-/// A set is remembered to be quiet for exactly so long. That the span is always the same tells when it began: should
-/// the clock be set back to before that, the past that the policy asks for is another one.
+/// A set is remembered to be quiet for exactly so long. That the span is always the same tells when
+/// it began: should the clock be set back to before that, the past that the policy asks for is
+/// another one.
 constexpr std::int64_t quiet_span_us = 4 * base::us_per_hour;
 
 bool is_quiet(const catalog::Job& job, base::Instant now) {
-    const CheckedPolicy policy(load_settings(job.id), require_key_column(job.target), Names::checked_before);
+    const CheckedPolicy policy(load_settings(job.id), require_key_column(job.target),
+                               Names::checked_before);
     const Set set = inspect(job.target, policy.kind());
     const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
-    if (std::any_of(steps.begin(), steps.end(), [](const PlannedStep& s) { return s.action != Action::leave; }))
+    if (std::any_of(steps.begin(), steps.end(),
+                    [](const PlannedStep& s) { return s.action != Action::leave; }))
         return false;
     const std::optional<base::Instant> until = quiet_until(set, policy.plan(), now);
     return until && until->us - now.us >= quiet_span_us;

@@ -160,6 +160,8 @@ $session->{stdin} .= "CALL orchestry.run('s.session');\n";
 $session->{run}->pump_nb;
 wait_until($node, $database, q(SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'orchestry worker' AND state = 'active'));
 wait_until($node, $database, "SELECT count(*) = 3 FROM orchestry.run WHERE state = 'running'");
+# Runs begin without waiting for the disk; a commit that does wait makes them survive.
+$node->safe_psql($database, q(UPDATE public.gate SET mode = 'spin'));
 my @ours = (processes($node, 'launcher'), processes($node, 'scheduler'), processes($node, 'worker'), $backend);
 is(scalar(@ours), 5, 'launcher, scheduler, two workers and a session are there');
 my $start = time;

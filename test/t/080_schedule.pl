@@ -288,7 +288,8 @@ for my $jump ('30 days', '-10 days')
 	$before = $node->safe_psql($database, "SELECT $count");
 	$node->safe_psql($database, "ALTER SYSTEM SET orchestry.now = '$target'; SELECT pg_reload_conf()");
 	wait_until($node, $database, <<"SQL");
-SELECT bool_and(next_run_at > '$target' AND next_run_at <= timestamptz '$target' + interval '1 hour' AND state = 'scheduled')
+SELECT bool_and(next_run_at > '$target' AND next_run_at <= timestamptz '$target' + interval '1 hour'
+                AND state NOT IN ('queued', 'waiting', 'running'))
 FROM orchestry.jobs
 SQL
 	my $runs = $node->safe_psql($database, "SELECT $count - $before");

@@ -1,0 +1,48 @@
+#include "pg/fault.hpp"
+
+#ifdef ORCHESTRY_FAULT_POINTS
+
+#include "pg/guard.hpp"
+
+namespace orchestry::pg {
+
+namespace {
+
+int fault_at = 0; // 0: never
+int fault_level = ERROR;
+int passed = 0;
+
+const config_enum_entry levels[] = {{"error", ERROR, false}, {"fatal", FATAL, false}, {nullptr, 0, false}};
+
+/// C-like.
+void pass(const char* name) {
+    if (fault_at == 0 || ++passed != fault_at)
+        return;
+    ereport(fault_level, (errcode(MAKE_SQLSTATE('X', 'X', 'F', '0', '1')),
+                          errmsg("injected fault %d at \"%s\"", fault_at, name)));
+}
+
+void on_commit(XactEvent event, void*) {
+    if (event == XACT_EVENT_PRE_COMMIT)
+        pass("commit");
+}
+
+} // namespace
+
+void fault_point(const char* name) {
+    protect([&] { pass(name); });
+}
+
+void define_fault_points() {
+    protect([] {
+        DefineCustomIntVariable("orchestry.fault_at", "The point at which to fail.", "0: none.", &fault_at, 0, 0, INT_MAX,
+                                PGC_SUSET, 0, nullptr, [](int, void*) { passed = 0; }, nullptr);
+        DefineCustomEnumVariable("orchestry.fault_level", "How to fail.", nullptr, &fault_level, ERROR, levels,
+                                 PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        RegisterXactCallback(on_commit, nullptr);
+    });
+}
+
+} // namespace orchestry::pg
+
+#endif

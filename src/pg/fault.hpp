@@ -1,0 +1,27 @@
+// Places where tests make a run fail. A build with -DORCHESTRY_FAULT_POINTS counts them and fails at the one that
+// orchestry.fault_at names; in any other build they are nothing.
+#pragma once
+
+#ifdef ORCHESTRY_FAULT_POINTS
+
+namespace orchestry::pg {
+
+/// Counts; at the orchestry.fault_at-th point of this process since that was set, raises XXF01 at
+/// orchestry.fault_level. `name` says where, in the log.
+void fault_point(const char* name);
+/// Defines both settings, and a point in the middle of every commit.
+void define_fault_points();
+
+} // namespace orchestry::pg
+
+#define ORCHESTRY_FAULT_POINT(name) ::orchestry::pg::fault_point(name)
+
+#else
+
+namespace orchestry::pg {
+inline void define_fault_points() {}
+} // namespace orchestry::pg
+
+#define ORCHESTRY_FAULT_POINT(name) static_cast<void>(0)
+
+#endif
