@@ -1,8 +1,10 @@
 // Loading the library: what is called once, in order.
 #include "api/partition_task.hpp"
+#include "api/retention_task.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
+#include "retention/guard.hpp"
 #include "pg/fault.hpp"
 
 extern "C" {
@@ -22,6 +24,8 @@ void _PG_init(void) {
         orchestry::pg::define_fault_points();
         orchestry::catalog::settings::define();
         orchestry::jobs::register_task(orchestry::api::partition_task());
+        orchestry::jobs::register_task(orchestry::api::retention_task());
+        orchestry::retention::install_guard();
         if (process_shared_preload_libraries_in_progress)
             orchestry::jobs::register_launcher();
     });

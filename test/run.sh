@@ -6,6 +6,7 @@
 # Environment:
 #   SUITES      which ones, out of: lint unit regress isolation tap pgtap docs (default: all)
 #   PG_CONFIG   the server to build for and to test in (default: the newest Debian one)
+#   TAP_FILES   only the TAP files whose path matches this regular expression (default: all)
 #   TEST_JOBS   how many TAP files run at a time (default: the number of processors)
 #   KEEP        directory to keep logs and results in (default: removed when all is well)
 #
@@ -221,7 +222,7 @@ run_tap() {
     export -f tap_file stem ps_as ps_user ps_own
     export work bindir pgxs PS_USER
     # shellcheck disable=SC2016 # the inner shell expands $1
-    find test/t -name '*.pl' 2>/dev/null | sort |
+    find test/t -name '*.pl' 2>/dev/null | { grep -E "${TAP_FILES:-.}" || true; } | sort |
         xargs -r -n 1 -P "$TEST_JOBS" bash -euo pipefail -c 'tap_file "$1"' bash
     count_tap tap
 }

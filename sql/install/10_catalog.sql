@@ -29,6 +29,7 @@ COMMENT ON COLUMN orchestry.job.max_runtime IS 'A run that takes longer is cance
 COMMENT ON COLUMN orchestry.job.paused IS 'Paused jobs are neither started by the scheduler nor by run_due()';
 COMMENT ON COLUMN orchestry.job.origin_system IS 'System identifier of the server on which the job was made or resumed';
 COMMENT ON COLUMN orchestry.job.origin_database IS 'OID of the database in which the job was made or resumed';
+COMMENT ON SEQUENCE orchestry.job_job_id_seq IS 'Ids of jobs';
 CREATE INDEX job_target_idx ON orchestry.job (target);
 
 CREATE TABLE orchestry.job_state (
@@ -39,12 +40,14 @@ CREATE TABLE orchestry.job_state (
     last_state    text,
     last_at       timestamptz,
     last_ok_at    timestamptz,
+    confirmed_at  timestamptz,
     fingerprint   bigint,
     settled_until timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE orchestry.job_state IS 'What is known of each job at run time. Not dumped: a restored job starts afresh.';
 COMMENT ON COLUMN orchestry.job_state.next_run_at IS 'When the job is due';
 COMMENT ON COLUMN orchestry.job_state.failures IS 'Failed runs in a row; the retry backs off with it';
+COMMENT ON COLUMN orchestry.job_state.confirmed_at IS 'When somebody last said by resume_job() or resume_all() that the job may run';
 COMMENT ON COLUMN orchestry.job_state.fingerprint IS 'Of the catalog state that settled_until was computed from';
 COMMENT ON COLUMN orchestry.job_state.settled_until IS 'While the fingerprint holds, nothing is due before this instant';
 
@@ -82,6 +85,7 @@ COMMENT ON COLUMN orchestry.run.repeated IS 'How many executions in a row the ro
 COMMENT ON COLUMN orchestry.run.backend_start IS 'With pid, identifies the process: a running row without its process has crashed';
 COMMENT ON COLUMN orchestry.run.statement IS 'The statement of a run that belongs to no job (run_in_background)';
 COMMENT ON COLUMN orchestry.run.cancel_by IS 'Who asked for the run to be cancelled';
+COMMENT ON SEQUENCE orchestry.run_run_id_seq IS 'Ids of runs';
 CREATE INDEX run_job_idx ON orchestry.run (job_id, run_id);
 CREATE INDEX run_active_idx ON orchestry.run (run_id) WHERE state IN ('queued', 'waiting', 'running');
 

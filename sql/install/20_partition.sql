@@ -24,6 +24,9 @@ COMMENT ON COLUMN orchestry.partition_policy.past_keys IS 'How many keys back pa
 COMMENT ON COLUMN orchestry.partition_policy.name_pattern IS 'Pattern of partition names; NULL: what suits the step';
 COMMENT ON COLUMN orchestry.partition_policy.key_unit IS 'What an integer key counts since 1970: s, ms, us or ns; NULL: the type of the key says all';
 SELECT pg_extension_config_dump('orchestry.partition_policy', '');
+-- pg_restore -j loads dumped tables in any order, so a policy may come before its job. Only the check on this side is
+-- off; deleting a job still deletes its policy.
+ALTER TABLE orchestry.partition_policy DISABLE TRIGGER ALL;
 
 CREATE VIEW orchestry._partition_settings AS
 SELECT p.job_id, jsonb_strip_nulls(jsonb_build_object(
@@ -83,12 +86,12 @@ CREATE FUNCTION orchestry.explain(target regclass)
 RETURNS TABLE (job_id bigint, kind text, object text, state text, reason text, next_action text, next_at timestamptz)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_explain';
 COMMENT ON FUNCTION orchestry.explain(regclass) IS
-'For each policy of a table, and for each of its partitions: its state, why, what comes next and when. 55000 when the table has no policy.';
+'For each policy of a table, and for each of its partitions: its state, why, what comes next and when. 55000 when the table has no policy. The caller must own the table.';
 
 CREATE FUNCTION orchestry.timeline(target regclass) RETURNS TABLE (timeline text)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_timeline';
 COMMENT ON FUNCTION orchestry.timeline(regclass) IS
-'The partitions of a table as lines of text: name, bounds in the policy''s zone (in UTC for steps below a day), a bar for the size, the size, and past, open, ahead or default. Gaps begin with !; the last line is the runway.';
+'The partitions of a table as lines of text: name, bounds in the policy''s zone (in UTC for steps below a day), a bar for the size, the size, and past, open, ahead or default. Gaps begin with !; the last line is the runway. For the owner of the table and for members of pg_monitor.';
 
 CREATE FUNCTION orchestry._partitions()
 RETURNS TABLE (parent regclass, partition regclass, is_default boolean, lower_at timestamptz, upper_at timestamptz,

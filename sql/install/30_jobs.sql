@@ -23,17 +23,17 @@ COMMENT ON PROCEDURE orchestry.run_due() IS
 'Runs what is due or queued among the caller''s jobs: for pg_cron or any outside scheduler. Harmless beside the scheduler: a job runs once at a time.';
 
 CREATE FUNCTION orchestry.start_job(job_id bigint) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_start_job';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_start_job';
 COMMENT ON FUNCTION orchestry.start_job(bigint) IS
 'Hands a job to a background worker, which starts when the transaction commits. Returns the run''s id: SELECT * FROM orchestry.runs WHERE run_id = ...';
 
 CREATE FUNCTION orchestry.run_in_background(sql text) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_run_in_background';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_run_in_background';
 COMMENT ON FUNCTION orchestry.run_in_background(text) IS
 'Runs exactly one statement as the current user in a background worker, outside any transaction block, so that VACUUM, CREATE INDEX CONCURRENTLY, REINDEX CONCURRENTLY and DETACH PARTITION CONCURRENTLY work. Starts when the transaction commits; returns the run''s id.';
 
 CREATE FUNCTION orchestry.cancel_run(run_id bigint) RETURNS boolean
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_cancel_run';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_cancel_run';
 COMMENT ON FUNCTION orchestry.cancel_run(bigint) IS
 'Cancels a run that is queued, waiting or running. False: it had ended already. What its finished steps did stays. The caller must own the table.';
 
@@ -42,11 +42,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_pause_job';
 COMMENT ON FUNCTION orchestry.pause_job(bigint, text) IS 'Stops a job from being started until resume_job(). A run that is active goes on.';
 
 CREATE FUNCTION orchestry.resume_job(job_id bigint) RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_resume_job';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_resume_job';
 COMMENT ON FUNCTION orchestry.resume_job(bigint) IS 'Lets a paused job, or one that came from a restored or copied database, run again; it is due at once.';
 
 CREATE FUNCTION orchestry.resume_all(include_paused boolean DEFAULT false) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_resume_all';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_resume_all';
 COMMENT ON FUNCTION orchestry.resume_all(boolean) IS
 'After a restore or on a copy: confirms that the jobs found in this database may run here. Jobs paused by pause_job() stay paused unless include_paused. Returns how many were resumed; a job whose table is missing stays as it is, with a WARNING.';
 
@@ -56,7 +56,7 @@ COMMENT ON FUNCTION orchestry.alter_policy(bigint, jsonb) IS
 'Changes settings of a policy: any argument of the function that made it, plus max_runtime (interval). For example {"schedule": "15 minutes", "ahead": "60 days"}. Unknown keys are refused (22023). The job is due at once.';
 
 CREATE FUNCTION orchestry.remove_policy(job_id bigint) RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_remove_policy';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_remove_policy';
 COMMENT ON FUNCTION orchestry.remove_policy(bigint) IS 'Forgets a policy and its job. The table, its partitions and its rows stay as they are, plain PostgreSQL.';
 
 CREATE FUNCTION orchestry.start_scheduler() RETURNS boolean
@@ -73,7 +73,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_scheduler_p
 COMMENT ON FUNCTION orchestry.scheduler_pid() IS 'Process id of this database''s scheduler; NULL when there is none.';
 
 CREATE FUNCTION orchestry.use_pg_cron(schedule text DEFAULT '* * * * *') RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_use_pg_cron';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_use_pg_cron';
 COMMENT ON FUNCTION orchestry.use_pg_cron(text) IS 'Lets pg_cron call run_due() on the schedule, as the current user. Returns pg_cron''s job id. 55000, with the command to run, when pg_cron lives in another database.';
 
 CREATE FUNCTION orchestry.stop_pg_cron() RETURNS boolean
@@ -102,11 +102,15 @@ AS $$
     UNION ALL
     SELECT 'preload', p.loaded,
            CASE WHEN p.loaded THEN 'the launcher starts with the server and after promotion'
-                ELSE 'the scheduler does not come back after a restart of the server' END,
+                WHEN NOT p.loaded THEN 'the scheduler does not come back after a restart of the server'
+                ELSE 'only members of pg_read_all_settings can see this' END,
            CASE WHEN NOT p.loaded THEN format('ALTER SYSTEM SET shared_preload_libraries = %s; -- then restart the server',
-                (SELECT string_agg(quote_ident(l), ', ') FROM (SELECT trim(u) AS l FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ',')) u
+                (SELECT string_agg(quote_ident(l), ', ') FROM (SELECT trim(u) AS l FROM unnest(p.libraries) u
                  WHERE trim(u) <> '' UNION ALL SELECT 'orchestry_ext') s)) END
-    FROM (SELECT 'orchestry_ext' = ANY (SELECT trim(u, ' "') FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ',')) u) AS loaded) p
+    FROM (SELECT l.libraries, CASE WHEN l.libraries IS NOT NULL
+                 THEN 'orchestry_ext' = ANY (SELECT trim(u, ' "') FROM unnest(l.libraries) u) END AS loaded
+          FROM (SELECT CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+                            THEN string_to_array(current_setting('shared_preload_libraries'), ',') END AS libraries) l) p
     UNION ALL
     SELECT 'scheduler', s.pid IS NOT NULL,
            CASE WHEN s.pid IS NOT NULL THEN format('process %s', s.pid) ELSE 'nothing runs by itself in this database' END,

@@ -3,25 +3,28 @@
 
 CREATE VIEW orchestry.jobs WITH (security_barrier) AS
 SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_name, r.rolname AS owner,
-       CASE WHEN c.oid IS NULL THEN 'restored'
+       CASE WHEN c.oid IS NULL AND o.here THEN 'dropped'
+            WHEN c.oid IS NULL THEN 'restored'
             WHEN j.paused THEN 'paused'
             WHEN a.state IS NOT NULL THEN a.state
             WHEN s.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
        j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
-       j.max_runtime, j.pause_reason, p.settings
+       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings) AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
-LEFT JOIN pg_class c ON c.oid = j.target AND s.job_id IS NOT NULL AND j.origin_system = orchestry._system_identifier()
-     AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
+CROSS JOIN LATERAL (SELECT s.job_id IS NOT NULL AND j.origin_system = orchestry._system_identifier()
+     AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AS here) o
+LEFT JOIN pg_class c ON c.oid = j.target AND o.here
 LEFT JOIN pg_roles r ON r.oid = c.relowner
 LEFT JOIN LATERAL (SELECT x.state FROM orchestry.run x WHERE x.job_id = j.job_id
      AND x.state IN ('queued', 'waiting', 'running') ORDER BY x.run_id DESC LIMIT 1) a ON true
 WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
    OR (c.oid IS NULL AND j.created_by = session_user);
 COMMENT ON VIEW orchestry.jobs IS 'One row for each policy: what it is for, when it runs next, how it went last.';
-COMMENT ON COLUMN orchestry.jobs.state IS 'restored (waits for resume_all()), paused, queued, waiting, running, due or scheduled';
+COMMENT ON COLUMN orchestry.jobs.state IS 'restored (waits for resume_all()), dropped (its table is gone, and soon the job), paused, queued, waiting, running, due or scheduled';
 COMMENT ON COLUMN orchestry.jobs.failures IS 'Failed runs in a row';
 COMMENT ON COLUMN orchestry.jobs.settings IS 'What the policy says; alter_policy() takes the same keys';
 
@@ -61,3 +64,50 @@ COMMENT ON VIEW orchestry.progress IS 'What runs right now in this database, liv
 COMMENT ON COLUMN orchestry.progress.phase IS 'planning, step, waiting for lock, or stepping aside (nothing held) before another try';
 COMMENT ON COLUMN orchestry.progress.rows_total IS 'Estimate; 0 when the steps do not count rows';
 COMMENT ON COLUMN orchestry.progress.eta IS 'Time left if it goes on like this';
+
+-- In a restored or copied database OIDs are others, or other tables': there names are right.
+CREATE VIEW orchestry._hold AS
+SELECT h.hold_id, h.from_at, h.to_at, h.predicate, h.reason, h.created_at, h.created_by, h.released_at, h.released_by,
+       h.release_reason, COALESCE((SELECT c.oid FROM pg_class c WHERE c.oid = h.relid
+           AND h.origin_system = orchestry._system_identifier()
+           AND h.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())),
+           to_regclass(format('%I.%I', h.schema_name, h.table_name))::oid) AS held
+FROM orchestry.hold h;
+COMMENT ON VIEW orchestry._hold IS 'Holds with the OID that their tables have in this database. Internal.';
+
+CREATE VIEW orchestry._quarantine AS
+SELECT c.oid AS relid, d.relid AS recorded_relid, d.quarantine_name, d.schema_name, d.table_name, d.job_id, d.bounds, d.from_at, d.to_at,
+       d.detached_at, COALESCE((SELECT x.oid FROM pg_class x WHERE x.oid = d.parent AND d.is_here),
+           to_regclass(format('%I.%I', d.parent_schema, d.parent_name))::oid) AS parent
+FROM (SELECT r.*, r.origin_system = orchestry._system_identifier()
+             AND r.origin_database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()) AS is_here
+      FROM orchestry.detached_partition r) d
+JOIN pg_class c ON c.relname = d.quarantine_name
+     AND c.oid = COALESCE((SELECT x.oid FROM pg_class x WHERE x.oid = d.relid AND d.is_here),
+         to_regclass(format('%I.%I', d.schema_name, d.quarantine_name))::oid);
+COMMENT ON VIEW orchestry._quarantine IS 'Partitions in quarantine with the OIDs that they and their parents have in this database. Internal.';
+
+CREATE VIEW orchestry.holds WITH (security_barrier) AS
+SELECT h.hold_id, c.oid::regclass AS relation, h.from_at AS "from", h.to_at AS "to", h.predicate AS "where", h.reason,
+       h.created_at, h.created_by, h.released_at, h.released_by, h.release_reason
+FROM orchestry._hold h LEFT JOIN pg_class c ON c.oid = h.held
+WHERE pg_has_role(c.relowner, 'USAGE') OR (c.oid IS NULL AND h.created_by = session_user)
+   OR (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = current_user);
+COMMENT ON VIEW orchestry.holds IS 'Legal holds on the caller''s tables; those in force have no released_at.';
+COMMENT ON COLUMN orchestry.holds.relation IS 'The held table; NULL: it is gone';
+COMMENT ON COLUMN orchestry.holds."where" IS 'Only rows that meet it; NULL: all';
+
+CREATE VIEW orchestry.quarantine WITH (security_barrier) AS
+SELECT c.oid::regclass AS partition, format('%I.%I', n.nspname, q.table_name) AS former_name, p.oid::regclass AS parent,
+       q.bounds, q.detached_at, CASE WHEN r.action = 'drop' THEN q.detached_at + r.grace END AS drop_after,
+       pg_total_relation_size(c.oid) AS bytes, q.job_id
+FROM orchestry._quarantine q
+JOIN pg_class c ON c.oid = q.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class p ON p.oid = q.parent
+LEFT JOIN orchestry.retention_policy r ON r.job_id = q.job_id
+WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW orchestry.quarantine IS 'Detached partitions that wait for the end of their grace: SELECT orchestry.reattach(partition) brings one back, ALTER TABLE ... RENAME takes one out for good.';
+COMMENT ON COLUMN orchestry.quarantine.former_name IS 'Its name as a partition';
+COMMENT ON COLUMN orchestry.quarantine.detached_at IS 'NULL: a run was interrupted while it was detached';
+COMMENT ON COLUMN orchestry.quarantine.drop_after IS 'The first run after this drops it, unless a hold keeps it; NULL: it is kept';

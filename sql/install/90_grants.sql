@@ -3,11 +3,18 @@ REVOKE ALL ON ALL TABLES IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
-GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions TO PUBLIC;
+GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
+    orchestry.holds, orchestry.quarantine TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
     orchestry.add_partition_policy(regclass, text, text, text, text, text, text, text),
+    orchestry.add_retention_policy(regclass, interval, name, text, text, interval, text, integer, name[], integer, text, text, text),
+    orchestry.add_retention_policy(regclass, bigint, text, interval, text),
+    orchestry.add_retention_policy(regclass, text, name, text, text, interval, text, integer, name[], integer, text, text, text),
+    orchestry.reattach(regclass),
+    orchestry.hold(regclass, text, timestamptz, timestamptz, text),
+    orchestry.release_hold(bigint, text),
     orchestry.create_partition(regclass, anyelement),
     orchestry.create_partition(regclass, text),
     orchestry.partition_of(regclass, anyelement),

@@ -1,5 +1,9 @@
 #include "api/args.hpp"
 
+#include <algorithm>
+
+#include "pg/xact.hpp"
+
 namespace orchestry::api {
 
 namespace {
@@ -26,6 +30,10 @@ Datum Args::datum(int i, const char* name) const {
 base::Span Args::interval(int i, const char* name) const { return span_of(datum(i, name)); }
 std::string Args::text(int i, const char* name) const { return text_of(datum(i, name)); }
 
+std::optional<Oid> Args::optional_relation(int i) const {
+    return is_null(i) ? std::nullopt : std::optional(DatumGetObjectId(fcinfo_->args[i].value));
+}
+
 std::optional<std::string> Args::optional_text(int i) const {
     return is_null(i) ? std::nullopt : std::optional(text_of(fcinfo_->args[i].value));
 }
@@ -36,6 +44,76 @@ std::optional<base::Span> Args::optional_interval(int i) const {
 
 std::optional<std::int64_t> Args::optional_bigint(int i) const {
     return is_null(i) ? std::nullopt : std::optional(DatumGetInt64(fcinfo_->args[i].value));
+}
+
+std::optional<std::int32_t> Args::optional_integer(int i) const {
+    return is_null(i) ? std::nullopt : std::optional(DatumGetInt32(fcinfo_->args[i].value));
+}
+
+std::optional<base::Instant> Args::optional_instant(int i) const {
+    return is_null(i) ? std::nullopt
+                      : std::optional(base::Instant{DatumGetTimestampTz(fcinfo_->args[i].value)});
+}
+
+std::optional<std::string> Args::optional_name(int i) const {
+    return is_null(i) ? std::nullopt : std::optional(std::string(NameStr(*DatumGetName(fcinfo_->args[i].value))));
+}
+
+std::optional<std::vector<std::string>> Args::optional_names(int i) const {
+    if (is_null(i))
+        return std::nullopt;
+    const Datum array = fcinfo_->args[i].value;
+    Datum* elements = nullptr;
+    int count = 0;
+    pg::protect([&] {
+        deconstruct_array(DatumGetArrayTypeP(array), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elements, nullptr,
+                          &count);
+    });
+    std::vector<std::string> names;
+    for (int n = 0; n < count; ++n)
+        names.emplace_back(NameStr(*DatumGetName(elements[n])));
+    return names;
+}
+
+namespace {
+
+/// Runs a conversion of the argument `name` by the server and makes its error one that helps.
+template <typename Read>
+auto read_literal(const std::string& text, const char* name, Read read) {
+    decltype(read()) value{};
+    if (const auto failure = pg::in_subtransaction([&] { value = read(); }))
+        throw base::Error(base::errc::invalid_parameter,
+                          std::string("invalid \"") + name + "\": \"" + text + "\"")
+            .detail("The server says: " + failure->message + ".")
+            .hint("Use an interval such as '1 month' for a key that is a time, or a number such as "
+                  "1000000 for one that is not.");
+    return value;
+}
+
+} // namespace
+
+base::Span parse_interval(const std::string& text, const char* name) {
+    return read_literal(text, name, [&] {
+        const Interval* const interval = DatumGetIntervalP(pg::protect([&] {
+            return DirectFunctionCall3(interval_in, CStringGetDatum(text.c_str()),
+                                       ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+        }));
+        return base::Span{interval->month, interval->day, interval->time};
+    });
+}
+
+std::int64_t parse_bigint(const std::string& text, const char* name) {
+    return read_literal(text, name, [&] {
+        return DatumGetInt64(pg::protect(
+            [&] { return DirectFunctionCall1(int8in, CStringGetDatum(text.c_str())); }));
+    });
+}
+
+bool is_number(const std::string& text) {
+    const std::size_t sign = text.starts_with('-') ? 1 : 0;
+    return text.size() > sign &&
+           std::all_of(text.begin() + static_cast<std::ptrdiff_t>(sign), text.end(),
+                       [](char c) { return c >= '0' && c <= '9'; });
 }
 
 ResultSet::ResultSet(FunctionCallInfo fcinfo)

@@ -22,14 +22,27 @@ public:
     base::Span interval(int i, const char* name) const;
     std::string text(int i, const char* name) const;
 
+    std::optional<Oid> optional_relation(int i) const;
     std::optional<std::string> optional_text(int i) const;
     std::optional<base::Span> optional_interval(int i) const;
     std::optional<std::int64_t> optional_bigint(int i) const;
+    std::optional<std::int32_t> optional_integer(int i) const;
+    std::optional<base::Instant> optional_instant(int i) const;
+    std::optional<std::string> optional_name(int i) const;
+    /// A name[] argument. Raises 22004 when it has NULLs.
+    std::optional<std::vector<std::string>> optional_names(int i) const;
 
 private:
     FunctionCallInfo fcinfo_;
     const char* function_;
 };
+
+/// Literals that came as text because the server could not choose between a number and an interval. Raise 22023, with
+/// what the server says, for text that is neither; `name`: of the argument.
+base::Span parse_interval(const std::string& text, const char* name);
+std::int64_t parse_bigint(const std::string& text, const char* name);
+/// Whether a literal is a number: digits with or without a sign.
+bool is_number(const std::string& text);
 
 /// A result in materialize mode: one add() per row, values in the order of the function's columns.
 class ResultSet {

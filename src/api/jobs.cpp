@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "api/args.hpp"
+#include "catalog/hold.hpp"
+#include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "jobs/runner.hpp"
@@ -40,14 +42,16 @@ void require_unrestricted(const char* function) {
                               "() cannot be called within a security-restricted operation");
 }
 
-/// The jobs of `target`, or all that the caller may run when it is InvalidOid.
-std::vector<Job> runnable_jobs(Oid target) {
+/// The jobs of the target, or all that the caller may run when there is none.
+std::vector<Job> runnable_jobs(std::optional<Oid> target_or_all) {
+    const Oid target = target_or_all.value_or(InvalidOid);
+    if (target_or_all) // before anything is read: 0 is a regclass too, and does not mean "all"
+        catalog::require_owner_of(target);
     std::vector<Job> jobs = catalog::jobs_of(target);
-    if (target == InvalidOid) {
+    if (!target_or_all) {
         std::erase_if(jobs, [](const Job& job) { return !catalog::may_act_for(job.owner); });
         return jobs;
     }
-    catalog::require_owner_of(target);
     if (jobs.empty())
         throw base::Error(base::errc::undefined_object,
                           "table " + pg::relation_name(target).value_or("?") + " has no policy")
@@ -79,7 +83,7 @@ void raise_failures(const std::vector<jobs::Outcome>& outcomes) {
 
 /// A step's jsonb-free row of plan(), in the order of the function's columns.
 void add_plan(ResultSet& rows, std::int32_t& seq, const Job& job, base::Instant as_of) {
-    for (const jobs::Step& step : jobs::task_of(job.kind).plan(job, as_of))
+    for (const jobs::Step& step : jobs::plan_job(job, as_of))
         rows.add(++seq, job.id.value, pg::Param{REGCLASSOID, ObjectIdGetDatum(job.target)},
                  step.action, step.object, text_or_null(step.reason), text_or_null(step.sql),
                  text_or_null(step.locks), step.rows_estimate, step.bytes, step.destructive,
@@ -151,6 +155,14 @@ void make_due(JobId id) {
     catalog::set_next_run(id, settings::now());
 }
 
+/// Due at once, on somebody's word that the job may run here and now.
+void resume(JobId id) {
+    make_due(id);
+    catalog::confirm(id, settings::now());
+    catalog::reconcile_holds();
+    catalog::reconcile_quarantined();
+}
+
 Job owned_job(const Args& args) {
     Job job = catalog::get_job({args.bigint(0, "job_id")});
     catalog::require_owner(job);
@@ -175,7 +187,7 @@ void require_pg_cron() {
 
 ORCHESTRY_FUNCTION(orchestry_plan) {
     const Args args(fcinfo, "plan");
-    const Oid target = args.is_null(0) ? InvalidOid : args.relation(0, "target");
+    const std::optional<Oid> target = args.optional_relation(0);
     base::Instant as_of = args.instant(1, "as_of");
     if (as_of.us == GetCurrentTransactionStartTimestamp())
         as_of = settings::now(); // the default now(), which a test may have set
@@ -191,11 +203,11 @@ ORCHESTRY_FUNCTION(orchestry_run) {
     pg::ProcedureSession session(fcinfo, "run");
     require_enabled();
     session.ensure_snapshot();
-    const Oid target = args.is_null(0) ? InvalidOid : args.relation(0, "target");
+    const std::optional<Oid> target = args.optional_relation(0);
     std::vector<Job> jobs = runnable_jobs(target);
     jobs::reconcile_runs();
     std::erase_if(jobs, [&](const Job& job) {
-        if (job.paused && target != InvalidOid)
+        if (job.paused && target)
             pg::report(NOTICE, "job " + std::to_string(job.id.value) + " is paused, skipping", {},
                        "Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
         return job.paused;
@@ -316,7 +328,7 @@ ORCHESTRY_FUNCTION(orchestry_resume_job) {
     }
     catalog::require_owner(job); // an error here undoes the above
     set_paused(job, false, std::nullopt);
-    make_due(job.id);
+    resume(job.id);
     return Datum{0};
 }
 
@@ -342,7 +354,7 @@ ORCHESTRY_FUNCTION(orchestry_resume_all) {
         }
         if (include_paused)
             set_paused(job, false, std::nullopt);
-        make_due(job.id);
+        resume(job.id);
         ++resumed;
     }
     return Int64GetDatum(resumed);
@@ -356,7 +368,11 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
     std::optional<base::Span> max_runtime;
     {
         pg::Spi spi;
-        spi.run("SELECT pg_catalog.jsonb_typeof($1), $1 OPERATOR(pg_catalog.->>) 'schedule', "
+        spi.run("SELECT pg_catalog.jsonb_typeof($1)", settings_json);
+        if (spi.row(0).text(1) != "object")
+            throw base::Error(base::errc::invalid_parameter, "settings must be a JSON object")
+                .hint("For example SELECT orchestry.alter_policy(1, '{\"schedule\": \"15 minutes\"}');");
+        spi.run("SELECT $1 OPERATOR(pg_catalog.->>) 'schedule', "
                 "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval, "
                 "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) 'max_runtime')::pg_catalog.text, "
                 "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}', "
@@ -364,17 +380,14 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
                 "'0'::pg_catalog.interval",
                 settings_json);
         const pg::Row row = spi.row(0);
-        if (row.text(1) != "object")
-            throw base::Error(base::errc::invalid_parameter, "settings must be a JSON object")
-                .hint("For example SELECT orchestry.alter_policy(1, '{\"schedule\": \"15 minutes\"}');");
-        if (row.boolean(5))
+        if (row.boolean(4))
             throw base::Error(base::errc::null_value, "schedule and max_runtime must not be null");
-        schedule = row.text(2);
-        if (!row.is_null(3))
-            max_runtime = row.span(3);
-        if (!row.is_null(6) && !row.boolean(6))
+        schedule = row.text(1);
+        if (!row.is_null(2))
+            max_runtime = row.span(2);
+        if (!row.is_null(5) && !row.boolean(5))
             throw base::Error(base::errc::invalid_parameter, "max_runtime must be positive");
-        rest = row.text(4);
+        rest = row.text(3);
     }
     if (!schedule.empty())
         (void)catalog::parse_schedule(schedule);

@@ -6,33 +6,13 @@
 #include "partition/key_input.hpp"
 #include "partition/manage.hpp"
 #include "partition/report.hpp"
+#include "pg/xact.hpp"
 
 namespace orchestry::api {
 
 namespace {
 
 using partition::Settings;
-
-/// Reads an interval in the server's own syntax.
-base::Span parse_interval(const std::string& text) {
-    const Interval* const interval = DatumGetIntervalP(pg::protect([&] {
-        return DirectFunctionCall3(interval_in, CStringGetDatum(text.c_str()),
-                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-    }));
-    return {interval->month, interval->day, interval->time};
-}
-
-std::int64_t parse_bigint(const std::string& text) {
-    return DatumGetInt64(
-        pg::protect([&] { return DirectFunctionCall1(int8in, CStringGetDatum(text.c_str())); }));
-}
-
-bool is_number(const std::string& text) {
-    const std::size_t sign = text.starts_with('-') ? 1 : 0;
-    return text.size() > sign &&
-           std::all_of(text.begin() + static_cast<std::ptrdiff_t>(sign), text.end(),
-                       [](char c) { return c >= '0' && c <= '9'; });
-}
 
 Datum add(Oid relation, const Settings& settings, const std::string& schedule) {
     return Int64GetDatum(
@@ -47,10 +27,9 @@ void read_time_arguments(const Args& args, int first, Settings& settings) {
 }
 
 /// Argument 1 of create_partition() and partition_of() as a key of the table; nullopt for NULL.
-std::optional<partition::KeyValue> key_argument(FunctionCallInfo fcinfo, const Args& args,
-                                                partition::KeyKind kind,
-                                                const partition::KeyColumn& key,
-                                                const base::Zone& zone) {
+std::optional<catalog::KeyValue> key_argument(FunctionCallInfo fcinfo, const Args& args,
+                                              base::KeyKind kind, const catalog::KeyColumn& key,
+                                              const base::Zone& zone) {
     if (args.is_null(1))
         return std::nullopt;
     const Oid type = pg::protect([&] { return get_fn_expr_argtype(fcinfo->flinfo, 1); });
@@ -58,7 +37,7 @@ std::optional<partition::KeyValue> key_argument(FunctionCallInfo fcinfo, const A
 }
 
 /// What the key of a table without a policy means: whatever its type says.
-Settings settings_without_policy(const partition::KeyColumn& key) {
+Settings settings_without_policy(const catalog::KeyColumn& key) {
     Settings settings;
     if (key.type == INT2OID || key.type == INT4OID || key.type == INT8OID)
         settings.every_keys = 1;
@@ -97,15 +76,15 @@ ORCHESTRY_FUNCTION(orchestry_add_partition_policy_text) {
     Settings settings;
     read_time_arguments(args, 4, settings);
     if (is_number(every)) {
-        settings.every_keys = parse_bigint(every);
-        settings.past_keys = parse_bigint(past);
+        settings.every_keys = parse_bigint(every, "every");
+        settings.past_keys = parse_bigint(past, "past");
         if (ahead)
-            settings.ahead_keys = parse_bigint(*ahead);
+            settings.ahead_keys = parse_bigint(*ahead, "ahead");
     } else {
-        settings.every = parse_interval(every);
-        settings.past = parse_interval(past);
+        settings.every = parse_interval(every, "every");
+        settings.past = parse_interval(past, "past");
         if (ahead)
-            settings.ahead = parse_interval(*ahead);
+            settings.ahead = parse_interval(*ahead, "ahead");
     }
     return add(args.relation(0, "relation"), settings, args.text(7, "schedule"));
 }
@@ -114,7 +93,8 @@ ORCHESTRY_FUNCTION(orchestry_create_partition) {
     const Args args(fcinfo, "create_partition");
     const Oid parent = args.relation(0, "parent");
     (void)args.datum(1, "at");
-    const partition::KeyColumn key = partition::require_key_column(parent);
+    catalog::require_owner_of(parent);
+    const catalog::KeyColumn key = catalog::require_key_column(parent);
     const partition::CheckedPolicy policy(partition::require_policy(parent).settings, key,
                                           partition::Names::checked_before);
     const auto value = key_argument(fcinfo, args, policy.kind(), key, *policy.plan().zone);
@@ -125,7 +105,7 @@ ORCHESTRY_FUNCTION(orchestry_create_partition) {
 ORCHESTRY_FUNCTION(orchestry_partition_of) {
     const Args args(fcinfo, "partition_of");
     const Oid parent = args.relation(0, "parent");
-    const partition::KeyColumn key = partition::require_key_column(parent);
+    const catalog::KeyColumn key = catalog::require_key_column(parent);
     const std::optional<partition::StoredPolicy> known = partition::find_policy(parent);
     const partition::CheckedPolicy policy(known ? known->settings : settings_without_policy(key),
                                           key, partition::Names::checked_before);

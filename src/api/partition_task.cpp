@@ -27,7 +27,7 @@ class PartitionTask : public jobs::Task {
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
         const auto settings =
             std::make_shared<const partition::Settings>(partition::load_settings(job.id));
-        const partition::CheckedPolicy policy(*settings, partition::require_key_column(job.target),
+        const partition::CheckedPolicy policy(*settings, catalog::require_key_column(job.target),
                                               partition::Names::checked_before);
         const partition::Set set = partition::inspect(job.target, policy.kind());
         std::vector<jobs::Step> steps;
@@ -58,7 +58,7 @@ class PartitionTask : public jobs::Task {
         step.object = prepared.object;
         step.reason = prepared.planned.reason;
         step.sql = joined(prepared.statements);
-        step.locks = partition::describe_locks(prepared.lock_requests);
+        step.locks = pg::describe_locks(prepared.lock_requests);
         step.blocked_by = prepared.planned.blocked_by;
         step.informative = prepared.planned.action == partition::Action::leave;
         step.lock_requests = prepared.lock_requests;

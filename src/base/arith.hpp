@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 namespace orchestry::base {
@@ -38,6 +39,27 @@ constexpr std::optional<std::int64_t> checked_subtract(std::int64_t a, std::int6
     if (__builtin_sub_overflow(a, b, &difference))
         return std::nullopt;
     return difference;
+}
+
+/// The sum, or the end of 64 bits that it lies beyond.
+constexpr std::int64_t saturating_add(std::int64_t a, std::int64_t b) {
+    using Limits = std::numeric_limits<std::int64_t>;
+    return checked_add(a, b).value_or(b > 0 ? Limits::max() : Limits::min());
+}
+
+/// The difference, or the end of 64 bits that it lies beyond.
+constexpr std::int64_t saturating_subtract(std::int64_t a, std::int64_t b) {
+    using Limits = std::numeric_limits<std::int64_t>;
+    return checked_subtract(a, b).value_or(b > 0 ? Limits::min() : Limits::max());
+}
+
+/// The product, or the end of 64 bits that it lies beyond. `factor` is positive.
+constexpr std::int64_t saturating_multiply(std::int64_t a, std::int64_t factor) {
+    using Limits = std::numeric_limits<std::int64_t>;
+    std::int64_t product = 0;
+    if (__builtin_mul_overflow(a, factor, &product))
+        return a > 0 ? Limits::max() : Limits::min();
+    return product;
 }
 
 static_assert(floor_div(-1, 7) == -1 && floor_div(-7, 7) == -1 && floor_div(-8, 7) == -2);

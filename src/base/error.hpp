@@ -22,6 +22,7 @@ inline constexpr const char* undefined_column = "42703";
 inline constexpr const char* undefined_object = "42704";
 inline constexpr const char* duplicate_object = "42710";
 inline constexpr const char* wrong_object_type = "42809";
+inline constexpr const char* undefined_table = "42P01";
 inline constexpr const char* duplicate_table = "42P07";
 inline constexpr const char* not_prerequisite_state = "55000";
 inline constexpr const char* lock_not_available = "55P03";

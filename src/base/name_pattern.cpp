@@ -55,16 +55,6 @@ std::string hex_hash(std::string_view text) {
     return digits;
 }
 
-/// The length of the longest prefix of at most `bytes` bytes that ends between two characters.
-std::size_t whole_characters(std::string_view utf8, std::size_t bytes) {
-    const auto continues = [&](std::size_t i) {
-        return (static_cast<unsigned char>(utf8[i]) & 0xc0) == 0x80;
-    };
-    while (bytes > 0 && continues(bytes))
-        --bytes;
-    return bytes;
-}
-
 /// A table's name in at most `bytes` bytes, which it exceeds: its start, and a hash of it all.
 std::string shortened(std::string_view table, std::size_t bytes) {
     const std::size_t kept = whole_characters(table, bytes - hash_digits - 1);

@@ -21,4 +21,13 @@ std::string zero_padded(std::int64_t number, std::size_t width) {
     return std::string(width - std::min(width, digits.size()), '0') + digits;
 }
 
+std::size_t whole_characters(std::string_view utf8, std::size_t bytes) {
+    const auto continues = [&](std::size_t i) {
+        return (static_cast<unsigned char>(utf8[i]) & 0xc0) == 0x80;
+    };
+    while (bytes > 0 && continues(bytes))
+        --bytes;
+    return bytes;
+}
+
 } // namespace orchestry::base

@@ -7,25 +7,13 @@ namespace orchestry::catalog {
 
 namespace {
 
-Oid owner_of(Oid relid) {
-    return pg::protect([&] {
-        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-        if (!HeapTupleIsValid(tuple))
-            return InvalidOid;
-        const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-        ReleaseSysCache(tuple);
-        return owner;
-    });
-}
-
-// A job belongs here when it was made or resumed in this very database, and has a state: states are not dumped, so
-// a job without one was restored, be it into the database that it came from. Only then its target is trusted.
 constexpr const char* select_jobs_sql =
     "SELECT j.job_id, j.kind, j.target, c.relowner, j.schedule, j.time_zone, j.anchor, "
     "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, j.paused, "
     "j.pause_reason, NOT (j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
     "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), s.last_run_id, s.last_state, "
-    "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname "
+    "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname, "
+    "GREATEST(j.anchor, s.last_ok_at, s.confirmed_at) "
     "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) j.job_id "
     "LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
     "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace) ON c.oid OPERATOR(pg_catalog.=) j.target "
@@ -58,6 +46,7 @@ Job read_job(const pg::Row& row) {
     job.last_state = row.text(15);
     job.fingerprint = unless_null<std::int64_t>(row, 16, [&](int c) { return row.bigint(c); });
     job.settled_until = unless_null<base::Instant>(row, 17, [&](int c) { return row.instant(c); });
+    job.trusted_at = row.instant(22);
     job.target_name = row.is_null(20) ? pg::quote_qualified(row.text(18), row.text(19))
                                       : pg::quote_qualified(row.text(20), row.text(21));
     return job;
@@ -65,11 +54,45 @@ Job read_job(const pg::Row& row) {
 
 } // namespace
 
-Oid job_table() {
-    const Oid relid = pg::protect([] {
+Oid owner_of(Oid relid) {
+    return pg::protect([&] {
+        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+        if (!HeapTupleIsValid(tuple))
+            return InvalidOid;
+        const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+        ReleaseSysCache(tuple);
+        return owner;
+    });
+}
+
+// A job belongs here when it was made or resumed in this very database, and has a state: states are not dumped, so
+// a job without one was restored, be it into the database that it came from. Only then its target is trusted.
+namespace {
+
+Oid existing_owner_of(Oid relid) {
+    const Oid owner = owner_of(relid);
+    if (!OidIsValid(owner))
+        throw base::Error("42P01", "the table with OID " + std::to_string(relid) + " does not exist");
+    return owner;
+}
+
+Oid find_job_table() {
+    return pg::protect([] {
         const Oid schema = get_namespace_oid("orchestry", true);
         return OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
     });
+}
+
+} // namespace
+
+AsOwner::AsOwner(Oid relid) : context_(existing_owner_of(relid), pg::Restriction::restricted) {
+    context_.guc().set("row_security", "off");
+}
+
+bool is_installed() { return OidIsValid(find_job_table()); }
+
+Oid job_table() {
+    const Oid relid = find_job_table();
     if (!OidIsValid(relid))
         throw base::Error(base::errc::undefined_object,
                           "extension \"orchestry_ext\" is not installed in this database")
@@ -164,6 +187,8 @@ void require_owner_of(Oid relid) {
     const Oid owner = owner_of(relid);
     if (may_act_for(owner))
         return;
+    if (!OidIsValid(owner))
+        throw base::Error("42P01", "relation with OID " + std::to_string(relid) + " does not exist");
     const std::string name = pg::relation_name(relid).value_or(std::to_string(relid));
     throw base::Error(base::errc::insufficient_privilege, "must be owner of table " + name)
         .detail("Jobs run as the owner of their table.")
@@ -186,6 +211,14 @@ void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
             "WHERE job_id OPERATOR(pg_catalog.=) $1",
             id.value, fingerprint,
             settled_until ? pg::param(*settled_until) : pg::null_param(TIMESTAMPTZOID));
+}
+
+void confirm(JobId id, base::Instant now) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("INSERT INTO orchestry.job_state (job_id, confirmed_at) VALUES ($1, $2) "
+            "ON CONFLICT (job_id) DO UPDATE SET confirmed_at = EXCLUDED.confirmed_at",
+            id.value, now);
 }
 
 base::Schedule parse_schedule(const std::string& text) {

@@ -29,6 +29,8 @@ struct Job {
     bool paused = false;
     std::string pause_reason;
     bool restored = false;    // made in another system or database: waits for resume_all()
+    /// When the clock was right for certain: the job was made, ended a run well, or was confirmed by resume_job().
+    base::Instant trusted_at{0};
     // job_state
     std::optional<base::Instant> next_run_at;
     int failures = 0;         // in a row
@@ -60,6 +62,22 @@ private:
     pg::SecureContext context_;
 };
 
+/// The owner of a relation; InvalidOid when it is gone.
+Oid owner_of(Oid relid);
+
+/// Acts as the owner of a table for a scope, so that nothing of the owner's code runs with more rights than the owner
+/// has; row security raises instead of hiding rows.
+class AsOwner {
+public:
+    /// Raises 42P01 when the table is gone.
+    explicit AsOwner(Oid relid);
+
+private:
+    pg::SecureContext context_;
+};
+
+/// Whether the extension is there: not before it is created, and not while it is dropped.
+bool is_installed();
 /// OID of orchestry.job, the class of jobs' single-flight locks. Raises 42704 when the extension is not installed.
 Oid job_table();
 
@@ -86,6 +104,9 @@ void require_owner_of(Oid relid);
 /// Remembers until when, and for which state of the catalogs, a job has nothing to do. Both NULL: unknown.
 void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
                       std::optional<base::Instant> settled_until);
+
+/// Remembers that somebody has confirmed that the job may run now: removals that a leap of the clock blocks go on.
+void confirm(JobId id, base::Instant now);
 
 /// This server's identity, part of a job's origin.
 std::int64_t system_identifier();

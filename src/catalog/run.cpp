@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "catalog/hold.hpp"
+#include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
 
 namespace orchestry::catalog {
@@ -315,6 +317,8 @@ std::vector<JobId> mark_crashed_runs() {
 }
 
 std::int64_t reconcile_targets() {
+    reconcile_holds();
+    reconcile_quarantined();
     Elevated elevated; // a job without a state was restored: its target is another table's OID
     pg::Spi spi;
     spi.run("UPDATE orchestry.job j SET target_schema = n.nspname, target_name = c.relname "

@@ -50,16 +50,19 @@ struct Database {
 /// The databases that can be connected to, of which `only` may choose one.
 std::vector<Database> connectable_databases(Oid only) {
     std::vector<Database> databases;
-    const pg::OpenRelation catalog(DatabaseRelationId, AccessShareLock,
-                                   pg::KeepLock::until_close);
-    SysScanDesc scan = pg::protect(
-        [&] { return systable_beginscan(catalog.get(), InvalidOid, false, nullptr, 0, nullptr); });
+    // Not pg::OpenRelation: that looks into pg_class, which a process without a database cannot read.
+    const Relation catalog = pg::call<table_open>(Oid{DatabaseRelationId}, LOCKMODE{AccessShareLock});
+    const SysScanDesc scan = pg::protect(
+        [&] { return systable_beginscan(catalog, InvalidOid, false, nullptr, 0, nullptr); });
     while (const HeapTuple tuple = pg::protect([&] { return systable_getnext(scan); })) {
         const auto* const form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
         if (form->datallowconn && !form->datistemplate && (only == InvalidOid || form->oid == only))
             databases.push_back({form->oid, NameStr(form->datname)});
     }
-    pg::protect([&] { systable_endscan(scan); });
+    pg::protect([&] {
+        systable_endscan(scan);
+        table_close(catalog, AccessShareLock);
+    });
     return databases;
 }
 

@@ -12,8 +12,9 @@ namespace {
 volatile sig_atomic_t run_timed_out = 0;
 TimestampTz run_deadline = 0;
 
-/// Runs in signal context, every second of a run. The server's own CHECK_FOR_INTERRUPTS does not see that the
-/// postmaster is gone, so a long statement of ours would keep the cluster from being restarted.
+/// Runs in signal context, every second of a run. The server's own CHECK_FOR_INTERRUPTS does not
+/// see that the postmaster is gone, so a long statement of ours would keep the cluster from being
+/// restarted.
 void watch_run() {
     if (!PostmasterIsAlive()) {
         ProcDiePending = true;
@@ -32,8 +33,8 @@ void watch_run() {
 RunTimer::RunTimer(std::optional<std::int64_t> max_runtime_us) {
     static constinit int registered = -1; // once per process: the server has few such slots
     const TimestampTz now = GetCurrentTimestamp();
-    const std::int64_t period_us =
-        std::clamp<std::int64_t>(max_runtime_us.value_or(base::us_per_second), 1000, base::us_per_second);
+    const std::int64_t period_us = std::clamp<std::int64_t>(
+        max_runtime_us.value_or(base::us_per_second), 1000, base::us_per_second);
     run_timed_out = 0;
     run_deadline = max_runtime_us ? now + *max_runtime_us : DT_NOEND;
     pg::protect([&] {

@@ -5,10 +5,10 @@
 
 namespace orchestry::jobs {
 
-/// Watches one run of this process for a scope: cancels whatever runs when it takes longer than it may, and ends the
-/// process when the postmaster is gone.
+/// Watches one run of this process for a scope: cancels whatever runs when it takes longer than it
+/// may, and ends the process when the postmaster is gone.
 class RunTimer {
-public:
+  public:
     /// A run that may take as long as it likes.
     RunTimer() : RunTimer(std::nullopt) {}
     explicit RunTimer(std::optional<std::int64_t> max_runtime_us);
@@ -19,17 +19,18 @@ public:
     /// Whether the time was up.
     bool fired() const noexcept;
 
-private:
+  private:
     TimeoutId id_;
 };
 
 /// Puts off cancel requests while a scope records what has been done already.
 class HoldCancel {
-public:
-    HoldCancel() { HOLD_CANCEL_INTERRUPTS(); }
+  public:
+    // The server's macros step a volatile, which C++20 deprecates.
+    HoldCancel() { QueryCancelHoldoffCount = QueryCancelHoldoffCount + 1; }
     ~HoldCancel() {
         if (QueryCancelHoldoffCount > 0) // an ERROR resets it
-            RESUME_CANCEL_INTERRUPTS();
+            QueryCancelHoldoffCount = QueryCancelHoldoffCount - 1;
     }
     HoldCancel(const HoldCancel&) = delete;
     HoldCancel& operator=(const HoldCancel&) = delete;

@@ -50,6 +50,22 @@ private:
     pg::SecureContext context_;
 };
 
+/// While a statement runs at top level, whoever waits for a lock waits: half of a DETACH CONCURRENTLY is worse than a
+/// long wait, which can be cancelled.
+class NoLockTimeout {
+public:
+    NoLockTimeout() : previous_(GetConfigOption("lock_timeout", false, false)) { set("0"); }
+    ~NoLockTimeout() { set(previous_.c_str()); }
+    NoLockTimeout(const NoLockTimeout&) = delete;
+    NoLockTimeout& operator=(const NoLockTimeout&) = delete;
+
+private:
+    static void set(const char* value) {
+        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, LOG, false);
+    }
+    std::string previous_;
+};
+
 /// One run, from its row's birth to its end.
 class Run {
 public:
@@ -67,8 +83,13 @@ public:
     catalog::RunResult execute();
 
 private:
-    std::optional<pg::Failure> apply(const Step& step, catalog::StepRecord& record);
-    std::optional<pg::Failure> apply_at_top_level(const Step& step, catalog::StepRecord& record);
+    /// What a transaction holds: all of a step, or what comes before its statement at top level.
+    enum class Part { whole, preparation };
+
+    pg::WorkerSession* top_level_host() const;
+    std::optional<pg::Failure> apply(const Step& step, catalog::StepRecord& record, Part part);
+    std::optional<pg::Failure> apply_at_top_level(pg::WorkerSession& host, const Step& step,
+                                                  catalog::StepRecord& record);
     std::optional<pg::Failure> step_aside(int attempt);
     bool write(const catalog::StepRecord& record);
     void count(const catalog::StepRecord& record);
@@ -91,13 +112,11 @@ void Run::fail(const pg::Failure& failure) {
 }
 
 catalog::RunResult Run::execute() {
-    const Task& task = task_of(job_.kind);
     const base::Instant now = settings::now();
     std::vector<Step> steps;
     session_.ensure_snapshot();
     if (const auto failure = pg::in_subtransaction([&] {
-            const StepScope scope(job_.owner);
-            steps = task.plan(job_, now);
+            steps = plan_job(job_, now);
         })) {
         fail(*failure);
         return result_;
@@ -131,8 +150,9 @@ catalog::RunResult Run::execute() {
                 blocked_by = step.blocked_by;
             continue;
         }
-        const auto failure = step.top_level_sql.empty() ? apply(step, record)
-                                                        : apply_at_top_level(step, record);
+        pg::WorkerSession* const host = step.top_level ? top_level_host() : nullptr;
+        const auto failure = host ? apply_at_top_level(*host, step, record)
+                                  : apply(step, record, Part::whole);
         if (failure) {
             record.state = "failed";
             record.sqlstate = failure->sqlstate;
@@ -153,7 +173,10 @@ catalog::RunResult Run::execute() {
     }
     if (result_.steps == 0)
         result_.state = RunState::noop;
-    if (const auto failure = pg::in_subtransaction([&] { task.settle(job_, now); }))
+    if (const auto failure = pg::in_subtransaction([&] {
+            const StepScope scope(job_.owner); // it plans once more
+            task_of(job_.kind).settle(job_, now);
+        }))
         fail(*failure);
     return result_;
 }
@@ -174,9 +197,16 @@ void Run::count(const catalog::StepRecord& record) {
     result_.bytes += record.bytes;
 }
 
-/// Tries the step until it is done, fails, or has used up its attempts to get its locks. The step and its record
-/// are one transaction.
-std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record) {
+/// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get its locks. A whole
+/// step and its record are one transaction.
+std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record, Part part) {
+    const auto& act = part == Part::whole ? step.apply : step.top_level->prepare;
+    if (!act)
+        return pg::Failure{base::errc::feature_not_supported,
+                           "the step needs a background worker that is connected as the table's owner", {},
+                           "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) +
+                               "); the owner needs LOGIN.",
+                           {}};
     std::string stepped_aside_for; // whom the last attempt found in the way
     for (record.attempts = 1;; ++record.attempts) {
         progress_.phase = pg::Progress::Phase::step;
@@ -186,7 +216,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             StepResult applied;
             {
                 const StepScope scope(job_.owner);
-                applied = step.apply(settings::lock_budget_us());
+                applied = act(settings::lock_budget_us());
             }
             ORCHESTRY_FAULT_POINT("step applied");
             record.state = applied.state == StepResult::State::done ? "ok" : "skipped";
@@ -196,12 +226,15 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             record.message = applied.message;
             if (record.message.empty() && !stepped_aside_for.empty())
                 record.message = "stepped aside before: " + stepped_aside_for;
+            if (part == Part::preparation && applied.state == StepResult::State::done)
+                return;
             catalog::record_step(id_, record);
             ORCHESTRY_FAULT_POINT("step recorded");
         });
         if (!failure) {
             ORCHESTRY_FAULT_POINT("step done");
-            count(record);
+            if (part == Part::whole)
+                count(record);
             return std::nullopt;
         }
         if (!failure->is(base::errc::lock_not_available) && !failure->is(deadlock_detected))
@@ -237,29 +270,40 @@ std::optional<pg::Failure> Run::step_aside(int attempt) {
     return interrupted;
 }
 
-std::optional<pg::Failure> Run::apply_at_top_level(const Step& step,
+/// The session, if it can run a statement outside transaction blocks as the table's owner; else nullptr.
+pg::WorkerSession* Run::top_level_host() const {
+    return GetUserId() == job_.owner ? dynamic_cast<pg::WorkerSession*>(&session_) : nullptr;
+}
+
+std::optional<pg::Failure> Run::apply_at_top_level(pg::WorkerSession& host, const Step& step,
                                                    catalog::StepRecord& record) {
-    auto* const worker = dynamic_cast<pg::WorkerSession*>(&session_);
-    if (!worker)
-        return pg::Failure{base::errc::feature_not_supported,
-                           "the step needs a background worker", {},
-                           "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) + ");",
-                           {}};
-    if (GetUserId() != job_.owner)
-        return pg::Failure{base::errc::feature_not_supported,
-                           "the step needs a table owner that has LOGIN on this server", {},
-                           "Run ALTER ROLE ... LOGIN for the owner of the table.", {}};
+    record.sql = step.top_level->sql;
+    if (step.top_level->prepare) {
+        const auto failure = apply(step, record, Part::preparation);
+        if (failure || std::strcmp(record.state, "ok") != 0)
+            return failure;
+    }
+    ORCHESTRY_FAULT_POINT("top level prepared");
     try {
-        worker->run_top_level(step.top_level_sql);
+        const NoLockTimeout unlimited;
+        host.run_top_level(step.top_level->sql);
     } catch (...) {
         const pg::Failure failure = pg::describe_current_exception();
         session_.ensure_snapshot();
         return failure;
     }
     session_.ensure_snapshot();
-    if (write(record))
+    ORCHESTRY_FAULT_POINT("top level done");
+    const auto failure = pg::in_subtransaction([&] {
+        if (step.top_level->complete) {
+            const StepScope scope(job_.owner);
+            step.top_level->complete();
+        }
+        catalog::record_step(id_, record);
+    });
+    if (!failure)
         count(record);
-    return std::nullopt;
+    return failure;
 }
 
 /// Why the job is not run at all, or nothing.
@@ -287,6 +331,11 @@ base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
     const std::int64_t pause = base::backoff_us(failures, retry_base_us, retry_cap_us,
                                                 static_cast<std::uint64_t>(job.id.value));
     return std::min(slot, base::plus(now, pause));
+}
+
+std::vector<Step> plan_job(const Job& job, base::Instant now) {
+    const StepScope scope(job.owner);
+    return task_of(job.kind).plan(job, now);
 }
 
 Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<RunId> claimed) {

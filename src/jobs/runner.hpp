@@ -13,6 +13,10 @@ struct Outcome {
     std::string target_name;
 };
 
+/// The steps that a run of the job would take at `now`, planned in a run's own surroundings: as the table's owner and
+/// with pinned settings, whoever asks.
+std::vector<Step> plan_job(const catalog::Job& job, base::Instant now);
+
 /// Runs one job now: takes its single-flight lock, plans, applies step by step, records. Commits several times.
 /// Errors end up in the outcome and in the history; only a cancel request of the session's user comes out as an
 /// exception, after it was recorded. `claimed`: the queued run that this is.

@@ -36,10 +36,18 @@ struct Step {
     /// For describing who was in the way when the budget ran out.
     std::vector<pg::LockRequest> lock_requests;
     /// Applies the step in the current transaction: lock within `lock_budget_us`, check the precondition again,
-    /// act. Runs as the table's owner. Empty for steps that are not executed or that run at top level.
+    /// act. Runs as the table's owner. Empty for steps that are not executed or that run at top level only.
     std::function<StepResult(std::int64_t lock_budget_us)> apply;
-    /// Steps that refuse a transaction block carry their statement here instead and run in a worker only.
-    std::string top_level_sql;
+    /// The same by a statement that refuses a transaction block (VACUUM, ... CONCURRENTLY). A worker that is connected
+    /// as the table's owner prefers it; every other host applies the step, if it can be applied.
+    struct TopLevel {
+        std::string sql;
+        /// Committed before the statement: checks, as `apply` does, and leaves behind what makes sense of a crash.
+        std::function<StepResult(std::int64_t lock_budget_us)> prepare;
+        /// Committed after the statement, together with the step's record.
+        std::function<void()> complete;
+    };
+    std::optional<TopLevel> top_level;
 };
 
 class Task {

@@ -113,8 +113,11 @@ ORCHESTRY_WORKER(orchestry_worker_main) {
             order.database, order.owner_can_login ? order.owner : InvalidOid,
             order.owner_can_login ? pg::compat::bypass_login_check : 0);
     });
-    pg::protect([] {
+    pg::protect([&] {
         SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+        // As in the scheduler: whoever owns the database may have set a path of his own for it.
+        if (!order.owner_can_login)
+            SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
         // Our own statements would fill pg_stat_statements with one entry per partition.
         if (GetConfigOption("pg_stat_statements.track", true, false))
             SetConfigOption("pg_stat_statements.track", "none", PGC_SUSET, PGC_S_SESSION);

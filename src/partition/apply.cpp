@@ -7,8 +7,7 @@
 
 namespace orchestry::partition {
 
-// --- what a new partition looks like
-// ----------------------------------------------------------------------
+// --- what a new partition looks like ------------------------------------------------------------
 
 namespace {
 
@@ -326,8 +325,7 @@ std::optional<std::string> Template::finish(const std::string& name) const {
            pg::quote_identifier(pg::protect([&]() -> const char* { return get_rel_name(index); }));
 }
 
-// --- steps as statements
-// ----------------------------------------------------------------------------------
+// --- steps as statements ------------------------------------------------------------------------
 
 namespace {
 
@@ -462,41 +460,12 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
     return steps;
 }
 
-std::string describe_locks(const std::vector<pg::LockRequest>& requests) {
-    std::string text;
-    for (const pg::LockRequest& request : requests)
-        text += (text.empty() ? "" : ", ") + std::string(pg::lock_mode_name(request.mode)) +
-                " on " + pg::relation_name(request.relid).value_or("a table that is gone");
-    return text;
-}
-
-// --- execution
-// --------------------------------------------------------------------------------------------
+// --- execution ----------------------------------------------------------------------------------
 
 StatementScope::StatementScope(std::int64_t lock_budget_us) {
     guc_.set("default_tablespace", "");
     guc_.set("default_table_access_method", "heap");
-    const std::int64_t milliseconds =
-        std::max<std::int64_t>(lock_budget_us / 1000, 1); // 0 means for ever
-    guc_.set("lock_timeout", (std::to_string(milliseconds) + "ms").c_str());
-}
-
-void run_statements(const std::vector<std::string>& statements) {
-    for (const std::string& statement : statements) {
-        pg::Spi spi;
-        spi.run(statement);
-    }
-}
-
-Oid owner_of(Oid relid) {
-    return pg::protect([&] {
-        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-        if (!HeapTupleIsValid(tuple))
-            return InvalidOid;
-        const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-        ReleaseSysCache(tuple);
-        return owner;
-    });
+    pg::set_lock_timeout(guc_, lock_budget_us);
 }
 
 namespace {
@@ -514,7 +483,7 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
     };
     switch (step.action) {
     case Action::create:
-        if (!is_free(set.relid, set.kind, step.range))
+        if (!catalog::is_free(set.relid, set.kind, step.range))
             return "the range has a partition by now";
         if (const auto holder = ServerWorld(set).holder_of(step.name))
             return "the name is taken by " + *holder;
@@ -546,14 +515,14 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
 
 Oid create_partition(const Set& set, const PlannedStep& step) {
     const Template shape(set);
-    run_statements(shape.create(step.name));
+    pg::run_statements(shape.create(step.name));
     ORCHESTRY_FAULT_POINT("table created");
-    run_statements({attach_sql(set, step, shape.quoted(step.name))});
+    pg::run_statements({attach_sql(set, step, shape.quoted(step.name))});
     ORCHESTRY_FAULT_POINT("table attached");
     if (const auto last = shape.finish(step.name))
-        run_statements({*last});
+        pg::run_statements({*last});
     if (!step.exclusion.empty())
-        run_statements({drop_constraint_sql(set.fallback->quoted, step.exclusion)});
+        pg::run_statements({drop_constraint_sql(set.fallback->quoted, step.exclusion)});
     return pg::protect([&] { return get_relname_relid(step.name.c_str(), set.schema_id); });
 }
 
@@ -568,12 +537,12 @@ Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const St
     };
     if (!pg::relation_name(parent))
         return not_done("the table is not there any more");
-    if (owner_of(parent) != GetUserId())
+    if (catalog::owner_of(parent) != GetUserId())
         return not_done("the table has another owner by now");
     const Settings current = load_settings(job);
     if (current != settings)
         return not_done("the policy was changed meanwhile");
-    const CheckedPolicy policy(current, require_key_column(parent), Names::checked_before);
+    const CheckedPolicy policy(current, catalog::require_key_column(parent), Names::checked_before);
     const Set set = inspect(parent, policy.kind());
     if (std::string why = obsolete(set, step.planned); !why.empty())
         return not_done(std::move(why));
@@ -581,7 +550,7 @@ Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const St
     if (step.planned.action == Action::create)
         (void)create_partition(set, step.planned);
     else
-        run_statements(step.statements);
+        pg::run_statements(step.statements);
     applied.done = true;
     return applied;
 }

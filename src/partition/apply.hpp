@@ -73,9 +73,6 @@ struct Step {
 /// Makes the steps of one plan ready. Takes no lock stronger than AccessShareLock.
 std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned);
 
-/// "ShareUpdateExclusiveLock on public.events, ..." in the order of the requests.
-std::string describe_locks(const std::vector<pg::LockRequest>& requests);
-
 /// What applying a step did.
 struct Applied {
     bool done = false;
@@ -89,8 +86,7 @@ struct Applied {
 Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const Step& step,
               std::int64_t lock_budget_us);
 
-// --- the parts, for those who hold the locks already
-// ------------------------------------------------------
+// --- the parts, for those who hold the locks already --------------------------------------------
 
 /// The locks of ATTACH PARTITION to the set, in the order in which all our steps take them: tables
 /// at the other ends of foreign keys, the parent, the default partition.
@@ -104,10 +100,8 @@ class StatementScope {
 
   private:
     pg::GucLevel guc_;
+    UnforcedRowSecurity unforced_; // ATTACH checks foreign keys by queries
 };
-
-/// Runs statements one after the other.
-void run_statements(const std::vector<std::string>& statements);
 
 /// ALTER TABLE ... ATTACH PARTITION for the range of a create step. `table`: quoted.
 std::string attach_sql(const Set& set, const PlannedStep& step, const std::string& table);
@@ -115,8 +109,5 @@ std::string drop_constraint_sql(const std::string& table, const std::string& con
 
 /// Makes and attaches the partition of a create step, in a StatementScope. Returns the partition.
 Oid create_partition(const Set& set, const PlannedStep& step);
-
-/// The owner of a relation; InvalidOid when it is gone.
-Oid owner_of(Oid relid);
 
 } // namespace orchestry::partition

@@ -67,9 +67,9 @@ KeyValue read_key(KeyKind kind, const KeyColumn& key, const base::Zone& zone, Oi
                   Datum value) {
     const Oid base_type = pg::call<getBaseType>(type);
     if (base_type == TEXTOID)
-        return decode_key(kind, key.type, from_text(key.type, value));
+        return catalog::decode_key(kind, key.type, from_text(key.type, value));
     if (base_type == key.type)
-        return decode_key(kind, key.type, value);
+        return catalog::decode_key(kind, key.type, value);
     if (const auto integer = read_integer(base_type, value); integer && is_number(kind))
         return {*integer, {}};
     if (const auto time = read_time(base_type, value); time && is_time(kind))

@@ -35,18 +35,6 @@ std::string require_name(Oid relid) {
     return *std::move(name);
 }
 
-/// Acting as the owner of a table: nothing of the owner's code runs with more rights than the owner
-/// has.
-class AsOwner {
-  public:
-    explicit AsOwner(Oid relid) : context_(owner_of(relid), pg::Restriction::restricted) {
-        context_.guc().set("row_security", "off");
-    }
-
-  private:
-    pg::SecureContext context_;
-};
-
 void require_create_privilege(const Set& set) {
     pg::Spi spi;
     spi.run("SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "
@@ -178,7 +166,7 @@ catalog::JobId add_policy(Oid parent, const Settings& settings, const std::strin
                           base::Instant now) {
     const std::string name = require_name(parent);
     catalog::require_owner_of(parent);
-    const CheckedPolicy policy(settings, require_key_column(parent), Names::unchecked);
+    const CheckedPolicy policy(settings, catalog::require_key_column(parent), Names::unchecked);
     const base::Schedule due = catalog::parse_schedule(schedule);
     std::optional<StoredPolicy> known = find_policy(parent);
     if (is_known(known, policy.settings(), schedule, name))
@@ -186,7 +174,7 @@ catalog::JobId add_policy(Oid parent, const Settings& settings, const std::strin
 
     Leftover leftover = Leftover::nothing;
     {
-        const AsOwner owner(parent);
+        const catalog::AsOwner owner(parent);
         const std::int64_t budget_us = catalog::settings::lock_budget_us();
         const std::int64_t waited_us = lock_for_runway(parent, policy, now, budget_us);
         known = find_policy(parent); // somebody may have been faster
@@ -207,7 +195,7 @@ catalog::JobId add_policy(Oid parent, const Settings& settings, const std::strin
 
 void alter_policy(const catalog::Job& job, const std::string& patch, base::Instant now) {
     const CheckedPolicy policy(patched(load_settings(job.id), patch),
-                               require_key_column(job.target), Names::unchecked);
+                               catalog::require_key_column(job.target), Names::unchecked);
     check_size(inspect(job.target, policy.kind()), policy.plan(), now);
     store_settings(job.id, policy.settings());
 }
@@ -215,9 +203,9 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
 Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
     const std::string name = require_name(parent);
     catalog::require_owner_of(parent);
-    const KeyColumn key = require_key_column(parent);
+    const KeyColumn key = catalog::require_key_column(parent);
     const CheckedPolicy policy(require_policy(parent).settings, key, Names::checked_before);
-    const AsOwner owner(parent);
+    const catalog::AsOwner owner(parent);
     const std::int64_t budget_us = catalog::settings::lock_budget_us();
     const std::int64_t waited_us =
         pg::lock_relations(attach_locks(inspect(parent, policy.kind())), budget_us);
@@ -235,7 +223,7 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
         throw Error(errc::not_prerequisite_state,
                     "cannot create a partition of table " + name + " for this key")
             .detail("From " + bound_text(set.kind, create.range.lower) + " to " +
-                    bound_text(set.kind, create.range.upper) + ": " + create.blocked_by + ".")
+                    bound_text(set.kind, create.range.upper) + ": " + create.blocked_by)
             .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name) +
                   ");");
     if (steps.size() > 1) {
@@ -252,8 +240,7 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
     return create_partition(set, create);
 }
 
-// --- promotion of the default partition
-// -------------------------------------------------------------------
+// --- promotion of the default partition ---------------------------------------------------------
 
 namespace {
 
@@ -295,7 +282,7 @@ std::optional<pg::Failure> Promotion::commit_alone(F act) {
     for (int attempt = 1;; ++attempt) {
         session_.ensure_snapshot();
         const auto failure = pg::in_subtransaction([&] {
-            const AsOwner owner(parent_);
+            const catalog::AsOwner owner(parent_);
             act();
         });
         session_.commit();
@@ -317,8 +304,8 @@ void Promotion::must_commit_alone(F act) {
 /// Decides what the default partition can become. Reads its rows, so it is done once and under no
 /// strong lock.
 void Promotion::plan() {
-    const CheckedPolicy policy(require_policy(parent_).settings, require_key_column(parent_),
-                               Names::checked_before);
+    const CheckedPolicy policy(require_policy(parent_).settings,
+                               catalog::require_key_column(parent_), Names::checked_before);
     kind_ = policy.kind();
     refresh();
     const ServerWorld world(set_);
@@ -359,16 +346,17 @@ void Promotion::add_check() {
     refresh();
     if (find_check())
         return; // left by a call that was interrupted
-    run_statements({"ALTER TABLE " + set_.fallback->quoted + " ADD CONSTRAINT " +
-                    pg::quote_identifier(inclusion_name(kind_, step_.range)) + " CHECK (" +
-                    set_.key + " IS NOT NULL AND " + range_condition(set_, step_) + ") NOT VALID"});
+    pg::run_statements({"ALTER TABLE " + set_.fallback->quoted + " ADD CONSTRAINT " +
+                        pg::quote_identifier(inclusion_name(kind_, step_.range)) + " CHECK (" +
+                        set_.key + " IS NOT NULL AND " + range_condition(set_, step_) +
+                        ") NOT VALID"});
 }
 
 void Promotion::validate_check() {
     (void)pg::lock_relations({{set_.fallback->relid, ShareUpdateExclusiveLock}},
                              catalog::settings::lock_budget_us());
-    run_statements({"ALTER TABLE " + set_.fallback->quoted + " VALIDATE CONSTRAINT " +
-                    pg::quote_identifier(inclusion_name(kind_, step_.range))});
+    pg::run_statements({"ALTER TABLE " + set_.fallback->quoted + " VALIDATE CONSTRAINT " +
+                        pg::quote_identifier(inclusion_name(kind_, step_.range))});
 }
 
 /// Detach, attach and a new default partition, in one short transaction. A large one is not read:
@@ -382,7 +370,8 @@ void Promotion::swap() {
     refresh();
     const Exclusion* const check = find_check();
     const auto holder = ServerWorld(set_).holder_of(step_.name);
-    if ((large_ && !(check && check->validated)) || holder || !is_free(parent_, kind_, step_.range))
+    if ((large_ && !(check && check->validated)) || holder ||
+        !catalog::is_free(parent_, kind_, step_.range))
         throw Error(errc::not_prerequisite_state, "table " + name_ + " was changed meanwhile")
             .hint("Run CALL orchestry.promote_default(" + pg::quote_literal(name_) + "); again.");
 
@@ -396,17 +385,17 @@ void Promotion::swap() {
         pg::protect([&]() -> const char* { return get_rel_name(set_.fallback->relid); });
     const Template shape(place);
     const std::string promoted = shape.quoted(step_.name);
-    run_statements(
+    pg::run_statements(
         {"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + set_.fallback->quoted,
          "ALTER TABLE " + set_.fallback->quoted + " RENAME TO " + pg::quote_identifier(step_.name),
          attach_sql(set_, step_, promoted)});
     if (check)
-        run_statements({drop_constraint_sql(promoted, check->name)});
-    run_statements(shape.create(old_name));
-    run_statements({"ALTER TABLE " + set_.quoted + " ATTACH PARTITION " + shape.quoted(old_name) +
-                    " DEFAULT"});
+        pg::run_statements({drop_constraint_sql(promoted, check->name)});
+    pg::run_statements(shape.create(old_name));
+    pg::run_statements({"ALTER TABLE " + set_.quoted + " ATTACH PARTITION " +
+                        shape.quoted(old_name) + " DEFAULT"});
     if (const auto last = shape.finish(old_name))
-        run_statements({*last});
+        pg::run_statements({*last});
 }
 
 void Promotion::run() {
@@ -416,8 +405,8 @@ void Promotion::run() {
         if (const auto failure = commit_alone([&] { validate_check(); })) {
             if (failure->is(check_violation)) // a row came between the plan and the constraint
                 must_commit_alone([&] {
-                    run_statements({drop_constraint_sql(set_.fallback->quoted,
-                                                        inclusion_name(kind_, step_.range))});
+                    pg::run_statements({drop_constraint_sql(set_.fallback->quoted,
+                                                            inclusion_name(kind_, step_.range))});
                 });
             pg::raise(*failure);
         }
@@ -431,7 +420,7 @@ void promote_default(pg::Session& session, Oid parent) {
     session.ensure_snapshot();
     const std::string name = require_name(parent);
     catalog::require_owner_of(parent);
-    (void)require_key_column(parent);
+    (void)catalog::require_key_column(parent);
     const catalog::JobId job = require_policy(parent).job;
     const std::optional<pg::SessionLock> single_flight = catalog::lock_job(job);
     if (!single_flight)

@@ -12,91 +12,11 @@ namespace orchestry::partition {
 
 namespace {
 
-constexpr std::int64_t lowest_position = std::numeric_limits<std::int64_t>::min();
-constexpr std::int64_t highest_position = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t unix_epoch_offset_us = base::unix_epoch_offset_s * base::us_per_second;
-
 /// Local arithmetic can give an earlier result for a later instant by as much as a clock is set
 /// back.
 constexpr std::int64_t clock_set_back_us = 3 * base::us_per_hour;
 /// Statistics of a set whose rows change are renewed this often.
 constexpr std::int64_t analyze_interval_us = base::us_per_day;
-
-std::int64_t saturating_add(std::int64_t a, std::int64_t b) {
-    return base::checked_add(a, b).value_or(b > 0 ? highest_position : lowest_position);
-}
-
-std::int64_t saturating_subtract(std::int64_t a, std::int64_t b) {
-    return base::checked_subtract(a, b).value_or(b > 0 ? lowest_position : highest_position);
-}
-
-std::int64_t saturating_multiply(std::int64_t a, std::int64_t factor) {
-    std::int64_t product = 0;
-    if (__builtin_mul_overflow(a, factor, &product))
-        return a > 0 ? highest_position : lowest_position;
-    return product;
-}
-
-/// Microseconds in one unit of the key's axis. Not for nanoseconds, of which a microsecond has a
-/// thousand.
-constexpr std::int64_t unit_us(KeyKind kind) {
-    switch (kind) {
-    case KeyKind::date:
-        return base::us_per_day;
-    case KeyKind::epoch_s:
-        return base::us_per_second;
-    case KeyKind::epoch_ms:
-    case KeyKind::uuid_v7:
-        return 1'000;
-    default:
-        return 1;
-    }
-}
-
-constexpr bool counts_from_2000(KeyKind kind) {
-    return kind == KeyKind::timestamptz || kind == KeyKind::timestamp || kind == KeyKind::date;
-}
-
-const base::Zone& zone_of(KeyKind kind, const Policy& policy) {
-    return is_wall_clock(kind) ? base::utc() : *policy.zone;
-}
-
-/// "y-m-d h:m:s" with as much of a fraction as there is, and what PostgreSQL writes for infinities.
-std::string timestamp_text(std::int64_t us) {
-    if (us == lowest_position)
-        return "-infinity";
-    if (us == highest_position)
-        return "infinity";
-    return base::to_string(base::LocalTime{us});
-}
-
-/// The date part of a timestamp's text: all but the time of day, which a BC suffix may follow.
-std::string date_text(std::int64_t days) {
-    std::string text = timestamp_text(saturating_multiply(days, base::us_per_day));
-    const std::size_t time = text.find(" 00:00:00");
-    return time == std::string::npos ? text : text.erase(time, 9);
-}
-
-/// A time zone's offset goes before the suffix of a year before Christ.
-std::string with_utc_offset(std::string text) {
-    if (text.find("infinity") != std::string::npos)
-        return text;
-    const std::size_t suffix = text.find(" BC");
-    return text.insert(suffix == std::string::npos ? text.size() : suffix, "+00");
-}
-
-/// The least uuid of a millisecond.
-std::string uuid_text(std::int64_t unix_ms) {
-    constexpr int digits_of_time = 12;
-    std::string text = "00000000-0000-0000-0000-000000000000";
-    std::size_t place = 0;
-    for (int shift = 4 * (digits_of_time - 1); shift >= 0; shift -= 4) {
-        if (text[place] == '-')
-            ++place;
-        text[place++] = "0123456789abcdef"[(unix_ms >> shift) & 0xf];
-    }
-    return text;
-}
 
 /// Between two `quote`s, and each one inside doubled: an identifier or a literal for SQL that
 /// people run.
@@ -111,44 +31,6 @@ std::string quoted(const std::string& text, char quote) {
 }
 
 } // namespace
-
-base::Instant instant_of(KeyKind kind, std::int64_t position) {
-    std::int64_t us = kind == KeyKind::epoch_ns ? base::floor_div(position, 1'000)
-                                                : saturating_multiply(position, unit_us(kind));
-    if (!counts_from_2000(kind))
-        us = saturating_subtract(us, unix_epoch_offset_us);
-    return {std::clamp(us, base::min_instant.us, base::end_instant.us - 1)};
-}
-
-std::int64_t position_of(KeyKind kind, base::Instant instant) {
-    const std::int64_t us =
-        counts_from_2000(kind) ? instant.us : saturating_add(instant.us, unix_epoch_offset_us);
-    return kind == KeyKind::epoch_ns ? saturating_multiply(us, 1'000)
-                                     : base::floor_div(us, unit_us(kind));
-}
-
-std::string bound_text(KeyKind kind, const Bound& bound) {
-    if (bound.kind != Bound::Kind::value)
-        return bound.kind == Bound::Kind::minvalue ? "MINVALUE" : "MAXVALUE";
-    switch (kind) {
-    case KeyKind::timestamptz:
-        return with_utc_offset(timestamp_text(bound.at));
-    case KeyKind::timestamp:
-        return timestamp_text(bound.at);
-    case KeyKind::date:
-        return date_text(bound.at);
-    case KeyKind::uuid_v7:
-        return uuid_text(bound.at);
-    default:
-        return std::to_string(bound.at);
-    }
-}
-
-std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact) {
-    const std::string text = exact.empty() ? bound_text(kind, bound) : exact;
-    const bool is_number = kind != KeyKind::uuid_v7 && !counts_from_2000(kind);
-    return bound.kind != Bound::Kind::value || is_number ? text : "'" + text + "'";
-}
 
 base::Span default_ahead(const base::Step& every) {
     constexpr std::int32_t days = 7;
@@ -176,8 +58,7 @@ void check_step(KeyKind kind, const base::Step& every) {
                       : "Use an interval such as '1 hour' or '1 day'.");
 }
 
-// --- the grid
-// ---------------------------------------------------------------------------------------------
+// --- the grid -----------------------------------------------------------------------------------
 
 namespace {
 
@@ -186,14 +67,15 @@ using AnyGrid = std::variant<base::Grid, base::IntegerGrid>;
 AnyGrid plain_grid(const Set& set, const Policy& policy) {
     if (const auto* keys = std::get_if<KeyCadence>(&policy.cadence))
         return base::IntegerGrid(keys->every);
-    return base::Grid(zone_of(set.kind, policy), std::get<TimeCadence>(policy.cadence).every);
+    return base::Grid(axis_zone(set.kind, *policy.zone),
+                      std::get<TimeCadence>(policy.cadence).every);
 }
 
 AnyGrid anchored_grid(const Set& set, const Policy& policy, std::int64_t anchor) {
     if (const auto* keys = std::get_if<KeyCadence>(&policy.cadence))
         return base::IntegerGrid(keys->every, anchor);
-    return base::Grid(zone_of(set.kind, policy), std::get<TimeCadence>(policy.cadence).every,
-                      instant_of(set.kind, anchor));
+    return base::Grid(axis_zone(set.kind, *policy.zone),
+                      std::get<TimeCadence>(policy.cadence).every, instant_of(set.kind, anchor));
 }
 
 /// The newest partition between two positions that a grid can be anchored at.
@@ -234,8 +116,8 @@ bool Ruler::reaches(const Bound& bound) const {
     if (bound.kind != Bound::Kind::value)
         return false;
     if (const auto* keys = std::get_if<base::IntegerGrid>(&grid_))
-        return bound.at >= lowest_position + keys->step() &&
-               bound.at <= highest_position - keys->step();
+        return bound.at >= base::lowest_position + keys->step() &&
+               bound.at <= base::highest_position - keys->step();
     constexpr std::int64_t first_us = base::days_from_civil({1, 1, 1}) * base::us_per_day;
     constexpr std::int64_t last_us = base::days_from_civil({100'000, 1, 1}) * base::us_per_day;
     const std::int64_t us = instant_of(kind_, bound.at).us;
@@ -266,9 +148,7 @@ std::int64_t here(const Set& set, const Policy& policy, base::Instant now) {
             !set.members.empty() && set.members.front().range.lower.kind == Bound::Kind::value;
         return starts ? set.members.front().range.lower.at : 0;
     }
-    return position_of(set.kind, is_wall_clock(set.kind)
-                                     ? base::Instant{base::to_local(*policy.zone, now).us}
-                                     : now);
+    return base::position_at(set.kind, *policy.zone, now);
 }
 
 Range wanted(const Set& set, const Policy& policy, const Ruler& ruler, base::Instant now) {
@@ -276,20 +156,28 @@ Range wanted(const Set& set, const Policy& policy, const Ruler& ruler, base::Ins
     std::int64_t first = 0;
     std::int64_t last = 0;
     if (const auto* keys = std::get_if<KeyCadence>(&policy.cadence)) {
-        first = std::max(saturating_subtract(at, keys->past), set.lowest);
-        last = std::min(saturating_add(at, keys->ahead), set.highest);
+        first = std::max(base::saturating_subtract(at, keys->past), set.lowest);
+        last = std::min(base::saturating_add(at, keys->ahead), set.highest);
     } else {
         const auto& time = std::get<TimeCadence>(policy.cadence);
-        const base::Zone& zone = zone_of(set.kind, policy);
+        const base::Zone& zone = axis_zone(set.kind, *policy.zone);
         const base::Instant instant = instant_of(set.kind, at);
         first = position_of(set.kind, base::subtract(zone, instant, time.past));
         last = position_of(set.kind, base::add(zone, instant, time.ahead));
     }
-    return {Bound::value(std::max(ruler.floor(first), set.lowest)), Bound::value(ruler.next(last))};
+    Range wanted{Bound::value(std::max(ruler.floor(first), set.lowest)),
+                 Bound::value(ruler.next(last))};
+    // A part of that interval which a partition separates from `first` is past what the policy asks
+    // for.
+    for (const Member& member : set.members)
+        if (member.range.lower <= Bound::value(first))
+            wanted.lower =
+                std::max(wanted.lower,
+                         member.range.contains(first) ? member.range.lower : member.range.upper);
+    return wanted;
 }
 
-// --- the plan
-// ---------------------------------------------------------------------------------------------
+// --- the plan -----------------------------------------------------------------------------------
 
 const char* to_string(Action action) {
     switch (action) {
@@ -525,7 +413,7 @@ std::optional<base::Instant> Planner::next_need() const {
     const Bound covered = covered_until();
     if (!time || !ruler_.reaches(covered))
         return std::nullopt;
-    const base::Zone& zone = zone_of(set_.kind, policy_);
+    const base::Zone& zone = axis_zone(set_.kind, *policy_.zone);
     const base::Instant end = instant_of(set_.kind, covered.at);
     // The other way round than adding: microseconds, days, months. So it comes out where now +
     // ahead reaches the end for the first time, or before that when the end is a day that the month
@@ -590,7 +478,7 @@ void Planner::create_pieces() {
                                  "orchestry.create_partition()");
             continue;
         }
-        for (const Range& piece : pieces(gap.range, highest_position)) {
+        for (const Range& piece : pieces(gap.range, base::highest_position)) {
             if (floor_ && piece.upper <= Bound::value(*floor_)) {
                 leave(piece, "gap that is past its retention: it is not filled");
                 continue;
@@ -750,11 +638,13 @@ void Planner::explain_maxvalue() {
         wanted_.upper <= last.range.lower)
         return;
     const std::string lower = bound_sql(set_.kind, last.range.lower);
-    leave(last.range, last.quoted + " reaches to MAXVALUE, so nothing can be made above " + lower,
-          "to end it, once it has no rows above the new end: ALTER TABLE " + set_.quoted +
-              " DETACH PARTITION " + last.quoted + "; ALTER TABLE " + set_.quoted +
-              " ATTACH PARTITION " + last.quoted + " FOR VALUES FROM (" + lower + ") TO (" +
-              bound_sql(set_.kind, Bound::value(ruler_.next(here_))) + ");");
+    leave(
+        last.range, last.quoted + " reaches to MAXVALUE, so nothing can be made above " + lower,
+        "to end it, once it has no rows above the new end: ALTER TABLE " + set_.quoted +
+            " DETACH PARTITION " + last.quoted + "; ALTER TABLE " + set_.quoted +
+            " ATTACH PARTITION " + last.quoted + " FOR VALUES FROM (" + lower + ") TO (" +
+            bound_sql(set_.kind, Bound::value(ruler_.next(std::max(here_, last.range.lower.at)))) +
+            ");");
     steps_.back().relid = last.relid;
     steps_.back().object = last.quoted;
 }

@@ -9,6 +9,7 @@
 #include "base/grid.hpp"
 #include "base/integer_grid.hpp"
 #include "base/name_pattern.hpp"
+#include "base/partition_key.hpp"
 #include "base/step.hpp"
 #include "base/time.hpp"
 #include "base/zone.hpp"
@@ -22,75 +23,10 @@
 
 namespace orchestry::partition {
 
-/// What the partition key means. It decides the unit of positions.
-enum class KeyKind {
-    timestamptz, ///< microseconds since 2000-01-01 00:00:00 UTC
-    timestamp,   ///< microseconds since 2000-01-01 00:00:00 on a wall clock
-    date,        ///< days since 2000-01-01
-    integer,     ///< the key itself, not a time
-    epoch_s,     ///< the key itself: seconds since 1970-01-01 00:00:00 UTC
-    epoch_ms,    ///< the key itself: milliseconds since then
-    epoch_us,    ///< the key itself: microseconds since then
-    epoch_ns,    ///< the key itself: nanoseconds since then
-    uuid_v7,     ///< milliseconds since 1970-01-01 00:00:00 UTC: the first 48 bits of the uuid
-};
-
-/// Whether the key is a time at all.
-constexpr bool is_time(KeyKind kind) { return kind != KeyKind::integer; }
-
-/// Whether the key is what a wall clock shows, so that its axis has neither zones nor daylight
-/// saving.
-constexpr bool is_wall_clock(KeyKind kind) {
-    return kind == KeyKind::timestamp || kind == KeyKind::date;
-}
-
-/// The instant of a position; for wall-clock keys the wall clock's time read as if it were UTC.
-/// Rounds down to a microsecond; what lies beyond PostgreSQL's range becomes the end of the range.
-/// Not for integers.
-base::Instant instant_of(KeyKind kind, std::int64_t position);
-/// The last position at or before an instant; saturates at the ends of 64 bits. Not for integers.
-std::int64_t position_of(KeyKind kind, base::Instant instant);
-
-/// One end of a partition's range, ordered as the server orders them.
-struct Bound {
-    enum class Kind { minvalue, value, maxvalue };
-    Kind kind = Kind::value;
-    std::int64_t at = 0; ///< the position; 0 for the unbounded ones
-
-    static constexpr Bound minvalue() { return {Kind::minvalue, 0}; }
-    static constexpr Bound maxvalue() { return {Kind::maxvalue, 0}; }
-    static constexpr Bound value(std::int64_t at) { return {Kind::value, at}; }
-    auto operator<=>(const Bound&) const = default;
-};
-
-/// Positions from `lower` up to and without `upper`.
-struct Range {
-    Bound lower;
-    Bound upper;
-    bool contains(std::int64_t at) const {
-        return lower <= Bound::value(at) && Bound::value(at) < upper;
-    }
-    bool overlaps(const Range& other) const { return lower < other.upper && other.lower < upper; }
-    auto operator<=>(const Range&) const = default;
-};
-
-/// The text of a bound between FOR VALUES FROM's parentheses: MINVALUE, 42, or a quoted literal
-/// that means the same under any TimeZone and DateStyle. `exact`: as in Member.
-std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact = {});
-/// The same value for people, without quotes: "2026-12-01 00:00:00+00", "42".
-std::string bound_text(KeyKind kind, const Bound& bound);
-
-/// One partition of a set, the default partition apart.
-struct Member {
-    std::uint32_t relid = 0;
-    std::string name;   ///< bare and unquoted
-    std::string quoted; ///< qualified and quoted
-    Range range;
-    /// The uuid of a bound that has more in it than a time; empty where bound_text() says all. A
-    /// neighbour must repeat it to the letter.
-    std::string exact_lower, exact_upper;
-    bool detach_pending = false; ///< a DETACH CONCURRENTLY was interrupted
-};
+using base::Bound;
+using base::KeyKind;
+using base::Member;
+using base::Range;
 
 /// A CHECK of ours on the default partition. It keeps a range out, so that a partition for the
 /// range can be attached without a scan under a strong lock (or keeps all else out, while the
@@ -193,8 +129,8 @@ class Ruler {
     std::variant<base::Grid, base::IntegerGrid> grid_;
 };
 
-/// How much there should be at least: from the interval of `here` minus past to that of `here` plus
-/// ahead.
+/// How much there should be at least: from `here` minus past to `here` plus ahead, at either end
+/// the whole grid interval, or as much of it as existing partitions leave on this side.
 Range wanted(const Set& set, const Policy& policy, const Ruler& ruler, base::Instant now);
 
 /// Where the set stands now: the position of `now`, or how far the keys of an integer set have

@@ -1,5 +1,7 @@
 #include "partition/policy.hpp"
 
+#include "catalog/patch.hpp"
+
 #include <algorithm>
 
 namespace orchestry::partition {
@@ -9,14 +11,6 @@ namespace {
 using base::Error;
 namespace errc = base::errc;
 
-struct Unit {
-    const char* name;
-    KeyKind kind;
-};
-constexpr Unit integer_units[] = {{"s", KeyKind::epoch_s},
-                                  {"ms", KeyKind::epoch_ms},
-                                  {"us", KeyKind::epoch_us},
-                                  {"ns", KeyKind::epoch_ns}};
 constexpr const char* uuid_unit = "uuidv7";
 
 Error invalid(std::string message) { return Error(errc::invalid_parameter, std::move(message)); }
@@ -43,9 +37,8 @@ KeyKind integer_kind(const KeyColumn& key, const Settings& settings) {
             .hint("Add key_unit => 's', 'ms', 'us' or 'ns' when they count time since 1970, or "
                   "give \"every\" as a "
                   "number such as 1000000 when they are ids.");
-    for (const Unit& unit : integer_units)
-        if (*settings.key_unit == unit.name)
-            return unit.kind;
+    if (const auto kind = catalog::epoch_kind(*settings.key_unit))
+        return *kind;
     throw unit_error(settings, key, "It is an integer column.");
 }
 
@@ -66,6 +59,7 @@ KeyKind time_kind(const KeyColumn& key, const Settings& settings) {
 void check_not_negative(const base::Span& span, const char* what) {
     if (span.months < 0 || span.days < 0 || span.us < 0)
         throw invalid(std::string("\"") + what + "\" must not be negative")
+            .detail("It is a length of time, counted from now.")
             .hint(std::string("Use an interval such as '3 months', or '0' for none: ") + what +
                   " => '3 months'.");
 }
@@ -73,6 +67,7 @@ void check_not_negative(const base::Span& span, const char* what) {
 void check_not_negative(std::int64_t keys, const char* what) {
     if (keys < 0)
         throw invalid(std::string("\"") + what + "\" must not be negative")
+            .detail("It is a number of keys, counted from where the keys are now.")
             .hint(std::string("Use a number of keys, or 0 for none: ") + what + " => 1000000.");
 }
 
@@ -93,6 +88,7 @@ KeyCadence key_cadence(const Settings& settings) {
     std::int64_t ahead = 0;
     if (__builtin_mul_overflow(*settings.every_keys, default_ahead_steps, &ahead))
         throw Error(errc::out_of_range, "\"every\" is too large")
+            .detail("Three partitions of it do not fit into 64 bits.")
             .hint("Use a number of keys such as 1000000.");
     ahead = settings.ahead_keys.value_or(ahead);
     check_not_negative(ahead, "ahead");
@@ -234,50 +230,25 @@ void store_settings(catalog::JobId job, const Settings& settings) {
 
 namespace {
 
-/// A value of a patch in the server's own syntax for the type.
-template <typename Read>
-auto read_value(const std::optional<std::string>& value, const char* type, Read read) {
-    pg::Spi spi;
-    spi.run(std::string("SELECT $1::pg_catalog.") + type, *value);
-    return read(spi.row(0));
-}
-
-base::Span to_interval(const std::optional<std::string>& value) {
-    return read_value(value, "interval", [](const pg::Row& row) { return row.span(1); });
-}
-
-std::int64_t to_bigint(const std::optional<std::string>& value) {
-    return read_value(value, "int8", [](const pg::Row& row) { return row.bigint(1); });
-}
-
-const std::optional<std::string>& not_null(const std::string& key,
-                                           const std::optional<std::string>& value) {
-    if (!value)
-        throw Error(errc::null_value,
-                    "setting \"" + key + "\" of a partition policy must not be null")
-            .hint("Leave it out to keep what it is.");
-    return value;
-}
-
-void apply_setting(Settings& settings, const std::string& key,
-                   const std::optional<std::string>& value) {
+void apply_setting(Settings& settings, const catalog::PatchEntry& entry) {
+    const std::string& key = entry.key();
     const bool by_time = settings.every.has_value();
     if (key == "every" && by_time)
-        settings.every = to_interval(not_null(key, value));
+        settings.every = entry.interval();
     else if (key == "every")
-        settings.every_keys = to_bigint(not_null(key, value));
+        settings.every_keys = entry.bigint();
     else if (key == "ahead" && by_time)
-        settings.ahead = value ? std::optional(to_interval(value)) : std::nullopt;
+        settings.ahead = entry.is_null() ? std::nullopt : std::optional(entry.interval());
     else if (key == "ahead")
-        settings.ahead_keys = value ? std::optional(to_bigint(value)) : std::nullopt;
+        settings.ahead_keys = entry.is_null() ? std::nullopt : std::optional(entry.bigint());
     else if (key == "past" && by_time)
-        settings.past = to_interval(not_null(key, value));
+        settings.past = entry.interval();
     else if (key == "past")
-        settings.past_keys = to_bigint(not_null(key, value));
+        settings.past_keys = entry.bigint();
     else if (key == "time_zone" && by_time)
-        settings.time_zone = *not_null(key, value);
+        settings.time_zone = entry.text();
     else if (key == "name_pattern")
-        settings.name_pattern = value;
+        settings.name_pattern = entry.is_null() ? std::nullopt : std::optional(entry.text());
     else
         throw invalid("unknown setting \"" + key + "\" of a partition policy")
             .hint(by_time ? "The settings are every, ahead, past, time_zone, name_pattern, "
@@ -289,21 +260,9 @@ void apply_setting(Settings& settings, const std::string& key,
 } // namespace
 
 Settings patched(const Settings& settings, const std::string& patch) {
-    struct Entry {
-        std::string key;
-        std::optional<std::string> value;
-    };
-    std::vector<Entry> entries;
-    {
-        pg::Spi spi;
-        spi.run("SELECT e.key, e.value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) e",
-                patch);
-        for (std::uint64_t i = 0; i < spi.rows(); ++i)
-            entries.push_back({spi.row(i).text(1), text_or_null(spi.row(i), 2)});
-    }
     Settings result = settings;
-    for (const Entry& entry : entries)
-        apply_setting(result, entry.key, entry.value);
+    for (const catalog::PatchEntry& entry : catalog::read_patch(patch, "partition"))
+        apply_setting(result, entry);
     return result;
 }
 

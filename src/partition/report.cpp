@@ -16,7 +16,7 @@ struct Managed {
 
     Managed(catalog::Job its_job, Oid parent)
         : job(std::move(its_job)),
-          policy(load_settings(job.id), require_key_column(parent), Names::checked_before),
+          policy(load_settings(job.id), catalog::require_key_column(parent), Names::checked_before),
           set(inspect(parent, policy.kind())) {}
 };
 
@@ -57,7 +57,8 @@ std::vector<PartitionRow> list_partitions(base::Instant now) {
     std::vector<PartitionRow> rows;
     for (catalog::Job& job : catalog::jobs_of(InvalidOid)) {
         if (job.kind != "partition" || job.restored || !OidIsValid(job.owner) ||
-            !(monitor || catalog::may_act_for(job.owner)) || !has_supported_key(job.target))
+            !(monitor || catalog::may_act_for(job.owner)) ||
+            !catalog::has_supported_key(job.target))
             continue;
         const Oid parent = job.target;
         const Managed managed(std::move(job), parent);
@@ -90,7 +91,12 @@ std::vector<PartitionRow> list_partitions(base::Instant now) {
 
 namespace {
 
-catalog::Job job_of(Oid parent) { return catalog::get_job(require_policy(parent).job); }
+/// The partition job of a table that the current user may see.
+catalog::Job job_of(Oid parent) {
+    if (!catalog::may_act_for(ROLE_PG_MONITOR))
+        catalog::require_owner_of(parent);
+    return catalog::get_job(require_policy(parent).job);
+}
 
 /// How far the partitions go without a gap from where the set stands; the end of what is wanted is
 /// compared with it.
@@ -161,6 +167,8 @@ std::string describe_member(const Member& member, const Ruler& ruler) {
 } // namespace
 
 std::vector<Explanation> explain(Oid parent, base::Instant now) {
+    catalog::require_owner_of(parent);
+    const catalog::AsOwner owner(parent); // a plan may have to look into the default partition
     const Managed managed(job_of(parent), parent);
     const Set& set = managed.set;
     const catalog::JobId job = managed.job.id;

@@ -2,7 +2,7 @@
 // next.
 #pragma once
 
-#include "partition/policy.hpp"
+#include "partition/apply.hpp"
 
 namespace orchestry::partition {
 
@@ -33,11 +33,11 @@ struct Explanation {
 };
 
 /// What holds for the policy of a table and for each of its partitions. Raises 55000 when it has no
-/// policy.
+/// policy, 42501 when the caller does not own it.
 std::vector<Explanation> explain(Oid parent, base::Instant now);
 
 /// The set as lines of ASCII text, one for each partition and each gap, and a last one for the
-/// runway. Raises 55000 when it has no policy.
+/// runway. Raises 55000 when it has no policy, 42501 unless the caller owns it or is in pg_monitor.
 std::vector<std::string> timeline(Oid parent, base::Instant now);
 
 } // namespace orchestry::partition

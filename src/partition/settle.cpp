@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t quiet_span_us = 4 * base::us_per_hour;
 
 bool is_quiet(const catalog::Job& job, base::Instant now) {
-    const CheckedPolicy policy(load_settings(job.id), require_key_column(job.target),
+    const CheckedPolicy policy(load_settings(job.id), catalog::require_key_column(job.target),
                                Names::checked_before);
     const Set set = inspect(job.target, policy.kind());
     const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
@@ -26,8 +26,10 @@ bool is_quiet(const catalog::Job& job, base::Instant now) {
 } // namespace
 
 void remember_quiet(const catalog::Job& job, base::Instant now) {
+    if (!pg::relation_name(job.target))
+        return; // dropped meanwhile
     // The fingerprint first: what changes after it is noticed.
-    const std::int64_t fingerprint = fingerprints({job.target}).front();
+    const std::int64_t fingerprint = catalog::fingerprints({job.target}).front();
     if (is_quiet(job, now))
         catalog::store_settlement(job.id, fingerprint, base::plus(now, quiet_span_us));
     else if (job.settled_until)
@@ -35,23 +37,13 @@ void remember_quiet(const catalog::Job& job, base::Instant now) {
 }
 
 std::vector<catalog::JobId> quiet_jobs(const std::vector<catalog::Job>& jobs, base::Instant now) {
-    std::vector<const catalog::Job*> candidates;
-    std::vector<Oid> parents;
-    for (const catalog::Job& job : jobs) {
-        if (!job.fingerprint || !job.settled_until || now >= *job.settled_until ||
-            job.settled_until->us - now.us > quiet_span_us)
-            continue;
-        candidates.push_back(&job);
-        parents.push_back(job.target);
-    }
-    if (candidates.empty())
-        return {};
-    const std::vector<std::int64_t> current = fingerprints(parents);
-    std::vector<catalog::JobId> quiet;
-    for (std::size_t i = 0; i < candidates.size(); ++i)
-        if (*candidates[i]->fingerprint == current[i])
-            quiet.push_back(candidates[i]->id);
-    return quiet;
+    std::vector<catalog::Job> candidates;
+    std::copy_if(jobs.begin(), jobs.end(), std::back_inserter(candidates),
+                 [&](const catalog::Job& job) {
+                     return job.settled_until && now < *job.settled_until &&
+                            job.settled_until->us - now.us <= quiet_span_us;
+                 });
+    return catalog::unchanged(candidates);
 }
 
 } // namespace orchestry::partition

@@ -61,7 +61,9 @@ int pack_sqlstate(const char* s) noexcept {
     return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-Failure describe_current_exception() {
+namespace {
+
+Failure describe() {
     try {
         throw;
     } catch (const PgError& e) {
@@ -74,6 +76,16 @@ Failure describe_current_exception() {
         return {"XX000", e.what(), {}, {}, {}};
     } catch (...) {
         return {"XX000", "unrecognized exception", {}, {}, {}};
+    }
+}
+
+} // namespace
+
+Failure describe_current_exception() noexcept {
+    try {
+        return describe();
+    } catch (const std::bad_alloc&) { // short enough for strings without memory
+        return {"53200", "out of memory", {}, {}, {}};
     }
 }
 

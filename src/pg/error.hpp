@@ -47,8 +47,8 @@ struct Failure {
     bool is(const char* state) const { return sqlstate == state; }
 };
 
-/// Describes the exception being handled. Call it inside a catch block only.
-Failure describe_current_exception();
+/// Describes the exception being handled. Call it inside a catch block only. Without memory it says just that.
+Failure describe_current_exception() noexcept;
 
 /// The server's packed form of a five character SQLSTATE.
 int pack_sqlstate(const char* sqlstate) noexcept;

@@ -10,13 +10,15 @@ namespace {
 
 int fault_at = 0; // 0: never
 int fault_level = ERROR;
+char* fault_in = nullptr;
 int passed = 0;
 
 const config_enum_entry levels[] = {{"error", ERROR, false}, {"fatal", FATAL, false}, {nullptr, 0, false}};
 
 /// C-like.
 void pass(const char* name) {
-    if (fault_at == 0 || ++passed != fault_at)
+    const char* const process = MyBgworkerEntry ? MyBgworkerEntry->bgw_type : "";
+    if (fault_at == 0 || std::strcmp(process, fault_in) != 0 || ++passed != fault_at)
         return;
     ereport(fault_level, (errcode(MAKE_SQLSTATE('X', 'X', 'F', '0', '1')),
                           errmsg("injected fault %d at \"%s\"", fault_at, name)));
@@ -39,6 +41,8 @@ void define_fault_points() {
                                 PGC_SUSET, 0, nullptr, [](int, void*) { passed = 0; }, nullptr);
         DefineCustomEnumVariable("orchestry.fault_level", "How to fail.", nullptr, &fault_level, ERROR, levels,
                                  PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        DefineCustomStringVariable("orchestry.fault_in", "The bgw_type of the processes in which to fail.", "Empty: sessions.",
+                                   &fault_in, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
         RegisterXactCallback(on_commit, nullptr);
     });
 }

@@ -7,9 +7,10 @@
 namespace orchestry::pg {
 
 /// Counts; at the orchestry.fault_at-th point of this process since that was set, raises XXF01 at
-/// orchestry.fault_level. `name` says where, in the log.
+/// orchestry.fault_level, in processes of
+/// the type orchestry.fault_in. `name` says where, in the log.
 void fault_point(const char* name);
-/// Defines both settings, and a point in the middle of every commit.
+/// Defines the settings, and a point in the middle of every commit.
 void define_fault_points();
 
 } // namespace orchestry::pg

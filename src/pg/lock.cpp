@@ -9,11 +9,6 @@ namespace orchestry::pg {
 
 namespace {
 
-/// lock_timeout counts whole milliseconds, and 0 would mean "wait for ever".
-std::string timeout_setting(std::int64_t left_us) {
-    return std::to_string(left_us < 1000 ? 1 : left_us / 1000) + "ms";
-}
-
 LOCKTAG object_tag(Oid database, Oid class_id, std::uint32_t object, std::uint16_t part) {
     LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, database, class_id, object, part);
@@ -23,15 +18,29 @@ LOCKTAG object_tag(Oid database, Oid class_id, std::uint32_t object, std::uint16
 
 } // namespace
 
+void set_lock_timeout(GucLevel& guc, std::int64_t timeout_us) {
+    // The setting counts whole milliseconds, and 0 would mean "wait for ever".
+    const std::int64_t milliseconds = std::max<std::int64_t>(timeout_us / 1000, 1);
+    guc.set("lock_timeout", (std::to_string(milliseconds) + "ms").c_str());
+}
+
 std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us) {
     const TimestampTz start = GetCurrentTimestamp();
     GucLevel guc;
     for (const LockRequest& request : requests) {
         const std::int64_t left = budget_us - (GetCurrentTimestamp() - start);
-        guc.set("lock_timeout", timeout_setting(left).c_str());
+        set_lock_timeout(guc, left);
         call<LockRelationOid>(request.relid, request.mode);
     }
     return GetCurrentTimestamp() - start;
+}
+
+std::string describe_locks(const std::vector<LockRequest>& requests) {
+    std::string text;
+    for (const LockRequest& request : requests)
+        text += (text.empty() ? "" : ", ") + std::string(lock_mode_name(request.mode)) + " on " +
+                relation_name(request.relid).value_or("a table that is gone");
+    return text;
 }
 
 std::string describe_blockers(const std::vector<LockRequest>& requests) {

@@ -15,6 +15,12 @@ struct LockRequest {
 /// time. Returns how long was waited, in microseconds.
 std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us);
 
+/// For the scope of `guc`, no lock is waited for longer than this; less than a millisecond counts as one.
+void set_lock_timeout(GucLevel& guc, std::int64_t timeout_us);
+
+/// "ShareUpdateExclusiveLock on public.events, ..." in the order of the requests.
+std::string describe_locks(const std::vector<LockRequest>& requests);
+
 /// Who holds locks that conflict with `requests` right now, one phrase each, for a message; empty when nobody.
 std::string describe_blockers(const std::vector<LockRequest>& requests);
 

@@ -17,6 +17,17 @@ void Scoped::warn_release_failed() noexcept {
     }
 }
 
+/// The server's own message about a relation that was dropped is an internal error.
+Relation OpenRelation::open(Oid relid, LOCKMODE mode) {
+    if (!OidIsValid(MyDatabaseId)) // then there are only the shared catalogs, and they are always there
+        return call<relation_open>(relid, mode);
+    const Relation relation = call<try_relation_open>(relid, mode);
+    if (!relation)
+        throw base::Error(base::errc::undefined_table,
+                          "the table with OID " + std::to_string(relid) + " does not exist any more");
+    return relation;
+}
+
 void GucLevel::set(const char* name, const char* value) {
     protect([&] {
         set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION,

@@ -90,7 +90,7 @@ class OpenRelation : Scoped {
 public:
     /// Raises 42P01 when the relation is gone.
     OpenRelation(Oid relid, LOCKMODE mode, KeepLock keep = KeepLock::until_commit)
-        : relation_(call<relation_open>(relid, mode)),
+        : relation_(open(relid, mode)),
           close_mode_(keep == KeepLock::until_close ? mode : NoLock) {}
     ~OpenRelation() {
         if (!unwinding())
@@ -103,6 +103,8 @@ public:
     Relation get() const noexcept { return relation_; }
 
 private:
+    static Relation open(Oid relid, LOCKMODE mode);
+
     Relation relation_;
     LOCKMODE close_mode_;
 };

@@ -12,6 +12,10 @@ Datum text_datum(std::string_view value) {
     });
 }
 
+const char* text_of(Datum value) {
+    return protect([&]() -> const char* { return TextDatumGetCString(value); });
+}
+
 template <typename T, typename ToDatum>
 Param array_param(const std::vector<T>& values, Oid element, Oid array, int length, bool by_value,
                   char align, ToDatum to_datum) {
@@ -90,6 +94,19 @@ std::string Row::text(int column) const {
     return value ? value : "";
 }
 
+std::vector<std::string> Row::text_array(int column) const {
+    const Datum array = datum(column);
+    Datum* elements = nullptr;
+    int count = 0;
+    protect([&] {
+        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, nullptr, &count);
+    });
+    std::vector<std::string> texts;
+    for (int i = 0; i < count; ++i)
+        texts.emplace_back(text_of(elements[i]));
+    return texts;
+}
+
 namespace {
 
 constexpr int max_params = 64;
@@ -131,7 +148,7 @@ SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
 
 } // namespace
 
-std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan) {
+std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan, Reading reading) {
     Oid types[max_params];
     Datum values[max_params];
     char nulls[max_params];
@@ -144,8 +161,14 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
     }
     const SPIPlanPtr kept = plan == Plan::kept ? kept_plan(sql, types, count) : nullptr;
     const int result = protect([&] {
-        return kept ? SPI_execute_plan(kept, values, nulls, false, 0)
-                    : SPI_execute_with_args(sql, count, types, values, nulls, false, 0);
+        const bool read_only = reading == Reading::latest; // reads with the active snapshot
+        if (read_only)
+            PushActiveSnapshot(GetLatestSnapshot());
+        const int code = kept ? SPI_execute_plan(kept, values, nulls, read_only, 0)
+                              : SPI_execute_with_args(sql, count, types, values, nulls, read_only, 0);
+        if (read_only)
+            PopActiveSnapshot();
+        return code;
     });
     if (result < 0)
         throw base::Error(base::errc::internal,
@@ -153,6 +176,13 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
     table_ = SPI_tuptable;
     processed_ = SPI_processed;
     return processed_;
+}
+
+void run_statements(const std::vector<std::string>& statements) {
+    for (const std::string& statement : statements) {
+        Spi spi;
+        spi.run(statement);
+    }
 }
 
 std::optional<std::string> relation_name(Oid relid) {

@@ -55,6 +55,8 @@ public:
     base::Span span(int column) const;      // an interval column
     /// The value as its type's output function writes it; empty when NULL.
     std::string text(int column) const;
+    /// A text[] column without NULLs.
+    std::vector<std::string> text_array(int column) const;
     /// The column's type.
     Oid type(int column) const { return TupleDescAttr(desc_, column - 1)->atttypid; }
 
@@ -80,18 +82,25 @@ public:
     template <typename... A>
     std::uint64_t run(const std::string& sql, const A&... args) {
         const Param params[] = {param(args)..., Param{}};
-        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::once);
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::once, Reading::statement);
     }
     /// As run(), for a statement that is our own text and does not vary: its plan is kept for the life of the process.
     /// Parsing and planning cost several times what most of our statements do.
     template <typename... A>
     std::uint64_t run_kept(const std::string& sql, const A&... args) {
         const Param params[] = {param(args)..., Param{}};
-        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept);
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept, Reading::statement);
     }
     template <std::size_t N, typename... A>
     std::uint64_t run(const char (&literal)[N], const A&... args) {
         return run_kept(literal, args...);
+    }
+    /// Runs one query, our own text as for run_kept(), on what is committed now, whatever snapshot the transaction has:
+    /// for what was committed while this transaction waited for a lock.
+    template <typename... A>
+    std::uint64_t read_latest(const std::string& sql, const A&... args) {
+        const Param params[] = {param(args)..., Param{}};
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept, Reading::latest);
     }
 
     std::uint64_t rows() const noexcept { return table_ ? processed_ : 0; }
@@ -99,11 +108,15 @@ public:
 
 private:
     enum class Plan { once, kept };
-    std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan);
+    enum class Reading { statement, latest };
+    std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan, Reading reading);
 
     SPITupleTable* table_ = nullptr;
     std::uint64_t processed_ = 0;
 };
+
+/// Runs statements one after the other.
+void run_statements(const std::vector<std::string>& statements);
 
 /// "schema"."name" of a relation, quoted where needed; nullopt when it is gone.
 std::optional<std::string> relation_name(Oid relid);

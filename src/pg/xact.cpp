@@ -84,7 +84,7 @@ void WorkerSession::commit(Durability durability) {
 }
 
 void WorkerSession::restart() {
-    protect([] { AbortCurrentTransaction(); });
+    protect([] { AbortOutOfAnyTransaction(); }); // subtransactions and all
     begin();
 }
 

@@ -64,6 +64,34 @@ SQL
 $session->quit;
 is("$held $locks", '0 0', "no snapshot and no table lock in $samples samples of idle processes");
 
+# A run holds a snapshot for one step at most, and nothing at all while it steps aside for somebody.
+install_gate($node, 'postgres');
+my $job = make_policy($node, 'postgres', 'events', ahead => 2);
+set_gate($node, 'postgres', 'block', 3);
+$node->safe_psql('postgres', qq(SELECT orchestry.alter_policy($job, '{"ahead": "6 days"}')));
+wait_at_gate($node, 'postgres');
+is($node->safe_psql('postgres', <<'SQL'), 't', 'the third step of a run has a transaction of its own');
+SELECT a.xact_start >= (SELECT max(s.finished_at) FROM orchestry.run_step s JOIN orchestry.run r USING (run_id) WHERE r.state = 'running')
+   AND a.xact_start > (SELECT r.started_at FROM orchestry.run r WHERE r.state = 'running')
+FROM pg_stat_activity a WHERE a.backend_type = 'orchestry worker'
+SQL
+set_gate($node, 'postgres', 'open');
+wait_until($node, 'postgres', "SELECT last_state = 'ok' FROM orchestry.jobs WHERE job_id = $job");
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; LOCK TABLE s.events IN SHARE UPDATE EXCLUSIVE MODE');
+$node->safe_psql('postgres', qq(SELECT orchestry.alter_policy($job, '{"ahead": "8 days"}')));
+$took = wait_until($node, 'postgres', <<'SQL');
+SELECT EXISTS (SELECT FROM orchestry.progress p JOIN pg_stat_activity a USING (pid)
+    WHERE p.phase = 'stepping aside' AND a.backend_xmin IS NULL AND a.backend_xid IS NULL
+    AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.relation = 's.events'::regclass))
+SQL
+pass('a run that waits for a lock steps aside with nothing held');
+$session->query_safe('COMMIT');
+$session->quit;
+wait_until($node, 'postgres', q(SELECT count(*) = 9 FROM pg_inherits WHERE inhparent = 's.events'::regclass));
+is($node->safe_psql('postgres', q(SELECT bool_or(attempts > 1 AND message ~ 'holds ShareUpdateExclusiveLock on s.events') FROM orchestry.run_steps)),
+	't', 'and says afterwards who was in the way');
+
 # The kill switch and naptime follow a reload.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET orchestry.enabled = off; SELECT pg_reload_conf()');
 wait_until($node, 'postgres', q(SELECT current_setting('orchestry.enabled') = 'off'));
@@ -134,7 +162,9 @@ $node->stop;
 # Without preload: a launcher of the database's own.
 $node = new_server('dynamic', preload => 0);
 $node->safe_psql('postgres', 'CREATE EXTENSION orchestry_ext');
-is(scheduler_pid($node, 'postgres'), '', 'without preload nothing runs by itself');
+like($node->safe_psql('postgres', q(SELECT available, command FROM orchestry.capabilities() WHERE capability = 'preload')),
+	qr/^f\|ALTER SYSTEM SET shared_preload_libraries = orchestry_ext;/, 'without preload capabilities() names the setting');
+is(scheduler_pid($node, 'postgres'), '', 'nothing runs by itself');
 is($node->safe_psql('postgres', 'SELECT orchestry.start_scheduler()'), 't', 'start_scheduler() starts it');
 $scheduler = wait_for_scheduler($node, 'postgres');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($scheduler)");

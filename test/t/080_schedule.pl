@@ -259,8 +259,10 @@ $node->safe_psql($database, q(ALTER SYSTEM SET orchestry.databases = '*'; SELECT
 wait_for_scheduler($node, $database);
 my @more = map { make_policy($node, $database, "more_$_", ahead => 2) } 1 .. 3;
 set_gate($node, $database, 'block');
-grow($_) for @more[0, 1];
-wait_until($node, $database, "SELECT count(*) = 2 FROM orchestry.run WHERE state = 'running' AND job_id IN ($more[0], $more[1])");
+grow($more[0]);
+wait_at_gate($node, $database);
+grow($more[1]); # the first worker is busy by now
+wait_at_gate($node, $database, 2);
 pass('two jobs of one owner run beside each other');
 set_gate($node, $database, 'open');
 wait_until($node, $database, "SELECT bool_and(last_state = 'ok') FROM orchestry.jobs WHERE job_id IN ($more[0], $more[1])");

@@ -22,10 +22,11 @@ sub own_kb
 	return slurp_file("/proc/$pid/status") =~ /^RssAnon:\s*(\d+) kB/m ? $1 : die "no process $pid";
 }
 
+# Files that are open besides those of relations and WAL, of which the server keeps some at hand.
 sub open_files
 {
 	my ($pid) = @_;
-	my @files = glob "/proc/$pid/fd/*";
+	my @files = grep { (readlink $_ // '') !~ m{/(base|global|pg_wal|pg_xact)/} } glob "/proc/$pid/fd/*";
 	return scalar @files;
 }
 

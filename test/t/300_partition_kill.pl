@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use Orchestry;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -210,7 +211,7 @@ sub wait_until_accepting
 	my ($victim) = @_;
 	# Until the crash has been noticed the server still accepts.
 	wait_for_end($victim) if $victim;
-	usleep(10_000) until $node->psql($database, 'SELECT 1') == 0;
+	usleep(10_000) until IPC::Run::run([ 'pg_isready', '-q', '-h', $node->host, '-p', $node->port ]);
 	return;
 }
 

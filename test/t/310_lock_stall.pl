@@ -17,7 +17,8 @@ my $promised_ms = $lock_timeout_ms + 50;
 my $noise_ms = long_count(750, 50);
 my $open_s = long_count(2, 5);
 my $after_s = 10; # a run must be over so soon after nobody is in the way any more
-my $node = new_server('lock_stall', conf => <<"CONF");
+# No scheduler at first: a changed policy is due at once, and its run is to begin when somebody is in the way.
+my $node = new_server('lock_stall', preload => 0, conf => <<"CONF");
 max_connections = 50
 autovacuum = off
 log_lock_waits = on
@@ -228,6 +229,7 @@ wait_until($node, $database, q(SELECT current_setting('orchestry.lock_attempts')
 	like(wait_for_run($node, $database, $run), qr/^failed\|55P03/, 'a run that does not get its locks has failed');
 	like($node->safe_psql($database, "SELECT detail FROM orchestry.runs WHERE run_id = $run"),
 		qr/process $pid .*"in the way"/, 'its detail names who was in the way');
+	$node->safe_psql($database, 'SELECT orchestry.start_scheduler()');
 	my $free = wait_for_end_of($session);
 	wait_until($node, $database, "SELECT last_state = 'ok' AND failures = 0 FROM orchestry.jobs WHERE job_id = $job");
 	my $took = time - $free;

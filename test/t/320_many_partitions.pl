@@ -41,7 +41,7 @@ SQL
 sub watch
 {
 	my ($what, $act) = @_;
-	my $session = $node->background_psql($database);
+	my $session = $node->background_psql($database, timeout => 24 * 3600);
 	$session->{stdin} .= "CALL public.watch('$what');\n\\q\n";
 	$session->{run}->pump_nb;
 	$act->();

@@ -170,15 +170,17 @@ ORCHESTRY_FUNCTION(boundary_raise_in_procedure) {
 ORCHESTRY_FUNCTION(boundary_swallow) {
     const std::string kind = text_argument(fcinfo, 0);
     const Witness witness;
-    pg::Spi spi;
     const auto failure = pg::in_subtransaction([&] {
-        pg::Spi inner;
-        inner.run_kept("INSERT INTO public.swallowed VALUES ($1)", kind);
+        pg::Spi spi;
+        spi.run_kept("INSERT INTO public.swallowed VALUES ($1)", kind);
         raise_kind(kind);
     });
-    spi.run_kept("SELECT pg_catalog.count(*) FROM public.swallowed s WHERE s.kind OPERATOR(pg_catalog.=) $1", kind);
-    if (spi.row(0).bigint(1) != 0)
-        throw std::runtime_error("the failed subtransaction has left its row");
+    {
+        pg::Spi spi;
+        spi.run_kept("SELECT FROM public.swallowed s WHERE s.kind OPERATOR(pg_catalog.=) $1", kind);
+        if (spi.rows() != 0)
+            throw std::runtime_error("the failed subtransaction has left its row");
+    }
     return text_result(failure->sqlstate + "|" + failure->message + "|" + failure->detail + "|" + failure->hint +
                        "|" + failure->context);
 }

@@ -1,0 +1,106 @@
+#include "api/retention_task.hpp"
+
+#include <memory>
+
+#include "catalog/settings.hpp"
+#include "retention/job.hpp"
+#include "retention/manage.hpp"
+
+namespace orchestry::api {
+
+namespace {
+
+using catalog::Job;
+using catalog::JobId;
+
+/// What the history says of a detach: which of the two ways it went.
+constexpr const char* detached_concurrently = "detached concurrently";
+constexpr const char* detached_plainly = "detached in one transaction";
+
+std::string joined(const std::vector<std::string>& statements) {
+    std::string sql;
+    for (const std::string& statement : statements)
+        sql += (sql.empty() ? "" : "\n") + statement + ";";
+    return sql;
+}
+
+class RetentionTask : public jobs::Task {
+  public:
+    const char* kind() const noexcept override { return "retention"; }
+
+    std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
+        retention::Planned planned = retention::plan_job(job, now);
+        const auto basis = std::make_shared<const retention::Basis>(std::move(planned.basis));
+        std::vector<jobs::Step> steps;
+        for (retention::Step& step : planned.steps)
+            steps.push_back(step_of(basis, std::make_shared<const retention::Step>(std::move(step))));
+        return steps;
+    }
+
+    std::vector<JobId> settled(const std::vector<Job>& jobs, base::Instant now) const override {
+        return retention::quiet_jobs(jobs, now);
+    }
+
+    void settle(const Job& job, base::Instant now) const override { retention::remember_quiet(job, now); }
+
+    void alter(const Job& job, const std::string& settings) const override {
+        retention::alter_policy(job, settings, catalog::settings::now());
+    }
+
+  private:
+    static jobs::StepResult result_of(const retention::Step& step, const retention::Applied& applied,
+                                      const char* how_detached) {
+        jobs::StepResult result;
+        result.lock_wait_us = applied.lock_wait_us;
+        result.message = applied.message;
+        if (!applied.done) {
+            result.state = jobs::StepResult::State::skipped;
+            return result;
+        }
+        // Rows are gone for the table's users with the detach; space comes back with the drop.
+        if (step.planned.action == retention::Action::detach) {
+            result.rows = step.rows.value_or(0);
+            result.message = how_detached;
+        }
+        if (step.planned.action == retention::Action::drop)
+            result.bytes = step.bytes.value_or(0);
+        return result;
+    }
+
+    static jobs::Step step_of(const std::shared_ptr<const retention::Basis>& basis,
+                              const std::shared_ptr<const retention::Step>& prepared) {
+        const retention::PlannedStep& planned = prepared->planned;
+        jobs::Step step;
+        step.action = retention::to_string(planned.action);
+        step.object = planned.object;
+        step.reason = planned.reason;
+        step.sql = joined(prepared->statements);
+        step.locks = pg::describe_locks(prepared->lock_requests);
+        step.rows_estimate = prepared->rows;
+        step.bytes = prepared->bytes;
+        step.destructive = retention::is_destructive(planned.action);
+        step.blocked_by = planned.blocked_by;
+        step.informative = planned.action == retention::Action::leave;
+        step.lock_requests = prepared->lock_requests;
+        step.apply = [basis, prepared](std::int64_t lock_budget_us) {
+            return result_of(*prepared, retention::apply(*basis, *prepared, lock_budget_us), detached_plainly);
+        };
+        if (!prepared->top_level_statement.empty())
+            step.top_level = jobs::Step::TopLevel{
+                prepared->top_level_statement + ";",
+                [basis, prepared](std::int64_t lock_budget_us) {
+                    return result_of(*prepared, retention::begin_at_top_level(*basis, *prepared, lock_budget_us),
+                                     detached_concurrently);
+                },
+                [prepared] { retention::end_at_top_level(*prepared); }};
+        return step;
+    }
+};
+
+constinit const RetentionTask the_task;
+
+} // namespace
+
+const jobs::Task& retention_task() { return the_task; }
+
+} // namespace orchestry::api

@@ -1,0 +1,200 @@
+#include "catalog/hold.hpp"
+
+#include "catalog/quarantine.hpp"
+#include "catalog/settings.hpp"
+#include "pg/lock.hpp"
+#include "pg/predicate.hpp"
+
+#include <algorithm>
+
+namespace orchestry::catalog {
+
+using base::Error;
+namespace errc = base::errc;
+
+bool any_in_force() {
+    const pg::SecureContext owner(owner_of(hold_table()), pg::Restriction::none);
+    pg::Spi spi;
+    return spi.read_latest("SELECT FROM orchestry.hold h WHERE h.released_at IS NULL LIMIT 1") > 0;
+}
+
+Oid hold_table() {
+    return pg::protect([] {
+        const Oid schema = get_namespace_oid("orchestry", true);
+        return OidIsValid(schema) ? get_relname_relid("hold", schema) : InvalidOid;
+    });
+}
+
+std::string describe(const Hold& hold) { return "hold " + std::to_string(hold.id) + " (" + hold.reason + ")"; }
+
+std::string release_command(std::int64_t hold_id) {
+    return "SELECT orchestry.release_hold(" + std::to_string(hold_id) + ", 'why');";
+}
+
+// --- to hold and to release -------------------------------------------------------------------------------
+
+namespace {
+
+void require_holdable(Oid relid) {
+    const std::string name = pg::relation_name(relid).value_or("");
+    const char kind = pg::call<get_rel_relkind>(relid);
+    const char persistence = pg::protect([&] { return kind == '\0' ? '\0' : get_rel_persistence(relid); });
+    if (kind == '\0')
+        throw Error("42P01", "the table with OID " + std::to_string(relid) + " does not exist");
+    if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && persistence != RELPERSISTENCE_TEMP)
+        return;
+    throw Error(errc::wrong_object_type, "only a permanent table can be held, and " + name + " is none")
+        .hint("Hold the tables that its rows come from.");
+}
+
+std::int64_t insert_hold(const Hold& hold) {
+    const Elevated elevated;
+    pg::Spi spi;
+    const auto finite = [](base::Instant instant) {
+        return base::is_finite(instant) ? pg::param(instant) : pg::null_param(TIMESTAMPTZOID);
+    };
+    spi.run("INSERT INTO orchestry.hold (relid, schema_name, table_name, from_at, to_at, predicate, reason, created_at, "
+            "origin_system, origin_database) SELECT c.oid, n.nspname, c.relname, $2, $3, $4, $5, $6, $7, $8 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE c.oid OPERATOR(pg_catalog.=) $1 RETURNING hold_id",
+            hold.relid, finite(hold.extent.from), finite(hold.extent.to),
+            hold.predicate.empty() ? pg::null_param(TEXTOID) : pg::param(hold.predicate), hold.reason, settings::now(),
+            system_identifier(), MyDatabaseId);
+    if (spi.rows() != 1)
+        throw Error(errc::undefined_object, "the table to be held does not exist any more");
+    return spi.row(0).bigint(1);
+}
+
+} // namespace
+
+std::int64_t add_hold(Hold hold) {
+    require_holdable(hold.relid);
+    require_owner_of(hold.relid);
+    if (hold.reason.find_first_not_of(" \t\r\n") == std::string::npos)
+        throw Error(errc::invalid_parameter, "a hold needs a reason")
+            .hint("Say who asked for it and when it can end: reason => 'case 12/2026, until the verdict'.");
+    if (hold.extent.from >= hold.extent.to)
+        throw Error(errc::invalid_parameter, "\"from\" must be before \"to\"")
+            .hint("Leave either out for a hold that is open at that end.");
+    // What removes rows at this moment is waited for: its locks conflict with this one.
+    (void)pg::lock_relations({{hold.relid, AccessShareLock}}, settings::lock_budget_us());
+    if (!hold.predicate.empty())
+        hold.predicate = pg::check_predicate(hold.relid, hold.predicate, "where");
+    return insert_hold(hold);
+}
+
+namespace {
+
+/// The table of a hold that is in force; InvalidOid: that is gone. Locks the row.
+Oid lock_hold(std::int64_t id) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT FROM orchestry.hold h WHERE h.hold_id OPERATOR(pg_catalog.=) $1 FOR UPDATE", id);
+    spi.run("SELECT h.held, h.released_by FROM orchestry._hold h WHERE h.hold_id OPERATOR(pg_catalog.=) $1", id);
+    if (spi.rows() == 0)
+        throw Error(errc::undefined_object, "hold " + std::to_string(id) + " does not exist")
+            .hint("See SELECT hold_id, relation, reason FROM orchestry.holds;");
+    const pg::Row row = spi.row(0);
+    if (!row.is_null(2))
+        throw Error(errc::not_prerequisite_state, "hold " + std::to_string(id) + " was released already")
+            .detail("It was released by " + row.text(2) + ".");
+    return row.is_null(1) ? InvalidOid : row.oid(1);
+}
+
+} // namespace
+
+void release_hold(std::int64_t id, const std::string& reason) {
+    if (reason.find_first_not_of(" \t\r\n") == std::string::npos)
+        throw Error(errc::invalid_parameter, "the release of a hold needs a reason");
+    const Oid relid = lock_hold(id);
+    if (OidIsValid(relid))
+        require_owner_of(relid);
+    else if (!superuser())
+        throw Error(errc::insufficient_privilege, "must be superuser to release the hold of a table that is gone");
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.hold SET released_at = $2, released_by = session_user, release_reason = $3 "
+            "WHERE hold_id OPERATOR(pg_catalog.=) $1",
+            id, settings::now(), reason);
+    // What the hold kept may be due at once.
+    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_until = NULL WHERE settled_until IS NOT NULL");
+}
+
+// --- what is held -----------------------------------------------------------------------------------------
+
+Holds::Holds() {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.read_latest("SELECT h.hold_id, h.held, h.from_at, h.to_at, h.predicate, h.reason FROM orchestry._hold h "
+                    "WHERE h.released_at IS NULL ORDER BY h.hold_id");
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        Hold hold{row.bigint(1), row.is_null(2) ? InvalidOid : row.oid(2), {}, row.text(5), row.text(6)};
+        if (!row.is_null(3))
+            hold.extent.from = row.instant(3);
+        if (!row.is_null(4))
+            hold.extent.to = row.instant(4);
+        holds_.push_back(std::move(hold));
+    }
+}
+
+namespace {
+
+/// What a table is a partition of, or was before it came into quarantine.
+struct Above {
+    Oid relid = InvalidOid;                 // InvalidOid: of nothing
+    std::optional<base::TimeExtent> extent; // the times of the partition's rows, where that is known
+};
+
+Above above(Oid relid) {
+    const Oid parent = pg::protect([&] {
+        return get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
+    });
+    if (OidIsValid(parent))
+        return {parent, time_extent(parent, relid)};
+    if (const auto record = find_quarantined(relid))
+        return {record->parent, record->extent};
+    return {};
+}
+
+bool is_within(Oid relid, Oid table) {
+    while (OidIsValid(relid) && relid != table)
+        relid = above(relid).relid;
+    return OidIsValid(relid);
+}
+
+bool covers(const Hold& hold, Oid relid, const std::optional<base::TimeExtent>& extent) {
+    if (is_within(hold.relid, relid))
+        return true;
+    Above next = above(relid);
+    if (extent)
+        next.extent = extent;
+    while (OidIsValid(next.relid) && next.relid != hold.relid)
+        next = above(next.relid);
+    return OidIsValid(next.relid) && (!next.extent || next.extent->overlaps(hold.extent));
+}
+
+} // namespace
+
+std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExtent>& extent) const {
+    std::vector<Hold> covering;
+    for (const Hold& hold : holds_)
+        if (OidIsValid(hold.relid) && covers(hold, relid, extent))
+            covering.push_back(hold);
+    return covering;
+}
+
+void reconcile_holds() {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.hold h SET relid = c.oid, schema_name = n.nspname, table_name = c.relname, "
+            "origin_system = $1, origin_database = $2 FROM orchestry._hold r, pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE h.released_at IS NULL AND r.hold_id OPERATOR(pg_catalog.=) h.hold_id "
+            "AND c.oid OPERATOR(pg_catalog.=) r.held "
+            "AND (h.relid, h.schema_name, h.table_name, h.origin_system, h.origin_database) IS DISTINCT FROM "
+            "(c.oid, n.nspname, c.relname, $1, $2)",
+            system_identifier(), MyDatabaseId);
+}
+
+} // namespace orchestry::catalog

@@ -1,0 +1,410 @@
+#include "retention/apply.hpp"
+
+#include "catalog/settings.hpp"
+#include "retention/guard.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace orchestry::retention {
+
+using base::bound_sql;
+
+// --- steps as statements ----------------------------------------------------------------------------------
+
+std::vector<pg::LockRequest> foreign_key_locks(Oid relid, LOCKMODE referenced_mode, LOCKMODE referencing_mode) {
+    std::map<Oid, LOCKMODE> modes;
+    for (const ForeignKey& key : foreign_keys_of(relid))
+        modes[key.relid] = std::max(modes[key.relid], referenced_mode);
+    for (const ForeignKey& key : foreign_keys_to(relid))
+        modes[key.relid] = std::max(modes[key.relid], referencing_mode);
+    modes.erase(relid);
+    std::vector<pg::LockRequest> locks;
+    for (const auto& [other, mode] : modes)
+        locks.push_back({other, mode});
+    return locks;
+}
+
+namespace {
+
+std::string bare_name(Oid relid) {
+    const char* const name = pg::call<get_rel_name>(relid);
+    return name ? name : "";
+}
+
+std::string rename_sql(const std::string& quoted, const std::string& name) {
+    return "ALTER TABLE " + quoted + " RENAME TO " + pg::quote_identifier(name);
+}
+
+/// Tables are locked in one order by all our steps: others at the end of foreign keys, the parent, its default
+/// partition, the partition; and last the record of the holds.
+void append(std::vector<pg::LockRequest>& locks, const std::vector<pg::LockRequest>& more) {
+    locks.insert(locks.end(), more.begin(), more.end());
+}
+
+class Preparation {
+public:
+    explicit Preparation(const Set& set) : set_(set) {}
+    Step prepared(PlannedStep planned);
+
+private:
+    void detach(Step& step);
+    void drop(Step& step);
+    void measure(Step& step) const;
+    const Partition& partition(Oid relid) const;
+
+    const Set& set_;
+    std::vector<pg::LockRequest> set_locks_; // of every detach; empty until there is one
+    std::int64_t announced_bytes_ = 0;
+};
+
+const Partition& Preparation::partition(Oid relid) const {
+    return *std::find_if(set_.partitions.begin(), set_.partitions.end(),
+                         [&](const Partition& partition) { return partition.relid == relid; });
+}
+
+void Preparation::detach(Step& step) {
+    const PlannedStep& planned = step.planned;
+    const Partition& leaving = partition(planned.relid);
+    if (set_locks_.empty()) {
+        set_locks_ = foreign_key_locks(set_.relid, ShareRowExclusiveLock, AccessExclusiveLock);
+        set_locks_.push_back({set_.relid, AccessExclusiveLock});
+        if (set_.fallback)
+            set_locks_.push_back({set_.fallback->relid, AccessExclusiveLock});
+    }
+    step.lock_requests = set_locks_;
+    append(step.lock_requests,
+           {{planned.relid, AccessExclusiveLock}, {catalog::hold_table(), catalog::hold_lock_mode}});
+    const std::string statement = "ALTER TABLE " + set_.quoted + " DETACH PARTITION ";
+    step.statements.push_back(statement + leaving.quoted);
+    if (!leaving.renamed)
+        step.statements.push_back(
+            rename_sql(leaving.quoted, quarantine_name(leaving.relid, bare_name(leaving.relid))));
+    if (planned.concurrently)
+        step.top_level_statement = statement + leaving.quarantined + " CONCURRENTLY";
+}
+
+void Preparation::drop(Step& step) {
+    const PlannedStep& planned = step.planned;
+    step.statements = {"DROP TABLE " + planned.object};
+    step.lock_requests = foreign_key_locks(planned.relid, AccessExclusiveLock, AccessExclusiveLock);
+    const Oid parent = pg::protect([&] {
+        return planned.relid != planned.root && get_rel_relispartition(planned.relid)
+                   ? get_partition_parent(planned.relid, true)
+                   : InvalidOid;
+    });
+    if (OidIsValid(parent))
+        step.lock_requests.push_back({parent, AccessExclusiveLock});
+    append(step.lock_requests,
+           {{planned.relid, AccessExclusiveLock}, {catalog::hold_table(), catalog::hold_lock_mode}});
+}
+
+/// How much leaves: the size with indexes and TOAST, and the rows as of the last VACUUM or ANALYZE, of the table and its
+/// partitions.
+void Preparation::measure(Step& step) const {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8, "
+            "pg_catalog.sum(c.reltuples) FILTER (WHERE c.reltuples OPERATOR(pg_catalog.>=) 0)::pg_catalog.int8 "
+            "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t JOIN pg_catalog.pg_class c "
+            "ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf",
+            static_cast<Oid>(step.planned.relid));
+    const pg::Row row = spi.row(0);
+    if (!row.is_null(1))
+        step.bytes = row.bigint(1);
+    if (!row.is_null(2))
+        step.rows = row.bigint(2);
+}
+
+Step Preparation::prepared(PlannedStep planned) {
+    Step step{std::move(planned), {}, {}, {}, {}, {}};
+    const PlannedStep& p = step.planned;
+    switch (p.action) {
+    case Action::detach:
+        detach(step);
+        measure(step);
+        if (p.blocked_by.empty())
+            announced_bytes_ += step.bytes.value_or(0);
+        break;
+    case Action::drop:
+        drop(step);
+        measure(step);
+        break;
+    case Action::finalize_detach:
+        step.statements = {"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + p.object + " FINALIZE"};
+        step.top_level_statement = step.statements.front();
+        step.lock_requests = {{set_.relid, ShareUpdateExclusiveLock}, {p.relid, AccessExclusiveLock}};
+        break;
+    case Action::reinstate:
+        step.statements = {rename_sql(p.object, catalog::find_quarantined(p.relid).value().former_name)};
+        step.lock_requests = {{p.relid, AccessExclusiveLock}};
+        break;
+    case Action::begin_grace:
+        step.lock_requests = {{p.relid, AccessShareLock}};
+        break;
+    case Action::announce:
+        step.bytes = announced_bytes_;
+        break;
+    case Action::leave:
+        break;
+    }
+    return step;
+}
+
+} // namespace
+
+std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
+    Preparation preparation(set);
+    std::vector<Step> steps(planned.size());
+    // From the end: the announcement, which is the first step, sums up the others.
+    for (std::size_t i = planned.size(); i-- > 0;)
+        steps[i] = preparation.prepared(std::move(planned[i]));
+    return steps;
+}
+
+void rename(const std::string& quoted, const std::string& name) {
+    // Renaming needs CREATE on the schema, which the owner of a table need not have. It calls none of the owner's code.
+    const catalog::Elevated elevated;
+    pg::run_statements({rename_sql(quoted, name)});
+}
+
+// --- execution --------------------------------------------------------------------------------------------
+
+namespace {
+
+/// One step while it is applied.
+class Application {
+public:
+    Application(const Basis& basis, const Step& step, std::int64_t lock_budget_us)
+        : basis_(basis), step_(step), planned_(step.planned), budget_us_(lock_budget_us) {}
+
+    Applied act();
+    Applied begin_at_top_level();
+
+private:
+    bool lock(const std::vector<pg::LockRequest>& requests);
+    bool skip(std::string why);
+    bool policy_holds();
+    bool is_still_due();
+    bool is_still_pending();
+    bool is_expired();
+    bool is_free_of_holds(Oid relid, const std::optional<base::TimeExtent>& extent);
+    bool is_trusted(Oid relid);
+    bool record(std::optional<base::Instant> detached_at);
+    void detach();
+    void finalize();
+    void drop();
+    void reinstate();
+
+    const Basis& basis_;
+    const Step& step_;
+    const PlannedStep& planned_;
+    const std::int64_t budget_us_;
+    base::KeyKind kind_ = base::KeyKind::timestamptz;
+    std::optional<base::Member> member_;
+    Applied applied_;
+};
+
+bool Application::skip(std::string why) {
+    applied_.message = std::move(why);
+    return false;
+}
+
+bool Application::lock(const std::vector<pg::LockRequest>& requests) {
+    applied_.lock_wait_us = pg::lock_relations(requests, budget_us_);
+    return policy_holds();
+}
+
+/// Whether the set, its owner and the policy are as they were when the step was planned.
+bool Application::policy_holds() {
+    if (!pg::relation_name(basis_.parent))
+        return skip("the table is not there any more");
+    if (catalog::owner_of(basis_.parent) != GetUserId())
+        return skip("the table has another owner by now");
+    const StoredPolicy current = load_policy(basis_.job);
+    if (current.settings != basis_.settings)
+        return skip("the policy was changed meanwhile");
+    return true;
+}
+
+bool Application::is_trusted(Oid relid) {
+    const std::string role = stranger(relid, GetUserId());
+    return role.empty() || skip("it belongs to role " + role + " by now");
+}
+
+/// Whether the partition is the one that was planned for: attached, with the same bounds, and not the last one.
+bool Application::is_still_due() {
+    const CheckedPolicy policy(basis_.settings, catalog::require_key_column(basis_.parent));
+    kind_ = policy.kind();
+    member_ = catalog::read_partition(basis_.parent, kind_, planned_.relid);
+    if (!member_)
+        return skip("it is not a partition any more");
+    if (member_->detach_pending)
+        return skip("somebody is detaching it");
+    if (member_->range != planned_.range || member_->exact_lower != planned_.exact_lower ||
+        member_->exact_upper != planned_.exact_upper)
+        return skip("it has other bounds by now");
+    const auto survivor = catalog::read_partition(basis_.parent, kind_, planned_.survivor);
+    if (!survivor || survivor->detach_pending || survivor->range < member_->range)
+        return skip("the newest partition is gone, so this one may be the last");
+    return is_trusted(planned_.relid) &&
+           is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
+}
+
+bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExtent>& extent) {
+    Thing thing;
+    thing.relid = relid;
+    thing.quoted = pg::relation_name(relid).value_or("");
+    for (const Hold& hold : holds_on(catalog::Holds(), relid, extent)) {
+        // Rows of a partition that is in use are not searched under a lock that keeps its users waiting: the plan has
+        // just done so, and before anything is dropped it is done again.
+        const bool in_use = planned_.action == Action::detach;
+        if (hold.predicate.empty() || (!in_use && ServerWorld(basis_.parent).has_held_row(thing, hold)))
+            return skip("hold " + std::to_string(hold.id) + " (" + hold.reason + ") was set meanwhile");
+    }
+    return true;
+}
+
+/// Writes where the partition came from.
+bool Application::record(std::optional<base::Instant> detached_at) {
+    const auto before = catalog::find_quarantined(planned_.relid);
+    catalog::Quarantined record;
+    record.relid = planned_.relid;
+    record.former_name = before ? before->former_name : member_->name;
+    record.name = before ? before->name : quarantine_name(planned_.relid, member_->name);
+    record.parent = basis_.parent;
+    record.job = basis_.job;
+    record.bounds = "FROM (" + bound_sql(kind_, member_->range.lower, member_->exact_lower) + ") TO (" +
+                    bound_sql(kind_, member_->range.upper, member_->exact_upper) + ")";
+    record.extent = base::time_extent(kind_, member_->range);
+    record.detached_at = detached_at;
+    if (!before)
+        rename(member_->quoted, record.name);
+    catalog::insert_quarantined(record);
+    return true;
+}
+
+void Application::detach() {
+    if (!is_still_due())
+        return;
+    pg::run_statements({step_.statements.front()});
+    applied_.done = record(catalog::settings::now());
+}
+
+bool Application::is_still_pending() {
+    const CheckedPolicy policy(basis_.settings, catalog::require_key_column(basis_.parent));
+    member_ = catalog::read_partition(basis_.parent, policy.kind(), planned_.relid);
+    return (member_ && member_->detach_pending) || skip("the detach was completed by now");
+}
+
+void Application::finalize() {
+    if (!is_still_pending())
+        return;
+    pg::run_statements(step_.statements); // waits for queries that can still see the partition
+    catalog::begin_grace(planned_.relid, catalog::settings::now());
+    applied_.done = true;
+}
+
+/// Whether what is to be dropped is what was detached, and long enough ago.
+bool Application::is_expired() {
+    const auto record = catalog::find_quarantined(planned_.root);
+    if (!record || record->job != basis_.job || !record->detached_at)
+        return skip("it is not in quarantine any more");
+    const bool attached = pg::protect([&] { return get_rel_relispartition(planned_.root); });
+    if (attached)
+        return skip("it is a partition again");
+    const bool is_part = planned_.relid != planned_.root;
+    const List* const tree =
+        pg::protect([&] { return find_all_inheritors(planned_.root, NoLock, nullptr); });
+    if (is_part && !pg::protect([&] { return list_member_oid(tree, planned_.relid); }))
+        return skip("it does not belong to " + pg::relation_name(planned_.root).value_or("?") + " any more");
+    if (!is_part && list_length(tree) > 1)
+        return skip("it still has partitions of its own");
+    const pg::ServerZone zone(basis_.settings.time_zone);
+    if (base::add(zone, *record->detached_at, basis_.settings.grace) > catalog::settings::now())
+        return skip("its grace is not over");
+    return is_trusted(planned_.relid) && is_free_of_holds(planned_.relid, record->extent);
+}
+
+void Application::drop() {
+    if (!is_expired())
+        return;
+    pg::run_statements(step_.statements);
+    if (planned_.relid == planned_.root)
+        catalog::delete_quarantined(planned_.relid);
+    applied_.done = true;
+}
+
+void Application::reinstate() {
+    const auto record = catalog::find_quarantined(planned_.relid);
+    if (!record) {
+        skip("it has its name back already");
+        return;
+    }
+    rename(pg::relation_name(planned_.relid).value_or(""), record->former_name);
+    catalog::delete_quarantined(planned_.relid);
+    applied_.done = true;
+}
+
+Applied Application::act() {
+    if (!lock(step_.lock_requests))
+        return applied_;
+    const GuardPause holds_are_checked_here;
+    pg::GucLevel guc;
+    if (planned_.action == Action::finalize_detach)
+        guc.set("lock_timeout", "0"); // half a detach is worse than a long wait, which can be cancelled
+    else
+        pg::set_lock_timeout(guc, budget_us_ - applied_.lock_wait_us);
+    switch (planned_.action) {
+    case Action::detach:
+        detach();
+        break;
+    case Action::finalize_detach:
+        finalize();
+        break;
+    case Action::drop:
+        drop();
+        break;
+    case Action::reinstate:
+        reinstate();
+        break;
+    case Action::begin_grace:
+        catalog::begin_grace(planned_.relid, catalog::settings::now());
+        applied_.done = true;
+        break;
+    case Action::announce:
+        store_announced(basis_.job, catalog::settings::now());
+        applied_.done = true;
+        break;
+    case Action::leave:
+        break;
+    }
+    return applied_;
+}
+
+Applied Application::begin_at_top_level() {
+    const bool finalizes = planned_.action == Action::finalize_detach;
+    const std::vector<pg::LockRequest> locks =
+        finalizes ? std::vector<pg::LockRequest>{{planned_.relid, AccessShareLock}}
+                  : std::vector<pg::LockRequest>{{planned_.relid, AccessExclusiveLock},
+                                                 {catalog::hold_table(), catalog::hold_lock_mode}};
+    if (!lock(locks))
+        return applied_;
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, budget_us_ - applied_.lock_wait_us);
+    applied_.done = finalizes ? is_still_pending() : is_still_due() && record(std::nullopt);
+    return applied_;
+}
+
+} // namespace
+
+Applied apply(const Basis& basis, const Step& step, std::int64_t lock_budget_us) {
+    return Application(basis, step, lock_budget_us).act();
+}
+
+Applied begin_at_top_level(const Basis& basis, const Step& step, std::int64_t lock_budget_us) {
+    return Application(basis, step, lock_budget_us).begin_at_top_level();
+}
+
+void end_at_top_level(const Step& step) { catalog::begin_grace(step.planned.relid, catalog::settings::now()); }
+
+} // namespace orchestry::retention

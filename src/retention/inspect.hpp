@@ -1,0 +1,40 @@
+// From the catalogs to plan.hpp's plain structs, and the plan's questions about rows. Nothing here takes a lock stronger
+// than AccessShareLock.
+#pragma once
+
+#include "catalog/hold.hpp"
+#include "catalog/quarantine.hpp"
+#include "retention/policy.hpp"
+
+namespace orchestry::retention {
+
+/// Reads a set with what a job has in quarantine. Raises 55000 when the table is not partitioned by one column of that
+/// kind any more.
+Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job);
+
+/// The foreign keys of a table to others, and of others to it, ordered by the other table.
+std::vector<ForeignKey> foreign_keys_of(Oid relid);
+std::vector<ForeignKey> foreign_keys_to(Oid relid);
+
+/// The role that owns a table, quoted, when the owner of the set may not act for it; else empty.
+std::string stranger(Oid relid, Oid set_owner);
+
+/// The holds on a table, as a plan knows them.
+std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
+                           const std::optional<base::TimeExtent>& extent = std::nullopt);
+
+/// Answers a plan's questions with the rights of the set's owner.
+class ServerWorld : public World {
+public:
+    explicit ServerWorld(Oid set) : set_(set) {}
+
+    /// True also when that cannot be found out, because a column of the predicate was renamed.
+    bool has_held_row(const Thing& thing, const Hold& hold) const override;
+    /// False also when the owner may not read the other table: then the server says so when it detaches.
+    bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
+
+private:
+    Oid set_;
+};
+
+} // namespace orchestry::retention

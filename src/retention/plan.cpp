@@ -1,0 +1,399 @@
+#include "retention/plan.hpp"
+
+#include "base/arith.hpp"
+#include "base/civil.hpp"
+#include "base/name_pattern.hpp"
+#include "base/text.hpp"
+
+#include <algorithm>
+
+namespace orchestry::retention {
+
+using base::Bound;
+using base::Error;
+namespace errc = base::errc;
+
+namespace {
+
+/// Adding months and days to a bound does not exactly undo taking them from now: where months end on different days the
+/// two are days apart, and where a clock is set back hours.
+constexpr std::int64_t calendar_slack_us = 4 * base::us_per_day;
+
+std::string instant_text(base::Instant instant) {
+    return base::bound_text(base::KeyKind::timestamptz, Bound::value(instant.us));
+}
+
+bool is_bounded(const base::Range& range) {
+    return range.lower.kind == Bound::Kind::value && range.upper.kind == Bound::Kind::value;
+}
+
+/// Whether all of a partition lies before the horizon. A uuid's bound may lie within the horizon's millisecond.
+bool is_due(const Partition& partition, std::optional<std::int64_t> horizon) {
+    if (!horizon)
+        return false;
+    const Bound end = Bound::value(*horizon);
+    return partition.exact_upper.empty() ? partition.range.upper <= end : partition.range.upper < end;
+}
+
+/// The newest partition that takes rows; nullptr when there is none.
+const Partition* newest(const Set& set) {
+    const auto found = std::find_if(set.partitions.rbegin(), set.partitions.rend(),
+                                    [](const Partition& p) { return !p.detach_pending; });
+    return found == set.partitions.rend() ? nullptr : &*found;
+}
+
+} // namespace
+
+void check_not_negative(const base::Span& span, const char* what) {
+    if (span.months < 0 || span.days < 0 || span.us < 0)
+        throw Error(errc::invalid_parameter, std::string("\"") + what + "\" must not be negative")
+            .detail("Every part of the interval must be positive or zero.")
+            .hint("Use an interval such as '7 days'.");
+}
+
+void check_positive(const base::Span& span, const char* what) {
+    check_not_negative(span, what);
+    if (span == base::Span{0, 0, 0})
+        throw Error(errc::invalid_parameter, std::string("\"") + what + "\" must not be zero")
+            .hint("Use an interval such as '90 days' or '1 year'.");
+}
+
+std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now) {
+    if (const auto* keys = std::get_if<std::int64_t>(&policy.keep))
+        return set.position ? std::optional(base::saturating_subtract(*set.position, *keys)) : std::nullopt;
+    const auto& keep = std::get<base::Span>(policy.keep);
+    // On a wall clock's axis the clock's time stands for an instant, and its days are never 23 hours long.
+    const base::Instant here =
+        base::is_wall_clock(set.kind) ? base::Instant{base::to_local(*policy.zone, now).us} : now;
+    return base::position_of(set.kind, base::subtract(base::axis_zone(set.kind, *policy.zone), here, keep));
+}
+
+void check_keep(const Set& set, const Policy& policy, base::Instant now) {
+    (void)horizon(set, policy, now);
+    (void)base::add(*policy.zone, now, policy.grace);
+    const auto bounded = std::find_if(set.partitions.rbegin(), set.partitions.rend(),
+                                      [](const Partition& p) { return is_bounded(p.range); });
+    if (bounded == set.partitions.rend())
+        return;
+    const base::Range& range = bounded->range;
+    bool too_short = false;
+    if (const auto* keys = std::get_if<std::int64_t>(&policy.keep))
+        too_short = *keys < base::saturating_subtract(range.upper.at, range.lower.at);
+    else
+        too_short = base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, range.lower.at),
+                              std::get<base::Span>(policy.keep)) < base::instant_of(set.kind, range.upper.at);
+    if (too_short)
+        throw Error(errc::invalid_parameter, "\"keep\" is shorter than one partition")
+            .detail("The newest partition " + bounded->quoted + " goes from " +
+                    base::bound_text(set.kind, range.lower) + " to " + base::bound_text(set.kind, range.upper) +
+                    ", and partitions are removed as a whole.")
+            .hint("Keep at least as much as one partition holds, or use smaller partitions.");
+}
+
+std::string quarantine_name(std::uint32_t relid, const std::string& name) {
+    const std::string prefix = "orchestry_quarantine_" + std::to_string(relid) + "_";
+    const std::size_t room = base::max_name_bytes - prefix.size();
+    return prefix + (name.size() <= room ? name : name.substr(0, base::whole_characters(name, room)));
+}
+
+const char* to_string(Action action) {
+    switch (action) {
+    case Action::announce:
+        return "announce";
+    case Action::finalize_detach:
+        return "finalize_detach";
+    case Action::begin_grace:
+        return "begin_grace";
+    case Action::reinstate:
+        return "reinstate";
+    case Action::detach:
+        return "detach";
+    case Action::drop:
+        return "drop";
+    case Action::leave:
+        break;
+    }
+    return "leave";
+}
+
+namespace {
+
+class Planner {
+public:
+    Planner(const Set& set, const Policy& policy, base::Instant now, const World& world)
+        : set_(set), policy_(policy), now_(now), world_(world), horizon_(horizon(set, policy, now)),
+          newest_(newest(set)) {}
+
+    std::vector<PlannedStep> all();
+
+private:
+    void finalize_detaches();
+    void begin_graces();
+    void drop_expired();
+    void detach_due();
+    void reinstate();
+    void explain_fallback();
+    void announce();
+
+    bool has_no_grace() const {
+        return policy_.action == Expiry::drop && policy_.grace == base::Span{0, 0, 0};
+    }
+    void detach(const Partition& partition);
+    void drop(const Thing& thing, std::uint32_t root, const std::string& object, std::string reason,
+              const std::string& blocked_by);
+    bool leave_held(const Thing& thing, const std::string& reason);
+    const Hold* hold_on(const Thing& thing) const;
+    std::string objection(const Thing& thing) const;
+    std::string referenced_by(const Partition& partition) const;
+    std::string why_due(const Partition& partition) const;
+    std::string why_not_concurrently() const;
+    PlannedStep& add(Action action, const Thing& thing, std::string reason);
+
+    const Set& set_;
+    const Policy& policy_;
+    const base::Instant now_;
+    const World& world_;
+    const std::optional<std::int64_t> horizon_;
+    const Partition* const newest_;
+
+    std::vector<PlannedStep> steps_;
+};
+
+std::vector<PlannedStep> Planner::all() {
+    // What was begun is ended first. Drops come before detaches: they give space back, and nobody uses what they take.
+    finalize_detaches();
+    begin_graces();
+    drop_expired();
+    detach_due();
+    reinstate();
+    explain_fallback();
+    announce();
+    return std::move(steps_);
+}
+
+PlannedStep& Planner::add(Action action, const Thing& thing, std::string reason) {
+    PlannedStep step;
+    step.action = action;
+    step.relid = thing.relid;
+    step.root = thing.relid;
+    step.object = thing.quoted;
+    step.reason = std::move(reason);
+    steps_.push_back(std::move(step));
+    return steps_.back();
+}
+
+/// The hold that keeps a table, or nothing.
+const Hold* Planner::hold_on(const Thing& thing) const {
+    for (const Hold& hold : thing.holds)
+        if (hold.predicate.empty() || world_.has_held_row(thing, hold))
+            return &hold;
+    return nullptr;
+}
+
+/// Held data is meant to stay, so that it does is no failure of the run: it is only shown.
+bool Planner::leave_held(const Thing& thing, const std::string& reason) {
+    const Hold* const hold = hold_on(thing);
+    if (!hold)
+        return false;
+    const std::string id = std::to_string(hold->id);
+    add(Action::leave, thing, reason).blocked_by =
+        "hold " + id + " (" + hold->reason + "); to end it: SELECT orchestry.release_hold(" + id + ", 'why');";
+    return true;
+}
+
+/// Why nothing may be removed that is otherwise to be removed.
+std::string Planner::objection(const Thing& thing) const {
+    if (!policy_.veto.empty())
+        return policy_.veto;
+    if (!thing.stranger.empty())
+        return "it belongs to role " + thing.stranger + ": ALTER TABLE " + thing.quoted + " OWNER TO " + set_.owner +
+               ";";
+    if (!thing.dependents.empty())
+        return "it is needed by " + thing.dependents + ": drop that first";
+    return {};
+}
+
+void Planner::finalize_detaches() {
+    for (const Partition& partition : set_.partitions)
+        if (partition.detach_pending)
+            add(Action::finalize_detach, partition,
+                "DETACH CONCURRENTLY was interrupted: until it is completed, rows of this range have no partition "
+                "to go to");
+}
+
+void Planner::begin_graces() {
+    for (const Detached& detached : set_.quarantine)
+        if (!detached.at)
+            add(Action::begin_grace, detached, "a run was interrupted right after it had detached " + detached.former);
+}
+
+void Planner::drop(const Thing& thing, std::uint32_t root, const std::string& object, std::string reason,
+                   const std::string& blocked_by) {
+    PlannedStep& step = add(Action::drop, thing, std::move(reason));
+    step.root = root;
+    step.object = object;
+    step.blocked_by = blocked_by;
+}
+
+void Planner::drop_expired() {
+    if (policy_.action != Expiry::drop)
+        return;
+    for (const Detached& detached : set_.quarantine) {
+        if (!detached.at || base::add(*policy_.zone, *detached.at, policy_.grace) > now_)
+            continue;
+        const std::string reason =
+            "was " + detached.former + ", detached at " + instant_text(*detached.at) + "; its grace is over";
+        if (leave_held(detached, reason))
+            continue;
+        std::string blocked_by = objection(detached);
+        for (const Thing& part : detached.parts)
+            if (blocked_by.empty())
+                blocked_by = objection(part);
+        for (const Thing& part : detached.parts)
+            drop(part, detached.relid, part.quoted, "a partition of " + detached.quoted + ", which " + reason,
+                 blocked_by);
+        drop(detached, detached.relid, detached.quoted, reason, blocked_by);
+    }
+}
+
+std::string Planner::why_due(const Partition& partition) const {
+    return "ends at " + base::bound_text(set_.kind, partition.range.upper) + ", and what is before " +
+           base::bound_text(set_.kind, Bound::value(*horizon_)) + " is past its time";
+}
+
+/// CONCURRENTLY spares the set's readers and writers any wait, but the server does not always offer it; and with
+/// foreign keys its last part would wait for locks on other tables without end.
+std::string Planner::why_not_concurrently() const {
+    if (set_.fallback)
+        return "there is a default partition";
+    if (!set_.references.empty() || !set_.referenced_by.empty())
+        return "foreign keys make it lock other tables";
+    return {};
+}
+
+std::string Planner::referenced_by(const Partition& partition) const {
+    for (const ForeignKey& key : set_.referenced_by)
+        if (world_.is_referenced(partition, key))
+            return "rows of " + key.table + " reference it by foreign key " + key.name +
+                   ": delete those first, or give " + key.table + " a retention policy of its own";
+    return {};
+}
+
+void Planner::detach(const Partition& partition) {
+    const std::string why = why_due(partition);
+    if (leave_held(partition, why))
+        return;
+    const std::string not_concurrently = why_not_concurrently();
+    PlannedStep& step = add(Action::detach, partition, why);
+    step.reason += not_concurrently.empty()
+                       ? "; a background worker detaches it concurrently, CALL within the lock budget"
+                       : "; within the lock budget and not concurrently, because " + not_concurrently;
+    step.range = partition.range;
+    step.exact_lower = partition.exact_lower;
+    step.exact_upper = partition.exact_upper;
+    step.survivor = newest_->relid;
+    step.concurrently = not_concurrently.empty();
+    step.blocked_by = objection(partition);
+    if (step.blocked_by.empty())
+        step.blocked_by = referenced_by(partition);
+    // Parts of its own are dropped one by one, which the next run plans.
+    const bool at_once = has_no_grace() && !partition.has_parts;
+    if (at_once && step.blocked_by.empty())
+        drop(partition, partition.relid, partition.quarantined, "was " + partition.quoted + "; the policy has no grace",
+             {});
+}
+
+void Planner::detach_due() {
+    for (const Partition& partition : set_.partitions) {
+        if (partition.detach_pending || !is_due(partition, horizon_))
+            continue;
+        if (&partition == newest_)
+            add(Action::leave, partition, why_due(partition) + "; the newest partition always stays");
+        else
+            detach(partition);
+    }
+}
+
+void Planner::reinstate() {
+    for (const Partition& partition : set_.partitions) {
+        const bool is_wanted = std::any_of(steps_.begin(), steps_.end(), [&](const PlannedStep& step) {
+            return step.relid == partition.relid && step.action != Action::leave;
+        });
+        if (partition.renamed && !is_wanted)
+            add(Action::reinstate, partition,
+                "a run was interrupted before it had detached it, and it is not to be detached any more");
+    }
+}
+
+void Planner::explain_fallback() {
+    if (set_.fallback)
+        add(Action::leave, *set_.fallback,
+            "the default partition has no bounds that say how old its rows are: it is left alone");
+}
+
+void Planner::announce() {
+    if (policy_.announced)
+        return;
+    const auto count = std::count_if(steps_.begin(), steps_.end(), [](const PlannedStep& step) {
+        return step.action == Action::detach && step.blocked_by.empty();
+    });
+    if (count == 0)
+        return;
+    Thing set;
+    set.relid = set_.relid;
+    set.quoted = set_.quoted;
+    const char* const fate = policy_.action == Expiry::detach ? "kept in quarantine"
+                             : has_no_grace() ? "dropped at once"
+                                              : "dropped after the grace, in which orchestry.reattach() brings them back";
+    add(Action::announce, set,
+        "the first removal by this policy: " + std::to_string(count) +
+            (count == 1 ? " partition is" : " partitions are") + " to be detached and " + fate);
+    std::rotate(steps_.begin(), steps_.end() - 1, steps_.end());
+}
+
+/// When the clock brings the horizon to a bound.
+base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
+    const base::Instant due = base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
+                                        std::get<base::Span>(policy.keep));
+    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us}) : due;
+}
+
+} // namespace
+
+std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now, const World& world) {
+    return Planner(set, policy, now, world).all();
+}
+
+std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, base::Instant now) {
+    if (!std::holds_alternative<base::Span>(policy.keep))
+        return std::nullopt;
+    base::Instant until = base::end_instant;
+    const std::optional<std::int64_t> end = horizon(set, policy, now);
+    const Bound here = Bound::value(base::position_at(set.kind, *policy.zone, now));
+    for (const Partition& partition : set.partitions) {
+        // What is due already is kept by a hold, or by being the newest: the clock changes nothing about that.
+        if (partition.range.upper.kind != Bound::Kind::value || is_due(partition, end))
+            continue;
+        // All that ends after now is as good as ending now, and needs no sums with times far ahead.
+        const Bound upper = std::min(partition.range.upper, here);
+        until = std::min(until, base::plus(due_at(set, policy, upper), -calendar_slack_us));
+    }
+    for (const Detached& detached : set.quarantine) {
+        if (!detached.at || policy.action != Expiry::drop)
+            continue;
+        const base::Instant due = base::add(*policy.zone, *detached.at, policy.grace);
+        if (due > now)
+            until = std::min(until, due);
+    }
+    return until;
+}
+
+std::string clock_veto(base::Instant next_due, base::Instant now, std::int64_t job_id) {
+    const std::int64_t late_us = base::saturating_subtract(now.us, next_due.us);
+    if (late_us <= clock_leap_us)
+        return {};
+    return "the clock says that the job is " + std::to_string(late_us / base::us_per_day) +
+           " days late: if the clock is right, SELECT orchestry.resume_job(" + std::to_string(job_id) + ");";
+}
+
+} // namespace orchestry::retention
