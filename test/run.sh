@@ -210,6 +210,7 @@ tap_file() {
     cd "$work/tree"
     ps_as env TESTDIR="$work/tap/$name" TESTLOGDIR="$work/tap/$name/log" \
         TESTDATADIR="$work/tap/$name/data" PG_TEST_PORT_DIR="$work/tap/ports" \
+        ORCHESTRY_MODULES="$work/modules" \
         PATH="$bindir:$PATH" PG_REGRESS="$pgxs/test/regress/pg_regress" PG_CONFIG="$PG_CONFIG" \
         perl -I "$pgxs/test/perl" -I test/t "$1" \
         </dev/null >"$work/tap/$name.log" 2>&1 || status=$?
@@ -219,6 +220,7 @@ tap_file() {
 run_tap() {
     mkdir -p "$work/tap/ports"
     ps_own "$work/tap"
+    test/modules/build.sh "$work/modules"
     export -f tap_file stem ps_as ps_user ps_own
     export work bindir pgxs PS_USER
     # shellcheck disable=SC2016 # the inner shell expands $1

@@ -91,6 +91,7 @@ COMMENT ON COLUMN orchestry.hold.created_by IS 'The session''s user, whatever ro
 COMMENT ON COLUMN orchestry.hold.origin_system IS 'With origin_database, where relid is right; elsewhere the names are';
 CREATE INDEX hold_active_idx ON orchestry.hold (relid) WHERE released_at IS NULL;
 SELECT pg_extension_config_dump('orchestry.hold', '');
+COMMENT ON SEQUENCE orchestry.hold_hold_id_seq IS 'Ids of holds';
 SELECT pg_extension_config_dump('orchestry.hold_hold_id_seq', '');
 
 CREATE VIEW orchestry._retention_settings AS

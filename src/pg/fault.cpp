@@ -13,15 +13,18 @@ int fault_level = ERROR;
 char* fault_in = nullptr;
 int passed = 0;
 
-const config_enum_entry levels[] = {{"error", ERROR, false}, {"fatal", FATAL, false}, {nullptr, 0, false}};
+const config_enum_entry levels[] = {
+    {"error", ERROR, false}, {"fatal", FATAL, false}, {nullptr, 0, false}};
 
 /// C-like.
 void pass(const char* name) {
     const char* const process = MyBgworkerEntry ? MyBgworkerEntry->bgw_type : "";
     if (fault_at == 0 || std::strcmp(process, fault_in) != 0 || ++passed != fault_at)
         return;
+    ereport(LOG, errmsg("fault point %d is \"%s\"", fault_at,
+                        name)); // the error itself may be dealt with quietly
     ereport(fault_level, (errcode(MAKE_SQLSTATE('X', 'X', 'F', '0', '1')),
-                          errmsg("injected fault %d at \"%s\"", fault_at, name)));
+                          errmsg("injected fault at \"%s\"", name)));
 }
 
 void on_commit(XactEvent event, void*) {
@@ -37,12 +40,14 @@ void fault_point(const char* name) {
 
 void define_fault_points() {
     protect([] {
-        DefineCustomIntVariable("orchestry.fault_at", "The point at which to fail.", "0: none.", &fault_at, 0, 0, INT_MAX,
-                                PGC_SUSET, 0, nullptr, [](int, void*) { passed = 0; }, nullptr);
-        DefineCustomEnumVariable("orchestry.fault_level", "How to fail.", nullptr, &fault_level, ERROR, levels,
-                                 PGC_SUSET, 0, nullptr, nullptr, nullptr);
-        DefineCustomStringVariable("orchestry.fault_in", "The bgw_type of the processes in which to fail.", "Empty: sessions.",
-                                   &fault_in, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.fault_at", "The point at which to fail.", "0: none.", &fault_at, 0, 0,
+            INT_MAX, PGC_SUSET, 0, nullptr, [](int, void*) { passed = 0; }, nullptr);
+        DefineCustomEnumVariable("orchestry.fault_level", "How to fail.", nullptr, &fault_level,
+                                 ERROR, levels, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        DefineCustomStringVariable(
+            "orchestry.fault_in", "The bgw_type of the processes in which to fail.",
+            "Empty: sessions.", &fault_in, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
         RegisterXactCallback(on_commit, nullptr);
     });
 }

@@ -1,5 +1,5 @@
-// Places where tests make a run fail. A build with -DORCHESTRY_FAULT_POINTS counts them and fails at the one that
-// orchestry.fault_at names; in any other build they are nothing.
+// Places where tests make a run fail. A build with -DORCHESTRY_FAULT_POINTS counts them and fails
+// at the one that orchestry.fault_at names; in any other build they are nothing.
 #pragma once
 
 #ifdef ORCHESTRY_FAULT_POINTS

@@ -6,8 +6,8 @@ namespace orchestry::pg {
 
 namespace {
 
-/// Far from the server's own numbers (below 10 in all majors).
-constexpr auto command = static_cast<ProgressCommandType>(7001);
+/// The first number that the server does not use itself (15 to 18). It is also the last that C++ lets this enum hold.
+constexpr auto command = static_cast<ProgressCommandType>(PROGRESS_COMMAND_COPY + 1);
 constexpr int fields = 7;
 
 } // namespace

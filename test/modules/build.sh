@@ -16,7 +16,8 @@ jobs=$(nproc)
 export MAKEFLAGS= # a calling make hands down variables that are not meant for our own
 
 mkdir -p "$destination/faults"
-make -s -C "$root/test/modules/boundary" PG_CONFIG="${PG_CONFIG:-pg_config}" clean all
+rm -f "$root"/test/modules/boundary/boundary.{o,so} # make does not know what headers it includes
+make -s -C "$root/test/modules/boundary" PG_CONFIG="${PG_CONFIG:-pg_config}" all
 cp "$root/test/modules/boundary/boundary.so" "$destination/"
 
 # Objects without a fault point are the product's own; only the others are compiled again.

@@ -15,6 +15,7 @@ my $database = 'postgres';
 my $node = new_server('faults', preload => 0, conf => <<"CONF");
 autovacuum = off
 orchestry.max_workers = 1
+orchestry.naptime = '10 s' # it has to be woken when there is something to do
 orchestry.history_keep_runs = 100000
 CONF
 
@@ -35,7 +36,7 @@ $node->restart;
 
 # One session for all that is not to fail.
 my $control = $node->background_psql($database);
-sub ask { return $control->query_safe($_[0]) }
+sub ask { $control->set_query_timer_restart; return $control->query_safe($_[0]) }
 
 # Waits until the condition holds; returns how long that took.
 sub wait_for
@@ -45,7 +46,7 @@ sub wait_for
 	until (ask("SELECT $condition") eq 't')
 	{
 		if (time - $start > 60) { fail("gave up waiting: $what"); die $what }
-		usleep(2_000);
+		usleep(20_000);
 	}
 	return time - $start;
 }
@@ -66,7 +67,7 @@ sub arm
 sub faults
 {
 	my ($offset) = @_;
-	return slurp_file($node->logfile, $offset) =~ /injected fault \d+ at "(.*?)"/g;
+	return slurp_file($node->logfile, $offset) =~ /fault point \d+ is "(.*?)"/g;
 }
 
 # Jobs with all kinds of steps. What they have to do grows with every round.
@@ -155,7 +156,7 @@ for my $case (['error', 'plain'], ['error', 'fallback'], ['error', 'linked'], ['
 	$session->quit if $session;
 }
 
-# In the worker and in the scheduler. With FATAL, which starts processes anew, every fourth point in the short mode.
+# In the worker and in the scheduler. With FATAL, which starts processes anew, every fifth point in the short mode.
 for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['error', 'worker', 'statement'], ['fatal', 'worker', 'statement'],
 	['error', 'scheduler', 'plain'], ['fatal', 'scheduler', 'plain'])
 {
@@ -167,34 +168,36 @@ for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['erro
 	my $active = "EXISTS (SELECT FROM orchestry.run WHERE state IN ('queued', 'waiting', 'running'))";
 	while (1)
 	{
-		$at += $level eq 'fatal' ? long_count(4, 1) : 1;
+		$at += $level eq 'fatal' ? long_count(5, 1) : 1;
 		ask(more_to_do('plain')) if $what eq 'plain';
 		my $offset = -s $node->logfile;
-		my $run = 0;
-		ask("UPDATE orchestry.job_state SET next_run_at = now() WHERE job_id = $job{plain}") if $what eq 'plain';
-		arm($at, $level, "orchestry $process"); # wakes the scheduler as well
+		my $run;
+		ask("UPDATE orchestry.job_state SET next_run_at = now() WHERE job_id = $job{plain}") if $process eq 'scheduler';
+		arm($at, $level, "orchestry $process"); # wakes the scheduler
+		$run = ask("SELECT orchestry.start_job($job{plain})") if $process eq 'worker' && $what eq 'plain';
 		$run = ask("SELECT orchestry.run_in_background('VACUUM public.vacuumed')") if $what eq 'statement';
 		# Let it fail, or be done with it.
 		my $done = $run ? "state NOT IN ('queued', 'waiting', 'running') FROM orchestry.run WHERE run_id = $run"
 		  : "public.partitions_of('plain') = $ahead{plain} + 1 AND NOT $active";
 		my $start = time;
-		usleep(2_000) until faults($offset) || ask("SELECT $done") eq 't' || time - $start > 30;
-		# Now let it recover.
-		ask("UPDATE orchestry.job_state SET next_run_at = now() WHERE job_id = $job{plain}");
+		usleep(20_000) until faults($offset) || ask("SELECT $done") eq 't' || time - $start > 30;
+		# Now let it recover. What has crashed is found in the scheduler's next tick: reading the configuration wakes it.
 		arm(0, $level, '');
 		my @where = faults($offset);
 		$points{$_}++ for @where;
 		my $back = wait_for('COALESCE(orchestry.scheduler_pid(), 0) <> 0', 'the scheduler is back');
 		$slowest = $back if $back > $slowest;
-		wait_for("NOT $active AND (SELECT next_run_at > now() + interval '1 month' AND failures = 0 FROM orchestry.job_state WHERE job_id = $job{plain})
-			AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'orchestry worker')
+		wait_for("pg_reload_conf() AND NOT $active", "every run has ended after point $at (@where)");
+		ask("UPDATE orchestry.job_state SET next_run_at = now() WHERE job_id = $job{plain}; SELECT pg_reload_conf()");
+		wait_for("(SELECT next_run_at > now() + interval '1 month' AND failures = 0 FROM orchestry.job_state WHERE job_id = $job{plain})
+			AND NOT $active AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'orchestry worker')
 			AND (SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'orchestry scheduler')", "all is well after point $at (@where)");
 		my $damage = ask("SELECT public.damage('plain', $ahead{plain} + 1, 0)");
 		push @damages, "at $at (@where): $damage" if $damage ne '';
 		last if !@where || $at >= 200;
 		$tried++;
 		# The launcher loses patience with schedulers that end again and again; this gives it back.
-		ask('SELECT orchestry.start_scheduler()') if $process eq 'scheduler';
+		ask('SELECT orchestry._announce()');
 	}
 	is(join("\n", @damages), '', "$what, $process, $level: $tried of " . ($at - 1) . ' points, nothing broken at any');
 	cmp_ok($tried, '>', 0, 'and then it passes');

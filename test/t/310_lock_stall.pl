@@ -219,8 +219,8 @@ measure('pending', what => 'complete a DETACH', in_the_way => 'SELECT count(*) F
 	});
 
 # Somebody who is in the way for longer than all attempts of a run: it fails and says why, and the next one succeeds.
-$node->safe_psql($database, 'ALTER SYSTEM SET orchestry.lock_attempts = 2; ');
-$node->safe_psql($database, 'SELECT pg_reload_conf()');
+$node->append_conf('postgresql.conf', 'orchestry.lock_attempts = 2');
+$node->reload;
 wait_until($node, $database, q(SELECT current_setting('orchestry.lock_attempts') = '2'));
 {
 	my ($session, $pid) = open_transaction('SELECT count(*) FROM s.small');

@@ -19,20 +19,18 @@ int witnesses = 0;
 
 /// Owns memory of malloc, which no transaction abort gives back.
 class Witness {
-public:
+  public:
     Witness() : text_(4096, 'w') { ++witnesses; }
     ~Witness() { --witnesses; }
     Witness(const Witness&) = delete;
     Witness& operator=(const Witness&) = delete;
 
-private:
+  private:
     std::string text_;
 };
 
 std::string text_argument(FunctionCallInfo fcinfo, int i) {
-    return pg::protect([&]() -> const char* {
-        return TextDatumGetCString(PG_GETARG_DATUM(i));
-    });
+    return pg::protect([&]() -> const char* { return TextDatumGetCString(PG_GETARG_DATUM(i)); });
 }
 
 Datum text_result(const std::string& text) { return pg::param(text).value; }
@@ -45,8 +43,9 @@ void raise_server_error() {
     const Witness witness;
     pg::protect([] {
         const int level = server_error_level;
-        ereport(level, (errcode(ERRCODE_UNIQUE_VIOLATION), errmsg("server message"), errdetail("server detail"),
-                        errhint("server hint"), errcontext("server context")));
+        ereport(level,
+                (errcode(ERRCODE_UNIQUE_VIOLATION), errmsg("server message"),
+                 errdetail("server detail"), errhint("server hint"), errcontext("server context")));
     });
 }
 
@@ -166,7 +165,8 @@ ORCHESTRY_FUNCTION(boundary_raise_in_procedure) {
     return Datum{0};
 }
 
-/// boundary_swallow(kind text) returns text: what the error said, and that what went before it was undone.
+/// boundary_swallow(kind text) returns text: what the error said, and that what went before it was
+/// undone.
 ORCHESTRY_FUNCTION(boundary_swallow) {
     const std::string kind = text_argument(fcinfo, 0);
     const Witness witness;
@@ -181,8 +181,8 @@ ORCHESTRY_FUNCTION(boundary_swallow) {
         if (spi.rows() != 0)
             throw std::runtime_error("the failed subtransaction has left its row");
     }
-    return text_result(failure->sqlstate + "|" + failure->message + "|" + failure->detail + "|" + failure->hint +
-                       "|" + failure->context);
+    return text_result(failure->sqlstate + "|" + failure->message + "|" + failure->detail + "|" +
+                       failure->hint + "|" + failure->context);
 }
 
 /// boundary_containers(n int) returns bigint: sum of 1..n, by way of containers in a context.
@@ -211,10 +211,11 @@ ORCHESTRY_FUNCTION(boundary_state) {
     Oid user = InvalidOid;
     int restriction = 0;
     GetUserIdAndSecContext(&user, &restriction);
-    return text_result("witnesses " + std::to_string(witnesses) + ", user " + std::to_string(user) + ", restriction " +
-                       std::to_string(restriction) + ", search_path " + namespace_search_path + ", work_mem " +
-                       std::to_string(work_mem) + ", level " + std::to_string(GetCurrentTransactionNestLevel()) +
-                       ", SPI " + (pg::call<SPI_inside_nonatomic_context>() ? "nonatomic" : "atomic") +
+    return text_result("witnesses " + std::to_string(witnesses) + ", user " + std::to_string(user) +
+                       ", restriction " + std::to_string(restriction) + ", search_path " +
+                       namespace_search_path + ", work_mem " + std::to_string(work_mem) +
+                       ", level " + std::to_string(GetCurrentTransactionNestLevel()) + ", SPI " +
+                       (pg::call<SPI_inside_nonatomic_context>() ? "nonatomic" : "atomic") +
                        ", handlers " + (error_context_stack ? "some" : "none") + ", exceptions " +
                        std::to_string(std::uncaught_exceptions()));
 }
