@@ -229,6 +229,8 @@ SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
 WHERE e.extname = 'orchestry_ext' AND d.deptype = 'e'
 AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+-- 17 lists the row type and the array of each table, too
+AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t WHERE t.oid = d.objid AND (t.typrelid <> 0 OR t.typcategory = 'A')))
 ORDER BY 1;
 -- Tables that pg_dump takes along check no foreign key: pg_restore -j loads them in any order.
 SELECT t.tgrelid::regclass, k.conname

@@ -92,7 +92,7 @@ ROLLBACK;
 CALL orchestry.run('large');
 SELECT s.action, s.state FROM orchestry.run_steps s JOIN orchestry.runs r USING (run_id) WHERE r.target = 'dflt.large' AND action <> 'analyze' ORDER BY run_id, seq;
 SELECT * FROM placed WHERE partition::text LIKE 'large%';
-SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass;
+SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass AND contype = 'c';
 -- killed between two steps: the next run goes on from what the catalog says
 SET orchestry.now = '2026-04-15 12:00:00+00';
 DO $$ BEGIN EXECUTE rtrim((SELECT sql FROM orchestry.plan('large') WHERE action = 'exclude_default'), ';'); END $$;
@@ -100,12 +100,12 @@ SELECT action FROM steps('large');
 DO $$ BEGIN EXECUTE rtrim((SELECT sql FROM orchestry.plan('large') WHERE action = 'validate_default'), ';'); END $$;
 SELECT action FROM steps('large');
 CALL orchestry.run('large');
-SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass;
+SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass AND contype = 'c';
 -- what no step needs keeps rows out for nothing, and goes
 ALTER TABLE large_default ADD CONSTRAINT orchestry_default_without_0000000000000000 CHECK (at < '2030-01-01') NOT VALID;
 SELECT action, object FROM steps('large');
 CALL orchestry.run('large');
-SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass;
+SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass AND contype = 'c';
 -- not in the range of now: rows may come for it any moment
 SET orchestry.now = '2026-09-15 12:00:00+00';
 SELECT * FROM steps('large');
@@ -121,7 +121,7 @@ SELECT pg_stat_force_next_flush();
 SELECT pg_stat_get_numscans('large_default'::regclass) AS before \gset
 CALL orchestry.promote_default('large');
 SELECT pg_stat_force_next_flush();
-SELECT pg_stat_get_numscans(:old) - :before AS reads;
+SELECT pg_stat_get_numscans(:old) - :before <= 4 AS few_reads;
 SELECT 'large_p202001'::regclass::oid = :old AS promoted;
 SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid IN ('large_default'::regclass, 'large_p202001'::regclass) AND contype = 'c';
 -- the promoted one is an ordinary partition now, and the gap up to the others is told
