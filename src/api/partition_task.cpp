@@ -32,7 +32,7 @@ class PartitionTask : public jobs::Task {
         const partition::Set set = partition::inspect(job.target, policy.kind());
         std::vector<jobs::Step> steps;
         for (partition::Step& step : partition::prepare(
-                 set, partition::plan(set, policy.plan(), now, partition::ServerWorld(set))))
+                 set, partition::plan_inspected(set, policy.plan(), now)))
             steps.push_back(step_of(job, settings, std::move(step)));
         return steps;
     }

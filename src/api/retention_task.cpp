@@ -43,6 +43,14 @@ class RetentionTask : public jobs::Task {
 
     void settle(const Job& job, base::Instant now) const override { retention::remember_quiet(job, now); }
 
+    /// Rows that reference others go first, or the others could not go.
+    std::vector<Oid> goes_after(const Job& job) const override {
+        std::vector<Oid> tables;
+        for (const retention::ForeignKey& key : retention::foreign_keys_to(job.target))
+            tables.push_back(key.relid);
+        return tables;
+    }
+
     void alter(const Job& job, const std::string& settings) const override {
         retention::alter_policy(job, settings, catalog::settings::now());
     }

@@ -75,6 +75,12 @@ std::int64_t position_at(KeyKind kind, const Zone& zone, Instant instant) {
     return position_of(kind, is_wall_clock(kind) ? Instant{to_local(zone, instant).us} : instant);
 }
 
+std::int64_t horizon(KeyKind kind, const Zone& zone, Instant now, const Span& keep) {
+    // On a wall clock's axis the clock's time stands for an instant, and no day is 23 hours long.
+    const Instant here = is_wall_clock(kind) ? Instant{to_local(zone, now).us} : now;
+    return position_of(kind, subtract(axis_zone(kind, zone), here, keep));
+}
+
 const Zone& axis_zone(KeyKind kind, const Zone& zone) { return is_wall_clock(kind) ? utc() : zone; }
 
 std::string bound_text(KeyKind kind, const Bound& bound) {

@@ -3,6 +3,7 @@
 // A position is a point on the key's axis; KeyKind says what it counts.
 #pragma once
 
+#include "base/step.hpp"
 #include "base/time.hpp"
 #include "base/zone.hpp"
 
@@ -62,6 +63,9 @@ std::int64_t position_of(KeyKind kind, Instant instant);
 
 /// The position of an instant on a clock in a zone. The zone counts for wall-clock keys alone. Not for integers.
 std::int64_t position_at(KeyKind kind, const Zone& zone, Instant instant);
+/// The position before which lies what is older than `keep`, counted back on the zone's calendar. Not for integers. Error
+/// 22008 when that is before time begins.
+std::int64_t horizon(KeyKind kind, const Zone& zone, Instant now, const Span& keep);
 /// In which zone the calendar of such an axis runs: wall clocks have none.
 const Zone& axis_zone(KeyKind kind, const Zone& zone);
 

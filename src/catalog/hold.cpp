@@ -43,7 +43,8 @@ void require_holdable(Oid relid) {
         throw Error("42P01", "the table with OID " + std::to_string(relid) + " does not exist");
     if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && persistence != RELPERSISTENCE_TEMP)
         return;
-    throw Error(errc::wrong_object_type, "only a permanent table can be held, and " + name + " is none")
+    throw Error(errc::wrong_object_type, "only a permanent table can be held")
+        .detail(name + " is none.")
         .hint("Hold the tables that its rows come from.");
 }
 

@@ -429,9 +429,35 @@ void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
     catalog::record_noops(settled, next);
 }
 
+namespace {
+
+/// Puts each job behind those of its kind that have to go first. Jobs that wait for each other in a circle stay as they
+/// come.
+void put_in_order(std::vector<Job>& jobs) {
+    std::vector<Job> ordered;
+    std::vector<bool> reached(jobs.size(), false);
+    const std::function<void(std::size_t)> reach = [&](std::size_t i) {
+        if (reached[i])
+            return;
+        reached[i] = true;
+        for (const Oid table : task_of(jobs[i].kind).goes_after(jobs[i]))
+            for (std::size_t j = 0; j < jobs.size(); ++j)
+                if (jobs[j].target == table && jobs[j].kind == jobs[i].kind)
+                    reach(j);
+        ordered.push_back(jobs[i]);
+    };
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+        reach(i);
+    jobs = std::move(ordered);
+}
+
+} // namespace
+
 std::vector<Outcome> run_jobs(pg::Session& session, std::vector<Job> jobs, Trigger trigger) {
     session.ensure_snapshot();
     settle_quietly(jobs, settings::now());
+    if (jobs.size() > 1)
+        put_in_order(jobs);
     session.commit(pg::Durability::eventual);
     std::vector<Outcome> outcomes;
     for (const Job& job : jobs) {

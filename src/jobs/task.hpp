@@ -64,6 +64,11 @@ public:
     /// Called in the transaction of a run that planned nothing or did all it planned, so that settled() can
     /// know it later (catalog::store_settlement). `job` is as loaded at the run's start.
     virtual void settle(const catalog::Job& job, base::Instant now) const = 0;
+    /// Tables whose jobs of this kind go before this one in a round of several.
+    virtual std::vector<Oid> goes_after(const catalog::Job& job) const {
+        (void)job;
+        return {};
+    }
     /// Checks a settings patch (alter_policy) and writes the policy. Raises 22023 for keys it does not know.
     /// `settings` is the jsonb patch as text, without the keys that every job has (schedule, max_runtime, ...).
     virtual void alter(const catalog::Job& job, const std::string& settings) const = 0;

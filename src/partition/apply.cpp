@@ -403,8 +403,10 @@ std::vector<std::string> create_sql(const Set& set, const Template& shape,
     return sql;
 }
 
+/// Partitions that autovacuum has just now are passed over: they get their own statistics from it.
 std::string analyze_sql(const Set& set) {
-    return std::string("ANALYZE ") + (pg::compat::has_analyze_only ? "ONLY " : "") + set.quoted;
+    return std::string("ANALYZE (SKIP_LOCKED) ") + (pg::compat::has_analyze_only ? "ONLY " : "") +
+           set.quoted;
 }
 
 } // namespace
@@ -547,10 +549,13 @@ Applied apply(Oid parent, catalog::JobId job, const Settings& settings, const St
     if (std::string why = obsolete(set, step.planned); !why.empty())
         return not_done(std::move(why));
     const StatementScope pinned(lock_budget_us - applied.lock_wait_us);
-    if (step.planned.action == Action::create)
+    if (step.planned.action == Action::create) {
         (void)create_partition(set, step.planned);
-    else
+    } else {
+        pg::GucLevel guc; // ANALYZE warns about each partition that it passes over
+        guc.set("client_min_messages", "error");
         pg::run_statements(step.statements);
+    }
     applied.done = true;
     return applied;
 }

@@ -1,6 +1,7 @@
 #include "partition/inspect.hpp"
 
 #include "catalog/job.hpp"
+#include "catalog/retention_horizon.hpp"
 #include "pg/compat.hpp"
 
 #include <algorithm>
@@ -170,6 +171,11 @@ Set inspect(Oid parent, KeyKind kind) {
     set.statistics.cheap =
         analyze_is_cheap(relation.get(), static_cast<int>(relids.size()), sample_pages);
     return set;
+}
+
+std::vector<PlannedStep> plan_inspected(const Set& set, const Policy& policy, base::Instant now) {
+    return plan(set, policy, now, ServerWorld(set),
+                catalog::retention_horizon(set.relid, set.kind, set.position, now));
 }
 
 Oid route(const Set& set, const std::optional<KeyValue>& key) {

@@ -112,7 +112,7 @@ std::int64_t lock_for_runway(Oid parent, const CheckedPolicy& policy, base::Inst
                              std::int64_t budget_us) {
     const Set set = inspect(parent, policy.kind());
     check_size(set, policy.plan(), now);
-    const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
+    const std::vector<PlannedStep> steps = plan_inspected(set, policy.plan(), now);
     const bool attaches = std::any_of(steps.begin(), steps.end(), [](const PlannedStep& step) {
         return step.action == Action::create && step.blocked_by.empty();
     });
@@ -128,7 +128,7 @@ enum class Leftover { nothing, something };
 /// Makes what the policy wants now. Called with the locks of lock_for_runway() held.
 Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant now) {
     Leftover leftover = Leftover::nothing;
-    const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
+    const std::vector<PlannedStep> steps = plan_inspected(set, policy.plan(), now);
     const std::int64_t limit =
         std::max<std::int64_t>(1, setup_locks / locks_per_partition(set.relid));
     std::int64_t made = 0;

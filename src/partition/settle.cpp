@@ -15,7 +15,7 @@ bool is_quiet(const catalog::Job& job, base::Instant now) {
     const CheckedPolicy policy(load_settings(job.id), catalog::require_key_column(job.target),
                                Names::checked_before);
     const Set set = inspect(job.target, policy.kind());
-    const std::vector<PlannedStep> steps = plan(set, policy.plan(), now, ServerWorld(set));
+    const std::vector<PlannedStep> steps = plan_inspected(set, policy.plan(), now);
     if (std::any_of(steps.begin(), steps.end(),
                     [](const PlannedStep& s) { return s.action != Action::leave; }))
         return false;

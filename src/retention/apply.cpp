@@ -1,6 +1,7 @@
 #include "retention/apply.hpp"
 
 #include "catalog/settings.hpp"
+#include "pg/xact.hpp"
 #include "retention/guard.hpp"
 
 #include <algorithm>
@@ -171,6 +172,19 @@ void rename(const std::string& quoted, const std::string& name) {
 
 namespace {
 
+constexpr const char* foreign_key_violation = "23503";
+
+/// A statement goes by name; it must have done its work to the table that was meant.
+void require_detached(Oid relid) {
+    if (pg::protect([&] { return get_rel_relispartition(relid); }))
+        throw base::Error(base::errc::internal, "the table to be detached is still a partition");
+}
+
+void require_dropped(Oid relid) {
+    if (pg::relation_name(relid))
+        throw base::Error(base::errc::internal, "the table to be dropped is still there");
+}
+
 /// One step while it is applied.
 class Application {
 public:
@@ -183,13 +197,14 @@ public:
 private:
     bool lock(const std::vector<pg::LockRequest>& requests);
     bool skip(std::string why);
-    bool policy_holds();
+    bool basis_holds();
     bool is_still_due();
     bool is_still_pending();
     bool is_expired();
     bool is_free_of_holds(Oid relid, const std::optional<base::TimeExtent>& extent);
     bool is_trusted(Oid relid);
     bool record(std::optional<base::Instant> detached_at);
+    [[noreturn]] void raise_referenced(const pg::Failure& failure);
     void detach();
     void finalize();
     void drop();
@@ -211,18 +226,27 @@ bool Application::skip(std::string why) {
 
 bool Application::lock(const std::vector<pg::LockRequest>& requests) {
     applied_.lock_wait_us = pg::lock_relations(requests, budget_us_);
-    return policy_holds();
+    return basis_holds();
 }
 
-/// Whether the set, its owner and the policy are as they were when the step was planned.
-bool Application::policy_holds() {
-    if (!pg::relation_name(basis_.parent))
+/// Whether the set, its owner and the policy are as they were when the step was planned, and all names stand for the
+/// same tables: the step's statements go by name.
+bool Application::basis_holds() {
+    const std::optional<std::string> parent_name = pg::relation_name(basis_.parent);
+    if (!parent_name)
         return skip("the table is not there any more");
+    if (*parent_name != basis_.parent_name)
+        return skip("the table has another name by now");
     if (catalog::owner_of(basis_.parent) != GetUserId())
         return skip("the table has another owner by now");
     const StoredPolicy current = load_policy(basis_.job);
     if (current.settings != basis_.settings)
         return skip("the policy was changed meanwhile");
+    const std::optional<std::string> name = pg::relation_name(planned_.relid);
+    if (!name)
+        return skip("it is not there any more");
+    if (*name != planned_.object)
+        return skip("it has another name by now");
     return true;
 }
 
@@ -283,10 +307,28 @@ bool Application::record(std::optional<base::Instant> detached_at) {
     return true;
 }
 
+/// The server names the foreign key of the partition, which nobody knows: the one that people know is its parent.
+void Application::raise_referenced(const pg::Failure& failure) {
+    Partition partition;
+    partition.relid = planned_.relid;
+    partition.quoted = planned_.object;
+    for (const ForeignKey& key : foreign_keys_to(basis_.parent))
+        if (key.is_readable && ServerWorld(basis_.parent).is_referenced(partition, key))
+            throw base::Error(foreign_key_violation, "rows of " + key.table + " reference " + planned_.object +
+                                                         " by foreign key " + key.name)
+                .detail(failure.detail);
+    pg::raise(failure);
+}
+
 void Application::detach() {
     if (!is_still_due())
         return;
-    pg::run_statements({step_.statements.front()});
+    const auto failure = pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
+    if (failure && failure->is(foreign_key_violation))
+        raise_referenced(*failure);
+    if (failure)
+        pg::raise(*failure);
+    require_detached(planned_.relid);
     applied_.done = record(catalog::settings::now());
 }
 
@@ -300,6 +342,7 @@ void Application::finalize() {
     if (!is_still_pending())
         return;
     pg::run_statements(step_.statements); // waits for queries that can still see the partition
+    require_detached(planned_.relid);
     catalog::begin_grace(planned_.relid, catalog::settings::now());
     applied_.done = true;
 }
@@ -329,6 +372,7 @@ void Application::drop() {
     if (!is_expired())
         return;
     pg::run_statements(step_.statements);
+    require_dropped(planned_.relid);
     if (planned_.relid == planned_.root)
         catalog::delete_quarantined(planned_.relid);
     applied_.done = true;
@@ -405,6 +449,9 @@ Applied begin_at_top_level(const Basis& basis, const Step& step, std::int64_t lo
     return Application(basis, step, lock_budget_us).begin_at_top_level();
 }
 
-void end_at_top_level(const Step& step) { catalog::begin_grace(step.planned.relid, catalog::settings::now()); }
+void end_at_top_level(const Step& step) {
+    require_detached(step.planned.relid);
+    catalog::begin_grace(step.planned.relid, catalog::settings::now());
+}
 
 } // namespace orchestry::retention

@@ -22,6 +22,7 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned);
 /// What a plan was based on.
 struct Basis {
     Oid parent = InvalidOid;
+    std::string parent_name; ///< qualified and quoted
     catalog::JobId job;
     Settings settings;
 };

@@ -25,14 +25,18 @@ std::string beside(Oid relid, const std::string& name) {
 std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& condition, Oid relid) {
     pg::Spi spi;
     spi.run("SELECT c.oid, pg_catalog.quote_ident(c.conname), " + other +
-                " FROM pg_catalog.pg_constraint c WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " + condition +
-                " ORDER BY 3, 1",
-            relid);
+                ", pg_catalog.has_table_privilege($2, " + other + ", 'SELECT') FROM pg_catalog.pg_constraint c "
+                "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " + condition + " ORDER BY 3, 1",
+            relid, catalog::owner_of(relid));
     std::vector<ForeignKey> keys;
-    for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        keys.push_back({spi.row(i).oid(1), spi.row(i).text(2), spi.row(i).oid(3), {}});
-    for (ForeignKey& key : keys)
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        keys.push_back({row.oid(1), row.text(2), row.oid(3), {}, false, !row.is_null(4) && row.boolean(4)});
+    }
+    for (ForeignKey& key : keys) {
         key.table = pg::relation_name(key.relid).value_or("");
+        key.in_quarantine = catalog::find_quarantined(key.relid).has_value();
+    }
     return keys;
 }
 
@@ -203,7 +207,7 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {
     const catalog::AsOwner owner(set_);
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.has_table_privilege(c.conrelid, 'SELECT'), pg_catalog.string_agg("
+    spi.run("SELECT pg_catalog.string_agg("
             "pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I', p.attname, n.nspname, o.oprname, f.attname), ' AND ') "
             "FROM pg_catalog.pg_constraint c, ROWS FROM (pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conkey), "
             "pg_catalog.unnest(c.conpfeqop)) k (primary_number, foreign_number, operator_id) "
@@ -212,12 +216,11 @@ bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& ke
             "pg_catalog.pg_attribute p, pg_catalog.pg_attribute f "
             "WHERE c.oid OPERATOR(pg_catalog.=) $1 AND p.attrelid OPERATOR(pg_catalog.=) c.confrelid "
             "AND p.attnum OPERATOR(pg_catalog.=) k.primary_number AND f.attrelid OPERATOR(pg_catalog.=) c.conrelid "
-            "AND f.attnum OPERATOR(pg_catalog.=) k.foreign_number GROUP BY c.conrelid",
+            "AND f.attnum OPERATOR(pg_catalog.=) k.foreign_number",
             static_cast<Oid>(key.constraint));
-    if (spi.rows() == 0 || !spi.row(0).boolean(1))
-        return false;
-    const std::string join = spi.row(0).text(2);
-    return spi.run("SELECT FROM " + partition.quoted + " p JOIN " + key.table + " f ON " + join + " LIMIT 1") > 0;
+    const std::string join = spi.row(0).text(1);
+    return !join.empty() && // the constraint is gone
+           spi.run("SELECT FROM " + partition.quoted + " p JOIN " + key.table + " f ON " + join + " LIMIT 1") > 0;
 }
 
 } // namespace orchestry::retention

@@ -30,7 +30,6 @@ public:
 
     /// True also when that cannot be found out, because a column of the predicate was renamed.
     bool has_held_row(const Thing& thing, const Hold& hold) const override;
-    /// False also when the owner may not read the other table: then the server says so when it detaches.
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
 
 private:

@@ -23,7 +23,7 @@ Planned plan_job(const catalog::Job& job, base::Instant now) {
     StoredPolicy stored = load_policy(job.id);
     const auto policy = load(job, stored, now);
     const Set set = inspect(job.target, policy->kind(), job.id);
-    return {{job.target, job.id, std::move(stored.settings)},
+    return {{job.target, set.quoted, job.id, std::move(stored.settings)},
             prepare(set, plan(set, policy->plan(), now, ServerWorld(set.relid)))};
 }
 
@@ -34,7 +34,7 @@ void remember_quiet(const catalog::Job& job, base::Instant now) {
     const Set set = inspect(job.target, policy->kind(), job.id);
     const std::vector<PlannedStep> steps = plan(set, policy->plan(), now, ServerWorld(set.relid));
     const bool is_quiet = std::all_of(steps.begin(), steps.end(),
-                                      [](const PlannedStep& step) { return step.action == Action::leave; });
+                                      [](const PlannedStep& step) { return step.action == Action::leave && !step.waits; });
     const std::optional<base::Instant> until = is_quiet ? quiet_until(set, policy->plan(), now) : std::nullopt;
     if (until && *until > now)
         catalog::store_settlement(job.id, fingerprint, until);

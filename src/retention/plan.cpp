@@ -61,16 +61,20 @@ void check_positive(const base::Span& span, const char* what) {
 std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now) {
     if (const auto* keys = std::get_if<std::int64_t>(&policy.keep))
         return set.position ? std::optional(base::saturating_subtract(*set.position, *keys)) : std::nullopt;
-    const auto& keep = std::get<base::Span>(policy.keep);
-    // On a wall clock's axis the clock's time stands for an instant, and its days are never 23 hours long.
-    const base::Instant here =
-        base::is_wall_clock(set.kind) ? base::Instant{base::to_local(*policy.zone, now).us} : now;
-    return base::position_of(set.kind, base::subtract(base::axis_zone(set.kind, *policy.zone), here, keep));
+    return base::horizon(set.kind, *policy.zone, now, std::get<base::Span>(policy.keep));
 }
 
 void check_keep(const Set& set, const Policy& policy, base::Instant now) {
-    (void)horizon(set, policy, now);
-    (void)base::add(*policy.zone, now, policy.grace);
+    const auto within_time = [](const char* what, auto&& reach) {
+        try {
+            (void)reach();
+        } catch (const Error& error) {
+            throw Error(error.sqlstate(), std::string("\"") + what + "\" goes further than time does")
+                .hint("Use a shorter interval.");
+        }
+    };
+    within_time("keep", [&] { return horizon(set, policy, now); });
+    within_time("grace", [&] { return base::add(*policy.zone, now, policy.grace); });
     const auto bounded = std::find_if(set.partitions.rbegin(), set.partitions.rend(),
                                       [](const Partition& p) { return is_bounded(p.range); });
     if (bounded == set.partitions.rend())
@@ -144,7 +148,8 @@ private:
     bool leave_held(const Thing& thing, const std::string& reason);
     const Hold* hold_on(const Thing& thing) const;
     std::string objection(const Thing& thing) const;
-    std::string referenced_by(const Partition& partition) const;
+    const ForeignKey* referenced_by(const Partition& partition) const;
+    bool leave_referenced(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -271,17 +276,34 @@ std::string Planner::why_not_concurrently() const {
     return {};
 }
 
-std::string Planner::referenced_by(const Partition& partition) const {
-    for (const ForeignKey& key : set_.referenced_by)
-        if (world_.is_referenced(partition, key))
-            return "rows of " + key.table + " reference it by foreign key " + key.name +
-                   ": delete those first, or give " + key.table + " a retention policy of its own";
-    return {};
+/// A foreign key by which rows of another table need rows of the partition, or may need them. One that can be mended comes before one that
+/// mends itself.
+const ForeignKey* Planner::referenced_by(const Partition& partition) const {
+    const ForeignKey* passing = nullptr;
+    for (const ForeignKey& key : set_.referenced_by) {
+        if (key.is_readable && !world_.is_referenced(partition, key))
+            continue;
+        if (!key.in_quarantine || !key.is_readable)
+            return &key;
+        passing = &key;
+    }
+    return passing;
+}
+
+/// Whether referenced rows wait for others that are about to go. Those in quarantine may still come back.
+bool Planner::leave_referenced(const Partition& partition, const std::string& reason) {
+    const ForeignKey* const key = referenced_by(partition);
+    if (!key || !key->in_quarantine || !key->is_readable)
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "rows of " + key->table + ", which waits in quarantine, reference it by foreign key " + key->name;
+    return true;
 }
 
 void Planner::detach(const Partition& partition) {
     const std::string why = why_due(partition);
-    if (leave_held(partition, why))
+    if (leave_held(partition, why) || leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     PlannedStep& step = add(Action::detach, partition, why);
@@ -294,8 +316,13 @@ void Planner::detach(const Partition& partition) {
     step.survivor = newest_->relid;
     step.concurrently = not_concurrently.empty();
     step.blocked_by = objection(partition);
-    if (step.blocked_by.empty())
-        step.blocked_by = referenced_by(partition);
+    const ForeignKey* const key = step.blocked_by.empty() ? referenced_by(partition) : nullptr;
+    if (key && !key->is_readable)
+        step.blocked_by = "it cannot be seen whether rows of " + key->table + " reference it by foreign key " +
+                          key->name + ": GRANT SELECT ON " + key->table + " TO " + set_.owner + ";";
+    else if (key)
+        step.blocked_by = "rows of " + key->table + " reference it by foreign key " + key->name +
+                          ": delete those first, or give " + key->table + " a retention policy of its own";
     // Parts of its own are dropped one by one, which the next run plans.
     const bool at_once = has_no_grace() && !partition.has_parts;
     if (at_once && step.blocked_by.empty())

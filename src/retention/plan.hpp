@@ -56,6 +56,8 @@ struct ForeignKey {
     std::string name;        ///< quoted
     std::uint32_t relid = 0; ///< of the other table
     std::string table;       ///< the other table, qualified and quoted
+    bool in_quarantine = false; ///< the other table is a detached partition that waits to be dropped
+    bool is_readable = true;    ///< by the owner of the set
 };
 
 /// One partitioned table as the catalogs have it.
@@ -128,6 +130,7 @@ struct PlannedStep {
     std::string exact_lower, exact_upper;
     std::uint32_t survivor = 0;   ///< a newer partition, without which the one to be detached would have to stay
     std::uint32_t root = 0;       ///< of a part to be dropped: what is in quarantine; else as relid
+    bool waits = false;           ///< of what is left alone: until something happens that is no matter of the clock
     bool concurrently = false;    ///< DETACH CONCURRENTLY can be used where the host can run it
     std::string reason;           ///< plain words
     std::string blocked_by;       ///< not empty: the step is not taken; says why and what mends it

@@ -20,6 +20,12 @@ CREATE ROLE ghost LOGIN;
 CREATE SCHEMA evil;
 GRANT ALL ON SCHEMA evil, public TO mallory, ghost;
 
+CREATE TABLE evil.delayed (id int);
+GRANT INSERT ON evil.delayed TO mallory, ghost;
+CREATE FUNCTION evil.delayed() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS
+\$\$ BEGIN RAISE LOG 'trojan "delayed trigger" user=% session=%', quote_ident(current_user), quote_ident(session_user); RETURN NULL; END \$\$;
+CREATE CONSTRAINT TRIGGER delayed AFTER INSERT ON evil.delayed DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.delayed();
+
 -- Tries to win, and tells the log who it was. The same for both owners.
 CREATE FUNCTION evil.attack(fixture text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS \$body\$
 DECLARE
@@ -33,11 +39,13 @@ BEGIN
         'UPDATE orchestry.job SET target = target', 'CREATE FUNCTION pg_catalog.trophy() RETURNS int LANGUAGE sql AS \$f\$ SELECT 1 \$f\$',
         'SELECT orchestry.stop_scheduler()',
         \$x\$DO \$d\$ BEGIN IF current_user NOT IN ('mallory', 'ghost') THEN RAISE LOG 'trojan won'; END IF; END \$d\$\$x\$,
+        -- A trigger that is put off until the commit would run when the restrictions are gone.
+        'INSERT INTO evil.delayed VALUES (1)',
         -- A background worker would be free of the restrictions that hold here; it may act as the owner at most.
         \$x\$SELECT orchestry.run_in_background('ALTER ROLE mallory SUPERUSER') WHERE NOT EXISTS (SELECT FROM orchestry.runs WHERE kind = 'statement')\$x\$] LOOP
         BEGIN
             EXECUTE attempt;
-            IF attempt !~ '^(RESET|DO|SELECT orchestry.run_in)' THEN
+            IF attempt !~ '^(RESET|DO|INSERT INTO evil|SELECT orchestry.run_in)' THEN
                 RAISE LOG 'trojan won: % as %', attempt, current_user;
             END IF;
         EXCEPTION WHEN OTHERS THEN
@@ -230,15 +238,6 @@ check_log($offset, 'add_partition_policy() by a superuser');
 my @managed = grep { !$_->{refused} } @traps;
 is( $node->safe_psql($database, 'SELECT pg_catalog.count(*) FROM orchestry.job'), scalar(@managed), 'all have a policy, but for those that cannot');
 
-# What only looks.
-$offset = -s $node->logfile;
-as_superuser(join '', 'SELECT * FROM orchestry.plan(); SELECT * FROM orchestry.partitions; SELECT * FROM orchestry.jobs; SELECT * FROM orchestry.runs;',
-	map { my $t = $literal->($_->{relation}) . '::pg_catalog.regclass';
-		"SELECT * FROM orchestry.plan($t, pg_catalog.now() OPERATOR(pg_catalog.+) INTERVAL '20 days'); SELECT * FROM orchestry.explain($t); SELECT * FROM orchestry.timeline($t);"
-		  . "SELECT orchestry.partition_of($t, pg_catalog.now());\n" } @traps);
-check_log($offset, 'plan(), explain(), timeline() by a superuser');
-
-# What acts, in the superuser's session.
 my $more = sub {
 	my ($days) = @_;
 	return "SELECT orchestry.alter_policy(j.job_id, '{\"ahead\": \"$days days\"}') FROM orchestry.job j";
@@ -249,8 +248,17 @@ SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', s.state, s.n), ', ' ORDER
     (SELECT j.last_state AS state, pg_catalog.count(*) AS n FROM orchestry.job_state j GROUP BY 1) s
 SQL
 };
+# What only looks, with something to do for every job.
+is(as_superuser($more->(4)), '', 'there is something to do');
 $offset = -s $node->logfile;
-is(as_superuser($more->(4)), '', 'there is more to do');
+as_superuser(join '', 'SELECT * FROM orchestry.plan(); SELECT * FROM orchestry.partitions; SELECT * FROM orchestry.jobs; SELECT * FROM orchestry.runs;',
+	map { my $t = $literal->($_->{relation}) . '::pg_catalog.regclass';
+		"SELECT * FROM orchestry.plan($t, pg_catalog.now() OPERATOR(pg_catalog.+) INTERVAL '20 days'); SELECT * FROM orchestry.explain($t); SELECT * FROM orchestry.timeline($t);"
+		  . "SELECT orchestry.partition_of($t, pg_catalog.now());\n" } @traps);
+check_log($offset, 'plan(), explain(), timeline() by a superuser');
+
+# What acts, in the superuser's session.
+$offset = -s $node->logfile;
 as_superuser('CALL orchestry.run()');
 is($states->(), 'ok ' . @managed, 'run() by a superuser does every job');
 check_log($offset, 'run() by a superuser');
@@ -286,7 +294,7 @@ my @went_off = grep { exists $fired{$_} } sort keys %fixture;
 diag('went off: ' . join(', ', map { "$_ (" . join('/', %{ $fired{$_} }) . ')' } sort keys %fired));
 cmp_ok(scalar(@went_off), '>=', 10, scalar(@went_off) . ' of the traps went off');
 is( $node->safe_psql($database, q(SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-	WHERE n.nspname OPERATOR(pg_catalog.=) 'evil' AND c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relispartition AND c.relname OPERATOR(pg_catalog.!~) '_far$')),
+	WHERE n.nspname OPERATOR(pg_catalog.=) 'evil' AND c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relispartition AND c.relname OPERATOR(pg_catalog.!~) '_far$|^delayed$')),
 	'0', 'and nothing is half made');
 is( $node->safe_psql($database, q(SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
 	WHERE c.relowner OPERATOR(pg_catalog.<>) p.relowner)),

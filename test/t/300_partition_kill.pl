@@ -114,20 +114,22 @@ sub move_clock
 	return;
 }
 
-# All tables are covered from the first partition to now + ahead without a hole, and all runs have ended.
+# A crash may leave a gap behind: what is nearest to now is made first, and the clock goes on. The next run fills it.
+my $holes_sql = <<'SQL';
+SELECT 1 FROM (SELECT lower_at, lag(upper_at) OVER (PARTITION BY parent ORDER BY lower_at) AS previous FROM public.member) m
+WHERE previous <> lower_at
+SQL
+
+# All tables are covered from the first partition to now + ahead without a gap or an overlap, and all runs have ended.
 sub converged_sql
 {
 	return <<"SQL";
 SELECT NOT EXISTS (SELECT FROM public.policy p WHERE COALESCE((SELECT max(upper_at) FROM public.member m WHERE m.parent = p.parent)
            < $start_of_time + interval '$minutes min' + p.ahead, true))
+   AND NOT EXISTS ($holes_sql)
    AND NOT EXISTS (SELECT FROM orchestry.run WHERE state IN ('queued', 'waiting', 'running'))
 SQL
 }
-
-my $holes_sql = <<'SQL';
-SELECT count(*) FROM (SELECT lower_at, lag(upper_at) OVER (PARTITION BY parent ORDER BY lower_at) AS previous FROM public.member) m
-WHERE previous <> lower_at
-SQL
 
 sub slurp_quietly
 {
@@ -225,8 +227,8 @@ for (1 .. 2) # the first one warms up
 note('an undisturbed round takes ' . seconds($undisturbed));
 
 my @kinds = ((('worker') x 9), (('scheduler') x 4), (('launcher') x 2), (('postmaster') x 4), 'checkpointer');
-my (%killed, @recovery, @convergence, $not_converged, $holes);
-($not_converged, $holes) = (0, 0);
+my (%killed, @recovery, @convergence);
+my $not_converged = 0;
 for my $round (1 .. $kills)
 {
 	my $kind = $kinds[ int(rand(@kinds)) ];
@@ -247,9 +249,6 @@ for my $round (1 .. $kills)
 			'SELECT job_id, state, next_run_at, last_state, failures FROM orchestry.jobs'));
 	}
 	push @convergence, time - $start;
-	my $found = $node->safe_psql($database, $holes_sql);
-	$holes += $found;
-	diag("round $round ($kind): $found holes or overlaps") if $found;
 }
 
 sub spread
@@ -266,8 +265,7 @@ note("runs: $states");
 cmp_ok($node->safe_psql($database, q(SELECT count(*) FROM orchestry.run WHERE state = 'crashed')),
 	'>', 0, 'some kills hit a run');
 
-is($not_converged, 0, "the next run converged after each of $kills kills");
-is($holes, 0, 'never a gap or an overlap');
+is($not_converged, 0, "the next run converged after each of $kills kills: all of the runway, no gap, no overlap");
 is( $node->safe_psql($database, <<'SQL'), '', 'every partition looks like the first of its table');
 SELECT string_agg(m.partition::text, ', ') FROM public.member m JOIN public.template t USING (parent)
 WHERE shape(m.partition) IS DISTINCT FROM shape(t.partition)

@@ -288,7 +288,7 @@ TEST(RetentionPlan, ConcurrentlyUnlessSomethingForbidsIt) {
     const auto first = [&] { return plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld()).front(); };
     EXPECT_TRUE(first().concurrently);
     EXPECT_TRUE(contains(first().reason, "a background worker detaches it concurrently"));
-    set.references = {{7, "fk", 2, "public.acct"}};
+    set.references = {{7, "fk", 2, "public.acct", false, true}};
     EXPECT_FALSE(first().concurrently);
     EXPECT_TRUE(contains(first().reason, "because foreign keys make it lock other tables"));
     set.references.clear();
@@ -337,13 +337,35 @@ TEST(RetentionPlan, AHoldOnSomeRowsCountsWhereThereAreSuch) {
 
 TEST(RetentionPlan, ReferencedRowsBlockAndNameTheConstraint) {
     Set set = year_of_months();
-    set.referenced_by = {{7, "note_t_fkey", 2, "public.note"}};
+    set.referenced_by = {{7, "note_t_fkey", 2, "public.note", false, true}};
     FakeWorld world;
     world.referenced = {{1, 7}};
     const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
     EXPECT_EQ(taken(steps), "detach 2");
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "rows of public.note reference it by foreign key note_t_fkey"));
     EXPECT_EQ(find(steps, 1)->action, Action::detach) << "so that the run fails and says so";
+}
+
+TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {
+    Set set = year_of_months();
+    set.referenced_by = {{7, "late_fkey", 2, "public.late", true, false}};
+    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld());
+    EXPECT_EQ(taken(steps), "");
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "GRANT SELECT ON public.late TO alice;"));
+}
+
+TEST(RetentionPlan, RowsThatWaitInQuarantineAreWaitedFor) {
+    Set set = year_of_months();
+    set.referenced_by = {{7, "note_1_fkey", 2, "public.q_note_1", true, true}};
+    FakeWorld world;
+    world.referenced = {{1, 7}};
+    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "detach 2");
+    EXPECT_EQ(find(steps, 1)->action, Action::leave) << "no failure: they are about to go";
+    EXPECT_TRUE(find(steps, 1)->waits) << "and the clock does not say when";
+    set.referenced_by.push_back({8, "note_t_fkey", 3, "public.note", false, true});
+    world.referenced.insert({1, 8});
+    EXPECT_EQ(find(plan(set, keep(months(3)), at(2026, 6, 1), world), 1)->action, Action::detach);
 }
 
 TEST(RetentionPlan, OtherPeoplesTablesAndNeededOnesBlock) {

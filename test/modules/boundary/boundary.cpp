@@ -70,6 +70,38 @@ Datum inner_entry(PG_FUNCTION_ARGS) {
     return pg::enter("inner_entry", [&] { return through_server(fcinfo); });
 }
 
+/// What must be as before as soon as an exception has left a scope, since handlers run before the
+/// abort.
+struct Surroundings {
+    Oid user = InvalidOid;
+    int restriction = 0;
+    MemoryContext context = CurrentMemoryContext;
+    ErrorContextCallback* callbacks = error_context_stack;
+
+    Surroundings() { GetUserIdAndSecContext(&user, &restriction); }
+    bool operator==(const Surroundings&) const = default;
+};
+
+void raise_within_scopes() {
+    const Surroundings before;
+    try {
+        const pg::ActiveSnapshot snapshot;
+        const pg::SecureContext secure(ROLE_PG_MONITOR, pg::Restriction::restricted);
+        pg::GucLevel guc;
+        guc.set("work_mem", "1MB");
+        const pg::OpenRelation relation(RelationRelationId, AccessShareLock);
+        const pg::ErrorContextScope line("own context");
+        const pg::OwnedContext context("boundary");
+        const pg::ContextScope current(context);
+        pg::Spi spi;
+        throw_own_error();
+    } catch (const base::Error&) {
+        if (!(Surroundings() == before))
+            throw std::runtime_error("a scope was left and is still there");
+        throw;
+    }
+}
+
 void raise_kind(const std::string& kind) {
     const Witness witness;
     if (kind == "bad_alloc")
@@ -113,17 +145,8 @@ void raise_kind(const std::string& kind) {
         pg::Spi spi;
         spi.run("SELECT 1 OPERATOR(pg_catalog./) $1", std::int32_t{0});
     }
-    if (kind == "scopes") {
-        const pg::ActiveSnapshot snapshot;
-        const pg::SecureContext secure(ROLE_PG_MONITOR, pg::Restriction::restricted);
-        pg::GucLevel guc;
-        guc.set("work_mem", "1MB");
-        const pg::OpenRelation relation(RelationRelationId, AccessShareLock);
-        const pg::OwnedContext context("boundary");
-        const pg::ContextScope current(context);
-        pg::Spi spi;
-        throw_own_error();
-    }
+    if (kind == "scopes")
+        raise_within_scopes();
     if (kind == "huge") {
         const pg::OwnedContext context("boundary");
         pg::Vector<char> bytes{pg::ContextAllocator<char>(context)};

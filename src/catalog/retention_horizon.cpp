@@ -1,0 +1,28 @@
+#include "catalog/retention_horizon.hpp"
+
+#include "base/arith.hpp"
+#include "pg/zone.hpp"
+
+namespace orchestry::catalog {
+
+std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind, std::optional<std::int64_t> position,
+                                              base::Instant now) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT p.keep, p.keep_keys, j.time_zone FROM orchestry.retention_policy p "
+            "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
+            "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+            "AND j.origin_database OPERATOR(pg_catalog.=) $3 "
+            "AND p.predicate IS NULL AND p.archive_to IS NULL AND p.keep_last IS NULL",
+            parent, system_identifier(), MyDatabaseId);
+    if (spi.rows() == 0)
+        return std::nullopt;
+    const pg::Row row = spi.row(0);
+    if (kind != base::KeyKind::integer && !row.is_null(1))
+        return base::horizon(kind, pg::ServerZone(row.text(3)), now, row.span(1));
+    if (kind == base::KeyKind::integer && !row.is_null(2) && position)
+        return base::saturating_subtract(*position, row.bigint(2));
+    return std::nullopt;
+}
+
+} // namespace orchestry::catalog

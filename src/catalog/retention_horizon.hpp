@@ -1,0 +1,14 @@
+// What other capabilities have to know of retention: they do not make again what it has taken.
+#pragma once
+
+#include "base/partition_key.hpp"
+#include "catalog/job.hpp"
+
+namespace orchestry::catalog {
+
+/// The position before which a retention policy takes whole partitions of a table; nullopt when there is no such policy.
+/// `position`: how far integer keys have come, where that is known.
+std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind, std::optional<std::int64_t> position,
+                                              base::Instant now);
+
+} // namespace orchestry::catalog
