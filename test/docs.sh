@@ -115,7 +115,7 @@ for name in $(ps_psql -qAt -d names -c "$offered"); do
     count $status "README.md does not mention orchestry.$name"
 done
 for file in "${files[@]}"; do
-    unknown=$(grep -oE '\borchestry\.[a-z_]+' "$file" | sed 's/^orchestry\.//' | sort -u |
+    unknown=$({ grep -oE '\borchestry\.[a-z_]+' "$file" || true; } | sed 's/^orchestry\.//' | sort -u |
         comm -23 - <(ps_psql -qAt -d names -c "$known" | sort -u))
     status=0
     [[ -z $unknown ]] || status=1
