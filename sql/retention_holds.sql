@@ -56,6 +56,8 @@ RESET ROLE;
 
 -- a hold on a table, however it is to be removed
 SELECT orchestry.hold('plain', 'case 1') AS h \gset
+TRUNCATE plain; -- there is nothing in it
+INSERT INTO plain VALUES (1);
 DROP TABLE plain CASCADE;
 TRUNCATE plain;
 ALTER TABLE plain DROP COLUMN id;

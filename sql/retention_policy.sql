@@ -119,6 +119,29 @@ SELECT * FROM planned('ev');
 -- the last partition stays
 SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'ev'::regclass;
 
+-- runs that fail do not make the clock suspect, however many there are
+SET orchestry.now = '2027-07-10 12:00:00+00';
+CREATE TABLE stuck (at timestamptz PRIMARY KEY) PARTITION BY RANGE (at);
+CREATE TABLE stuck_1 PARTITION OF stuck FOR VALUES FROM ('2027-01-01') TO ('2027-02-01');
+CREATE TABLE stuck_2 PARTITION OF stuck FOR VALUES FROM ('2027-06-01') TO ('2027-07-01');
+CREATE TABLE stuck_3 PARTITION OF stuck FOR VALUES FROM ('2027-07-01') TO ('2027-08-01');
+INSERT INTO stuck VALUES ('2027-01-01');
+CREATE TABLE sticks (at timestamptz REFERENCES stuck);
+INSERT INTO sticks VALUES ('2027-01-01');
+SELECT orchestry.add_retention_policy('stuck', '2 months') IS NOT NULL AS added;
+CALL orchestry.run('stuck');
+SET orchestry.now = '2027-08-05 12:00:00+00';
+CALL orchestry.run('stuck');
+SET orchestry.now = '2027-09-01 12:00:00+00';
+CALL orchestry.run('stuck');
+SELECT action, object, state, message FROM history('stuck');
+DROP TABLE sticks;
+SET orchestry.now = '2027-11-01 12:00:00+00';
+CALL orchestry.run('stuck');
+SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE target = 'stuck'::regclass;
+DO $$ BEGIN EXECUTE 'DROP TABLE ret.stuck, ' || (SELECT partition::text FROM orchestry.quarantine WHERE former_name = 'ret.stuck_2'); END $$;
+SET orchestry.now = '2027-06-22 12:00:00+00';
+
 -- changes of a policy
 SET orchestry.now = '2027-06-23 12:00:00+00';
 SELECT orchestry.alter_policy(:job, '{"keep": "1 week"}');

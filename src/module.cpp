@@ -4,8 +4,8 @@
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
-#include "retention/guard.hpp"
 #include "pg/fault.hpp"
+#include "retention/guard.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT

@@ -22,8 +22,9 @@ base::Span span_of(Datum datum) {
 Datum Args::datum(int i, const char* name) const {
     if (!is_null(i))
         return fcinfo_->args[i].value;
-    throw base::Error(base::errc::null_value,
-                      std::string("argument \"") + name + "\" of orchestry." + function_ + "() must not be NULL")
+    throw base::Error(base::errc::null_value, std::string("argument \"") + name +
+                                                  "\" of orchestry." + function_ +
+                                                  "() must not be NULL")
         .hint(std::string("See \\df+ orchestry.") + function_);
 }
 
@@ -56,7 +57,8 @@ std::optional<base::Instant> Args::optional_instant(int i) const {
 }
 
 std::optional<std::string> Args::optional_name(int i) const {
-    return is_null(i) ? std::nullopt : std::optional(std::string(NameStr(*DatumGetName(fcinfo_->args[i].value))));
+    return is_null(i) ? std::nullopt
+                      : std::optional(std::string(NameStr(*DatumGetName(fcinfo_->args[i].value))));
 }
 
 std::optional<std::vector<std::string>> Args::optional_names(int i) const {
@@ -66,8 +68,8 @@ std::optional<std::vector<std::string>> Args::optional_names(int i) const {
     Datum* elements = nullptr;
     int count = 0;
     pg::protect([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elements, nullptr,
-                          &count);
+        deconstruct_array(DatumGetArrayTypeP(array), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR,
+                          &elements, nullptr, &count);
     });
     std::vector<std::string> names;
     for (int n = 0; n < count; ++n)
@@ -118,7 +120,8 @@ bool is_number(const std::string& text) {
 
 ResultSet::ResultSet(FunctionCallInfo fcinfo)
     : info_(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo)) {
-    // The expected row is what the caller knows of the function; unlike its own type it covers single columns.
+    // The expected row is what the caller knows of the function; unlike its own type it covers
+    // single columns.
     pg::protect([&] { InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC); });
 }
 

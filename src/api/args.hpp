@@ -6,9 +6,10 @@
 
 namespace orchestry::api {
 
-/// The arguments of a call, by position from 0. Getters without `optional` raise 22004 for NULL, naming the argument.
+/// The arguments of a call, by position from 0. Getters without `optional` raise 22004 for NULL,
+/// naming the argument.
 class Args {
-public:
+  public:
     /// `function` appears in messages, without schema.
     Args(FunctionCallInfo fcinfo, const char* function) : fcinfo_(fcinfo), function_(function) {}
 
@@ -18,7 +19,9 @@ public:
     Oid relation(int i, const char* name) const { return DatumGetObjectId(datum(i, name)); }
     std::int32_t integer(int i, const char* name) const { return DatumGetInt32(datum(i, name)); }
     std::int64_t bigint(int i, const char* name) const { return DatumGetInt64(datum(i, name)); }
-    base::Instant instant(int i, const char* name) const { return {DatumGetTimestampTz(datum(i, name))}; }
+    base::Instant instant(int i, const char* name) const {
+        return {DatumGetTimestampTz(datum(i, name))};
+    }
     base::Span interval(int i, const char* name) const;
     std::string text(int i, const char* name) const;
 
@@ -32,13 +35,13 @@ public:
     /// A name[] argument. Raises 22004 when it has NULLs.
     std::optional<std::vector<std::string>> optional_names(int i) const;
 
-private:
+  private:
     FunctionCallInfo fcinfo_;
     const char* function_;
 };
 
-/// Literals that came as text because the server could not choose between a number and an interval. Raise 22023, with
-/// what the server says, for text that is neither; `name`: of the argument.
+/// Literals that came as text because the server could not choose between a number and an interval.
+/// Raise 22023, with what the server says, for text that is neither; `name`: of the argument.
 base::Span parse_interval(const std::string& text, const char* name);
 std::int64_t parse_bigint(const std::string& text, const char* name);
 /// Whether a literal is a number: digits with or without a sign.
@@ -46,7 +49,7 @@ bool is_number(const std::string& text);
 
 /// A result in materialize mode: one add() per row, values in the order of the function's columns.
 class ResultSet {
-public:
+  public:
     explicit ResultSet(FunctionCallInfo fcinfo);
 
     template <typename... V>
@@ -55,7 +58,7 @@ public:
         put(params, static_cast<int>(sizeof...(V)));
     }
 
-private:
+  private:
     void put(const pg::Param* values, int count);
     ReturnSetInfo* info_;
 };

@@ -60,7 +60,8 @@ std::vector<Job> runnable_jobs(std::optional<Oid> target_or_all) {
     return jobs;
 }
 
-/// Tells the caller of CALL what failed: one failure as it was, several as a summary after a WARNING each.
+/// Tells the caller of CALL what failed: one failure as it was, several as a summary after a
+/// WARNING each.
 void raise_failures(const std::vector<jobs::Outcome>& outcomes) {
     std::vector<const jobs::Outcome*> failed;
     for (const jobs::Outcome& outcome : outcomes)
@@ -75,10 +76,11 @@ void raise_failures(const std::vector<jobs::Outcome>& outcomes) {
         failure.message = outcome->target_name + ": " + failure.message;
         pg::report(WARNING, failure);
     }
-    throw base::Error(base::errc::not_prerequisite_state,
-                      std::to_string(failed.size()) + " of " + std::to_string(outcomes.size()) +
-                          " jobs failed")
-        .hint("See SELECT * FROM orchestry.runs WHERE state IN ('failed', 'timeout') ORDER BY run_id DESC;");
+    throw base::Error(base::errc::not_prerequisite_state, std::to_string(failed.size()) + " of " +
+                                                              std::to_string(outcomes.size()) +
+                                                              " jobs failed")
+        .hint("See SELECT * FROM orchestry.runs WHERE state IN ('failed', 'timeout') ORDER BY "
+              "run_id DESC;");
 }
 
 /// A step's jsonb-free row of plan(), in the order of the function's columns.
@@ -101,7 +103,8 @@ struct RunRow {
 RunRow get_run(std::int64_t run_id) {
     catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT r.job_id, r.owner, r.state, COALESCE((SELECT a.pid FROM pg_catalog.pg_stat_get_activity(r.pid) a "
+    spi.run("SELECT r.job_id, r.owner, r.state, COALESCE((SELECT a.pid FROM "
+            "pg_catalog.pg_stat_get_activity(r.pid) a "
             "WHERE a.backend_start OPERATOR(pg_catalog.=) r.backend_start), 0) "
             "FROM orchestry.run r WHERE r.run_id OPERATOR(pg_catalog.=) $1 FOR UPDATE OF r",
             run_id);
@@ -118,34 +121,43 @@ RunRow get_run(std::int64_t run_id) {
 
 /// Hands a queued run to a worker; without a free slot it waits, visibly.
 void start_worker_for(catalog::RunId run, Oid owner) {
-    const jobs::WorkerOrder order{.database = MyDatabaseId, .owner = owner, .run_id = run.value,
+    const jobs::WorkerOrder order{.database = MyDatabaseId,
+                                  .owner = owner,
+                                  .run_id = run.value,
                                   .after = pg::call<GetTopTransactionId>(),
                                   .owner_can_login = jobs::can_connect(owner)};
     if (jobs::count_workers() < settings::max_workers && jobs::start_worker(order, 0))
         return;
     catalog::mark_waiting("no background worker slot is free", run);
-    pg::report(NOTICE, "run " + std::to_string(run.value) + " waits for a background worker slot", {},
-               "The scheduler starts it as soon as there is one; CALL orchestry.run_due() does so now.");
+    pg::report(
+        NOTICE, "run " + std::to_string(run.value) + " waits for a background worker slot", {},
+        "The scheduler starts it as soon as there is one; CALL orchestry.run_due() does so now.");
 }
 
 void set_paused(const Job& job, bool paused, const std::optional<std::string>& reason) {
     catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.job SET paused = $2, pause_reason = $3 WHERE job_id OPERATOR(pg_catalog.=) $1",
+    spi.run("UPDATE orchestry.job SET paused = $2, pause_reason = $3 WHERE job_id "
+            "OPERATOR(pg_catalog.=) $1",
             job.id.value, paused, reason);
 }
 
-/// Makes a restored job belong here: its table is found again by name. False: there is no such table.
+/// Makes a restored job belong here: its table is found again by name. False: there is no such
+/// table.
 bool confirm_restored(const Job& job) {
     catalog::Elevated elevated;
     pg::Spi spi;
-    if (spi.run("UPDATE orchestry.job j SET target = c.oid, origin_system = $2, origin_database = $3 "
-            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-            "WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) j.target_name "
+    if (spi.run(
+            "UPDATE orchestry.job j SET target = c.oid, origin_system = $2, origin_database = $3 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid "
+            "OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) "
+            "j.target_name "
             "AND n.nspname OPERATOR(pg_catalog.=) j.target_schema",
             job.id.value, catalog::system_identifier(), MyDatabaseId) == 0)
         return false;
-    catalog::set_next_run(job.id, settings::now()); // the state that makes it a job of this database
+    catalog::set_next_run(job.id,
+                          settings::now()); // the state that makes it a job of this database
     return true;
 }
 
@@ -174,13 +186,16 @@ constexpr const char* cron_job_name = "orchestry run_due";
 /// Raises unless pg_cron is installed in this database.
 void require_pg_cron() {
     pg::Spi spi;
-    if (spi.run("SELECT FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_cron'") == 0)
+    if (spi.run("SELECT FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) "
+                "'pg_cron'") == 0)
         throw base::Error(base::errc::not_prerequisite_state,
                           "pg_cron is not installed in this database")
-            .detail("pg_cron keeps its jobs in one database of the server, which its setting cron.database_name names.")
+            .detail("pg_cron keeps its jobs in one database of the server, which its setting "
+                    "cron.database_name names.")
             .hint("In that database, run SELECT cron.schedule_in_database('" +
                   std::string(cron_job_name) + "', '* * * * *', 'CALL orchestry.run_due()', " +
-                  pg::quote_literal(pg::protect([] { return get_database_name(MyDatabaseId); })) + ");");
+                  pg::quote_literal(pg::protect([] { return get_database_name(MyDatabaseId); })) +
+                  ");");
 }
 
 } // namespace
@@ -227,8 +242,8 @@ ORCHESTRY_FUNCTION(orchestry_run_job) {
     session.commit();
     const jobs::Outcome outcome = jobs::run_job(session, job.id, catalog::Trigger::manual);
     if (outcome.state == RunState::skipped)
-        pg::report(NOTICE, "job " + std::to_string(job.id.value) + " was skipped: " +
-                               outcome.failure.message);
+        pg::report(NOTICE, "job " + std::to_string(job.id.value) +
+                               " was skipped: " + outcome.failure.message);
     raise_failures({outcome});
     return Datum{0};
 }
@@ -297,16 +312,19 @@ ORCHESTRY_FUNCTION(orchestry_cancel_run) {
                           "must be owner of the table of run " + std::to_string(run_id));
     catalog::Elevated elevated;
     pg::Spi spi;
-    const std::string user = pg::protect([] { return GetUserNameFromId(GetSessionUserId(), true); });
+    const std::string user =
+        pg::protect([] { return GetUserNameFromId(GetSessionUserId(), true); });
     if (run.state == "queued" || run.state == "waiting") {
-        spi.run("UPDATE orchestry.run SET state = 'failed', finished_at = $2, sqlstate = '57014', cancel_by = $3, "
+        spi.run("UPDATE orchestry.run SET state = 'failed', finished_at = $2, sqlstate = '57014', "
+                "cancel_by = $3, "
                 "message = 'canceled before it started' WHERE run_id OPERATOR(pg_catalog.=) $1",
                 run_id, settings::now(), user);
         return BoolGetDatum(true);
     }
     if (run.state != "running" || run.pid == 0)
         return BoolGetDatum(false);
-    spi.run("UPDATE orchestry.run SET cancel_by = $2 WHERE run_id OPERATOR(pg_catalog.=) $1", run_id, user);
+    spi.run("UPDATE orchestry.run SET cancel_by = $2 WHERE run_id OPERATOR(pg_catalog.=) $1",
+            run_id, user);
     return BoolGetDatum(kill(run.pid, SIGINT) == 0);
 }
 
@@ -344,9 +362,10 @@ ORCHESTRY_FUNCTION(orchestry_resume_all) {
                 catalog::require_owner(catalog::get_job(job.id));
             });
             if (failure) {
-                if (!failure->is(base::errc::insufficient_privilege)) // other people's jobs are not the caller's business
-                    pg::report(WARNING, "job " + std::to_string(job.id.value) + " stays as it is: " +
-                                            failure->message);
+                if (!failure->is(base::errc::insufficient_privilege)) // other people's jobs are not
+                                                                      // the caller's business
+                    pg::report(WARNING, "job " + std::to_string(job.id.value) +
+                                            " stays as it is: " + failure->message);
                 continue;
             }
         } else if (!job.paused || !include_paused || !catalog::may_act_for(job.owner)) {
@@ -371,12 +390,16 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
         spi.run("SELECT pg_catalog.jsonb_typeof($1)", settings_json);
         if (spi.row(0).text(1) != "object")
             throw base::Error(base::errc::invalid_parameter, "settings must be a JSON object")
-                .hint("For example SELECT orchestry.alter_policy(1, '{\"schedule\": \"15 minutes\"}');");
+                .hint("For example SELECT orchestry.alter_policy(1, '{\"schedule\": \"15 "
+                      "minutes\"}');");
         spi.run("SELECT $1 OPERATOR(pg_catalog.->>) 'schedule', "
                 "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval, "
-                "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) 'max_runtime')::pg_catalog.text, "
-                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}', "
-                "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval OPERATOR(pg_catalog.>) "
+                "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) "
+                "'max_runtime')::pg_catalog.text, "
+                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) "
+                "'{\"max_runtime\": null}', "
+                "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval "
+                "OPERATOR(pg_catalog.>) "
                 "'0'::pg_catalog.interval",
                 settings_json);
         const pg::Row row = spi.row(0);
@@ -444,11 +467,13 @@ ORCHESTRY_FUNCTION(orchestry_use_pg_cron) {
 ORCHESTRY_FUNCTION(orchestry_stop_pg_cron) {
     require_pg_cron();
     pg::Spi spi;
-    const bool found = spi.run("SELECT FROM cron.job j WHERE j.jobname OPERATOR(pg_catalog.=) $1 "
-                               "AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text",
-                               cron_job_name) > 0;
+    const bool found =
+        spi.run("SELECT FROM cron.job j WHERE j.jobname OPERATOR(pg_catalog.=) $1 "
+                "AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text",
+                cron_job_name) > 0;
     if (found)
-        spi.run("SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname OPERATOR(pg_catalog.=) $1 "
+        spi.run("SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname "
+                "OPERATOR(pg_catalog.=) $1 "
                 "AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text",
                 cron_job_name);
     return BoolGetDatum(found);

@@ -31,8 +31,8 @@ class PartitionTask : public jobs::Task {
                                               partition::Names::checked_before);
         const partition::Set set = partition::inspect(job.target, policy.kind());
         std::vector<jobs::Step> steps;
-        for (partition::Step& step : partition::prepare(
-                 set, partition::plan_inspected(set, policy.plan(), now)))
+        for (partition::Step& step :
+             partition::prepare(set, partition::plan_inspected(set, policy.plan(), now)))
             steps.push_back(step_of(job, settings, std::move(step)));
         return steps;
     }

@@ -10,8 +10,8 @@ namespace {
 using retention::Settings;
 
 Datum add(const Args& args, Settings settings, const std::string& schedule) {
-    return Int64GetDatum(retention::add_policy(args.relation(0, "relation"), std::move(settings), schedule,
-                                               catalog::settings::now())
+    return Int64GetDatum(retention::add_policy(args.relation(0, "relation"), std::move(settings),
+                                               schedule, catalog::settings::now())
                              .value);
 }
 

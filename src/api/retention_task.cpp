@@ -28,12 +28,17 @@ class RetentionTask : public jobs::Task {
   public:
     const char* kind() const noexcept override { return "retention"; }
 
+    void begin(const Job& job, base::Instant now) const override {
+        retention::check_clock(job, now);
+    }
+
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
         retention::Planned planned = retention::plan_job(job, now);
         const auto basis = std::make_shared<const retention::Basis>(std::move(planned.basis));
         std::vector<jobs::Step> steps;
         for (retention::Step& step : planned.steps)
-            steps.push_back(step_of(basis, std::make_shared<const retention::Step>(std::move(step))));
+            steps.push_back(
+                step_of(basis, std::make_shared<const retention::Step>(std::move(step))));
         return steps;
     }
 
@@ -41,7 +46,9 @@ class RetentionTask : public jobs::Task {
         return retention::quiet_jobs(jobs, now);
     }
 
-    void settle(const Job& job, base::Instant now) const override { retention::remember_quiet(job, now); }
+    void settle(const Job& job, base::Instant now) const override {
+        retention::remember_quiet(job, now);
+    }
 
     /// Rows that reference others go first, or the others could not go.
     std::vector<Oid> goes_after(const Job& job) const override {
@@ -56,8 +63,8 @@ class RetentionTask : public jobs::Task {
     }
 
   private:
-    static jobs::StepResult result_of(const retention::Step& step, const retention::Applied& applied,
-                                      const char* how_detached) {
+    static jobs::StepResult result_of(const retention::Step& step,
+                                      const retention::Applied& applied, const char* how_detached) {
         jobs::StepResult result;
         result.lock_wait_us = applied.lock_wait_us;
         result.message = applied.message;
@@ -91,14 +98,16 @@ class RetentionTask : public jobs::Task {
         step.informative = planned.action == retention::Action::leave;
         step.lock_requests = prepared->lock_requests;
         step.apply = [basis, prepared](std::int64_t lock_budget_us) {
-            return result_of(*prepared, retention::apply(*basis, *prepared, lock_budget_us), detached_plainly);
+            return result_of(*prepared, retention::apply(*basis, *prepared, lock_budget_us),
+                             detached_plainly);
         };
         if (!prepared->top_level_statement.empty())
             step.top_level = jobs::Step::TopLevel{
                 prepared->top_level_statement + ";",
                 [basis, prepared](std::int64_t lock_budget_us) {
-                    return result_of(*prepared, retention::begin_at_top_level(*basis, *prepared, lock_budget_us),
-                                     detached_concurrently);
+                    return result_of(
+                        *prepared, retention::begin_at_top_level(*basis, *prepared, lock_budget_us),
+                        detached_concurrently);
                 },
                 [prepared] { retention::end_at_top_level(*prepared); }};
         return step;

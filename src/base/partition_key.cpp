@@ -55,18 +55,16 @@ std::string uuid_text(std::int64_t unix_ms) {
 } // namespace
 
 Instant instant_of(KeyKind kind, std::int64_t position) {
-    std::int64_t us = kind == KeyKind::epoch_ns
-                          ? floor_div(position, 1'000)
-                          : saturating_multiply(position, unit_us(kind));
+    std::int64_t us = kind == KeyKind::epoch_ns ? floor_div(position, 1'000)
+                                                : saturating_multiply(position, unit_us(kind));
     if (!counts_from_2000(kind))
         us = saturating_subtract(us, unix_epoch_offset_us);
     return {std::clamp(us, min_instant.us, end_instant.us - 1)};
 }
 
 std::int64_t position_of(KeyKind kind, Instant instant) {
-    const std::int64_t us = counts_from_2000(kind)
-                                ? instant.us
-                                : saturating_add(instant.us, unix_epoch_offset_us);
+    const std::int64_t us =
+        counts_from_2000(kind) ? instant.us : saturating_add(instant.us, unix_epoch_offset_us);
     return kind == KeyKind::epoch_ns ? saturating_multiply(us, 1'000)
                                      : floor_div(us, unit_us(kind));
 }

@@ -31,7 +31,8 @@ enum class KeyKind {
 /// Whether the key is a time at all.
 constexpr bool is_time(KeyKind kind) { return kind != KeyKind::integer; }
 
-/// Whether the key is what a wall clock shows, so that its axis has neither zones nor daylight saving.
+/// Whether the key is what a wall clock shows, so that its axis has neither zones nor daylight
+/// saving.
 constexpr bool is_wall_clock(KeyKind kind) {
     return kind == KeyKind::timestamp || kind == KeyKind::date;
 }
@@ -40,7 +41,8 @@ constexpr bool is_wall_clock(KeyKind kind) {
 inline constexpr std::int64_t lowest_position = std::numeric_limits<std::int64_t>::min();
 inline constexpr std::int64_t highest_position = std::numeric_limits<std::int64_t>::max();
 
-/// Microseconds in one unit of the key's axis. Not for nanoseconds, of which a microsecond has a thousand.
+/// Microseconds in one unit of the key's axis. Not for nanoseconds, of which a microsecond has a
+/// thousand.
 constexpr std::int64_t unit_us(KeyKind kind) {
     switch (kind) {
     case KeyKind::date:
@@ -55,16 +57,18 @@ constexpr std::int64_t unit_us(KeyKind kind) {
     }
 }
 
-/// The instant of a position; for wall-clock keys the wall clock's time read as if it were UTC. Rounds down to
-/// a microsecond; what lies beyond PostgreSQL's range becomes the end of the range. Not for integers.
+/// The instant of a position; for wall-clock keys the wall clock's time read as if it were UTC.
+/// Rounds down to a microsecond; what lies beyond PostgreSQL's range becomes the end of the range.
+/// Not for integers.
 Instant instant_of(KeyKind kind, std::int64_t position);
 /// The last position at or before an instant; saturates at the ends of 64 bits. Not for integers.
 std::int64_t position_of(KeyKind kind, Instant instant);
 
-/// The position of an instant on a clock in a zone. The zone counts for wall-clock keys alone. Not for integers.
+/// The position of an instant on a clock in a zone. The zone counts for wall-clock keys alone. Not
+/// for integers.
 std::int64_t position_at(KeyKind kind, const Zone& zone, Instant instant);
-/// The position before which lies what is older than `keep`, counted back on the zone's calendar. Not for integers. Error
-/// 22008 when that is before time begins.
+/// The position before which lies what is older than `keep`, counted back on the zone's calendar.
+/// Not for integers. Error 22008 when that is before time begins.
 std::int64_t horizon(KeyKind kind, const Zone& zone, Instant now, const Span& keep);
 /// In which zone the calendar of such an axis runs: wall clocks have none.
 const Zone& axis_zone(KeyKind kind, const Zone& zone);
@@ -92,8 +96,8 @@ struct Range {
     auto operator<=>(const Range&) const = default;
 };
 
-/// The text of a bound between FOR VALUES FROM's parentheses: MINVALUE, 42, or a quoted literal that means the
-/// same under any TimeZone and DateStyle. `exact`: as in Member.
+/// The text of a bound between FOR VALUES FROM's parentheses: MINVALUE, 42, or a quoted literal
+/// that means the same under any TimeZone and DateStyle. `exact`: as in Member.
 std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact = {});
 /// The same value for people, without quotes: "2026-12-01 00:00:00+00", "42".
 std::string bound_text(KeyKind kind, const Bound& bound);
@@ -104,8 +108,8 @@ struct Member {
     std::string name;   ///< bare and unquoted
     std::string quoted; ///< qualified and quoted
     Range range;
-    /// The uuid of a bound that has more in it than a time; empty where bound_text() says all. A neighbour must
-    /// repeat it to the letter.
+    /// The uuid of a bound that has more in it than a time; empty where bound_text() says all. A
+    /// neighbour must repeat it to the letter.
     std::string exact_lower, exact_upper;
     bool detach_pending = false; ///< a DETACH CONCURRENTLY was interrupted
     std::int64_t pages = 0;      ///< as of the last VACUUM or ANALYZE
@@ -119,8 +123,8 @@ struct TimeExtent {
     bool overlaps(const TimeExtent& other) const { return from < other.to && other.from < to; }
 };
 
-/// The times that the rows of a range can have; nullopt where the key is not a time. A wall clock's time can be that of
-/// any zone, so for such keys it is a day more at either end.
+/// The times that the rows of a range can have; nullopt where the key is not a time. A wall clock's
+/// time can be that of any zone, so for such keys it is a day more at either end.
 std::optional<TimeExtent> time_extent(KeyKind kind, const Range& range);
 
 } // namespace orchestry::base

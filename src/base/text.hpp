@@ -15,8 +15,8 @@ std::vector<std::string_view> split_words(std::string_view text);
 /// A number that is not negative, with zeros before it up to `width` digits.
 std::string zero_padded(std::int64_t number, std::size_t width);
 
-/// The length of the longest prefix of at most `bytes` bytes that ends between two characters. The text has more
-/// than `bytes`.
+/// The length of the longest prefix of at most `bytes` bytes that ends between two characters. The
+/// text has more than `bytes`.
 std::size_t whole_characters(std::string_view utf8, std::size_t bytes);
 
 } // namespace orchestry::base

@@ -25,23 +25,27 @@ Oid hold_table() {
     });
 }
 
-std::string describe(const Hold& hold) { return "hold " + std::to_string(hold.id) + " (" + hold.reason + ")"; }
+std::string describe(const Hold& hold) {
+    return "hold " + std::to_string(hold.id) + " (" + hold.reason + ")";
+}
 
 std::string release_command(std::int64_t hold_id) {
     return "SELECT orchestry.release_hold(" + std::to_string(hold_id) + ", 'why');";
 }
 
-// --- to hold and to release -------------------------------------------------------------------------------
+// --- to hold and to release ---------------------------------------------------------------------
 
 namespace {
 
 void require_holdable(Oid relid) {
     const std::string name = pg::relation_name(relid).value_or("");
     const char kind = pg::call<get_rel_relkind>(relid);
-    const char persistence = pg::protect([&] { return kind == '\0' ? '\0' : get_rel_persistence(relid); });
+    const char persistence =
+        pg::protect([&] { return kind == '\0' ? '\0' : get_rel_persistence(relid); });
     if (kind == '\0')
         throw Error("42P01", "the table with OID " + std::to_string(relid) + " does not exist");
-    if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && persistence != RELPERSISTENCE_TEMP)
+    if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+        persistence != RELPERSISTENCE_TEMP)
         return;
     throw Error(errc::wrong_object_type, "only a permanent table can be held")
         .detail(name + " is none.")
@@ -54,13 +58,16 @@ std::int64_t insert_hold(const Hold& hold) {
     const auto finite = [](base::Instant instant) {
         return base::is_finite(instant) ? pg::param(instant) : pg::null_param(TIMESTAMPTZOID);
     };
-    spi.run("INSERT INTO orchestry.hold (relid, schema_name, table_name, from_at, to_at, predicate, reason, created_at, "
-            "origin_system, origin_database) SELECT c.oid, n.nspname, c.relname, $2, $3, $4, $5, $6, $7, $8 "
-            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+    spi.run("INSERT INTO orchestry.hold (relid, schema_name, table_name, from_at, to_at, "
+            "predicate, reason, created_at, "
+            "origin_system, origin_database) SELECT c.oid, n.nspname, c.relname, $2, $3, $4, $5, "
+            "$6, $7, $8 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid "
+            "OPERATOR(pg_catalog.=) c.relnamespace "
             "WHERE c.oid OPERATOR(pg_catalog.=) $1 RETURNING hold_id",
             hold.relid, finite(hold.extent.from), finite(hold.extent.to),
-            hold.predicate.empty() ? pg::null_param(TEXTOID) : pg::param(hold.predicate), hold.reason, settings::now(),
-            system_identifier(), MyDatabaseId);
+            hold.predicate.empty() ? pg::null_param(TEXTOID) : pg::param(hold.predicate),
+            hold.reason, settings::now(), system_identifier(), MyDatabaseId);
     if (spi.rows() != 1)
         throw Error(errc::undefined_object, "the table to be held does not exist any more");
     return spi.row(0).bigint(1);
@@ -73,7 +80,8 @@ std::int64_t add_hold(Hold hold) {
     require_owner_of(hold.relid);
     if (hold.reason.find_first_not_of(" \t\r\n") == std::string::npos)
         throw Error(errc::invalid_parameter, "a hold needs a reason")
-            .hint("Say who asked for it and when it can end: reason => 'case 12/2026, until the verdict'.");
+            .hint("Say who asked for it and when it can end: reason => 'case 12/2026, until the "
+                  "verdict'.");
     if (hold.extent.from >= hold.extent.to)
         throw Error(errc::invalid_parameter, "\"from\" must be before \"to\"")
             .hint("Leave either out for a hold that is open at that end.");
@@ -90,14 +98,18 @@ namespace {
 Oid lock_hold(std::int64_t id) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT FROM orchestry.hold h WHERE h.hold_id OPERATOR(pg_catalog.=) $1 FOR UPDATE", id);
-    spi.run("SELECT h.held, h.released_by FROM orchestry._hold h WHERE h.hold_id OPERATOR(pg_catalog.=) $1", id);
+    spi.run("SELECT FROM orchestry.hold h WHERE h.hold_id OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+            id);
+    spi.run("SELECT h.held, h.released_by FROM orchestry._hold h WHERE h.hold_id "
+            "OPERATOR(pg_catalog.=) $1",
+            id);
     if (spi.rows() == 0)
         throw Error(errc::undefined_object, "hold " + std::to_string(id) + " does not exist")
             .hint("See SELECT hold_id, relation, reason FROM orchestry.holds;");
     const pg::Row row = spi.row(0);
     if (!row.is_null(2))
-        throw Error(errc::not_prerequisite_state, "hold " + std::to_string(id) + " was released already")
+        throw Error(errc::not_prerequisite_state,
+                    "hold " + std::to_string(id) + " was released already")
             .detail("It was released by " + row.text(2) + ".");
     return row.is_null(1) ? InvalidOid : row.oid(1);
 }
@@ -111,26 +123,31 @@ void release_hold(std::int64_t id, const std::string& reason) {
     if (OidIsValid(relid))
         require_owner_of(relid);
     else if (!superuser())
-        throw Error(errc::insufficient_privilege, "must be superuser to release the hold of a table that is gone");
+        throw Error(errc::insufficient_privilege,
+                    "must be superuser to release the hold of a table that is gone");
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.hold SET released_at = $2, released_by = session_user, release_reason = $3 "
+    spi.run("UPDATE orchestry.hold SET released_at = $2, released_by = session_user, "
+            "release_reason = $3 "
             "WHERE hold_id OPERATOR(pg_catalog.=) $1",
             id, settings::now(), reason);
     // What the hold kept may be due at once.
-    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_until = NULL WHERE settled_until IS NOT NULL");
+    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_until = NULL WHERE "
+            "settled_until IS NOT NULL");
 }
 
-// --- what is held -----------------------------------------------------------------------------------------
+// --- what is held -------------------------------------------------------------------------------
 
 Holds::Holds() {
     const Elevated elevated;
     pg::Spi spi;
-    spi.read_latest("SELECT h.hold_id, h.held, h.from_at, h.to_at, h.predicate, h.reason FROM orchestry._hold h "
+    spi.read_latest("SELECT h.hold_id, h.held, h.from_at, h.to_at, h.predicate, h.reason FROM "
+                    "orchestry._hold h "
                     "WHERE h.released_at IS NULL ORDER BY h.hold_id");
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        Hold hold{row.bigint(1), row.is_null(2) ? InvalidOid : row.oid(2), {}, row.text(5), row.text(6)};
+        Hold hold{
+            row.bigint(1), row.is_null(2) ? InvalidOid : row.oid(2), {}, row.text(5), row.text(6)};
         if (!row.is_null(3))
             hold.extent.from = row.instant(3);
         if (!row.is_null(4))
@@ -143,8 +160,9 @@ namespace {
 
 /// What a table is a partition of, or was before it came into quarantine.
 struct Above {
-    Oid relid = InvalidOid;                 // InvalidOid: of nothing
-    std::optional<base::TimeExtent> extent; // the times of the partition's rows, where that is known
+    Oid relid = InvalidOid; // InvalidOid: of nothing
+    std::optional<base::TimeExtent>
+        extent; // the times of the partition's rows, where that is known
 };
 
 Above above(Oid relid) {
@@ -188,14 +206,17 @@ std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExten
 void reconcile_holds() {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.hold h SET relid = c.oid, schema_name = n.nspname, table_name = c.relname, "
-            "origin_system = $1, origin_database = $2 FROM orchestry._hold r, pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-            "WHERE h.released_at IS NULL AND r.hold_id OPERATOR(pg_catalog.=) h.hold_id "
-            "AND c.oid OPERATOR(pg_catalog.=) r.held "
-            "AND (h.relid, h.schema_name, h.table_name, h.origin_system, h.origin_database) IS DISTINCT FROM "
-            "(c.oid, n.nspname, c.relname, $1, $2)",
-            system_identifier(), MyDatabaseId);
+    spi.run(
+        "UPDATE orchestry.hold h SET relid = c.oid, schema_name = n.nspname, table_name = "
+        "c.relname, "
+        "origin_system = $1, origin_database = $2 FROM orchestry._hold r, pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+        "WHERE h.released_at IS NULL AND r.hold_id OPERATOR(pg_catalog.=) h.hold_id "
+        "AND c.oid OPERATOR(pg_catalog.=) r.held "
+        "AND (h.relid, h.schema_name, h.table_name, h.origin_system, h.origin_database) IS "
+        "DISTINCT FROM "
+        "(c.oid, n.nspname, c.relname, $1, $2)",
+        system_identifier(), MyDatabaseId);
 }
 
 } // namespace orchestry::catalog

@@ -1,5 +1,5 @@
-// Legal holds: typed access to orchestry.hold, and what they cover. A hold is on a table and everything below it, from
-// the moment at which it is committed until somebody releases it.
+// Legal holds: typed access to orchestry.hold, and what they cover. A hold is on a table and
+// everything below it, from the moment at which it is committed until somebody releases it.
 #pragma once
 
 #include "catalog/job.hpp"
@@ -11,43 +11,50 @@ namespace orchestry::catalog {
 struct Hold {
     std::int64_t id = 0;
     Oid relid = InvalidOid;
-    base::TimeExtent extent;  ///< rows of these times
-    std::string predicate;    ///< SQL over the table's columns as check_predicate() wrote it; empty: every row
+    base::TimeExtent extent; ///< rows of these times
+    std::string
+        predicate; ///< SQL over the table's columns as check_predicate() wrote it; empty: every row
     std::string reason;
 };
 
-/// Puts a hold on a table, with the predicate as the user wrote it. Returns its id. Raises 42501 unless the current user
-/// has the rights of the table's owner, 42809 for what is not a permanent table, 22023 for an empty reason, an empty
-/// span of time or a predicate that check_predicate() refuses, 55P03 when rows are being removed at this moment.
+/// Puts a hold on a table, with the predicate as the user wrote it. Returns its id. Raises 42501
+/// unless the current user has the rights of the table's owner, 42809 for what is not a permanent
+/// table, 22023 for an empty reason, an empty span of time or a predicate that check_predicate()
+/// refuses, 55P03 when rows are being removed at this moment.
 std::int64_t add_hold(Hold hold);
 
-/// Ends a hold, for a reason. Raises 22023 when the reason is empty, 42704 when there is none with this id, 55000 when it was released before, 42501 unless the
-/// current user has the rights of the table's owner.
+/// Ends a hold, for a reason. Raises 22023 when the reason is empty, 42704 when there is none with
+/// this id, 55000 when it was released before, 42501 unless the current user has the rights of the
+/// table's owner.
 void release_hold(std::int64_t id, const std::string& reason);
 
-/// The holds that are in force, as of the moment of construction, whatever snapshot the transaction has.
+/// The holds that are in force, as of the moment of construction, whatever snapshot the transaction
+/// has.
 class Holds {
-public:
+  public:
     Holds();
 
     bool empty() const noexcept { return holds_.empty(); }
-    /// Those that cover rows of a table: holds on the table, on its partitions, and on tables that it is a partition of
-    /// or was before it came into quarantine. A hold on a part of time covers no partition that certainly has no rows of
-    /// that time. `extent`: the times of the table's rows, where the caller knows more than the type of the key says.
-    std::vector<Hold> covering(Oid relid, const std::optional<base::TimeExtent>& extent = std::nullopt) const;
+    /// Those that cover rows of a table: holds on the table, on its partitions, and on tables that
+    /// it is a partition of or was before it came into quarantine. A hold on a part of time covers
+    /// no partition that certainly has no rows of that time. `extent`: the times of the table's
+    /// rows, where the caller knows more than the type of the key says.
+    std::vector<Hold> covering(Oid relid,
+                               const std::optional<base::TimeExtent>& extent = std::nullopt) const;
 
-private:
+  private:
     std::vector<Hold> holds_;
 };
 
 /// The table orchestry.hold; InvalidOid when the extension is not there (any more).
 Oid hold_table();
 
-/// Whether any hold is in force: the table itself is asked, and nothing else of the extension need be there any more.
+/// Whether any hold is in force: the table itself is asked, and nothing else of the extension need
+/// be there any more.
 bool any_in_force();
 
-/// What keeps new holds from being committed before the current transaction ends. Whoever removes rows takes it after
-/// the locks on tables, and looks at the holds then.
+/// What keeps new holds from being committed before the current transaction ends. Whoever removes
+/// rows takes it after the locks on tables, and looks at the holds then.
 inline constexpr LOCKMODE hold_lock_mode = ShareLock;
 
 /// "hold 7 (case 12/2026)"
@@ -55,7 +62,8 @@ std::string describe(const Hold& hold);
 /// The command that releases a hold.
 std::string release_command(std::int64_t hold_id);
 
-/// Follows renames of held tables, and finds those of a restored or copied database again by their names.
+/// Follows renames of held tables, and finds those of a restored or copied database again by their
+/// names.
 void reconcile_holds();
 
 } // namespace orchestry::catalog

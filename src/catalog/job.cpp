@@ -9,12 +9,15 @@ namespace {
 
 constexpr const char* select_jobs_sql =
     "SELECT j.job_id, j.kind, j.target, c.relowner, j.schedule, j.time_zone, j.anchor, "
-    "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, j.paused, "
+    "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
+    "j.paused, "
     "j.pause_reason, NOT (j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
-    "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), s.last_run_id, s.last_state, "
+    "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), "
+    "s.last_run_id, s.last_state, "
     "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname, "
     "GREATEST(j.anchor, s.last_ok_at, s.confirmed_at) "
-    "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) j.job_id "
+    "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) "
+    "j.job_id "
     "LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
     "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace) ON c.oid OPERATOR(pg_catalog.=) j.target "
     "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 "
@@ -65,14 +68,16 @@ Oid owner_of(Oid relid) {
     });
 }
 
-// A job belongs here when it was made or resumed in this very database, and has a state: states are not dumped, so
-// a job without one was restored, be it into the database that it came from. Only then its target is trusted.
+// A job belongs here when it was made or resumed in this very database, and has a state: states are
+// not dumped, so a job without one was restored, be it into the database that it came from. Only
+// then its target is trusted.
 namespace {
 
 Oid existing_owner_of(Oid relid) {
     const Oid owner = owner_of(relid);
     if (!OidIsValid(owner))
-        throw base::Error("42P01", "the table with OID " + std::to_string(relid) + " does not exist");
+        throw base::Error("42P01",
+                          "the table with OID " + std::to_string(relid) + " does not exist");
     return owner;
 }
 
@@ -112,7 +117,8 @@ bool lock_extension() {
         if (!OidIsValid(extension))
             return false;
         LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-        return OidIsValid(get_extension_oid(name, true)); // it may have been dropped while we waited
+        return OidIsValid(
+            get_extension_oid(name, true)); // it may have been dropped while we waited
     });
 }
 
@@ -132,23 +138,28 @@ std::int64_t system_identifier() { return static_cast<std::int64_t>(GetSystemIde
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("INSERT INTO orchestry.job (kind, target, target_schema, target_name, schedule, time_zone, "
-            "anchor, origin_system, origin_database) SELECT $1, c.oid, n.nspname, c.relname, $3, $4, $5, $6, $7 "
-            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-            "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) $2 "
-            "RETURNING job_id",
-            job.kind, job.target, job.schedule, job.time_zone, now, system_identifier(), MyDatabaseId);
+    spi.run(
+        "INSERT INTO orchestry.job (kind, target, target_schema, target_name, schedule, time_zone, "
+        "anchor, origin_system, origin_database) SELECT $1, c.oid, n.nspname, c.relname, $3, $4, "
+        "$5, $6, $7 "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) $2 "
+        "RETURNING job_id",
+        job.kind, job.target, job.schedule, job.time_zone, now, system_identifier(), MyDatabaseId);
     if (spi.rows() != 1)
-        throw base::Error(base::errc::undefined_object, "the table of the new job does not exist any more");
+        throw base::Error(base::errc::undefined_object,
+                          "the table of the new job does not exist any more");
     const JobId id{spi.row(0).bigint(1)};
-    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) VALUES ($1, $2)", id.value, next_run);
+    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) VALUES ($1, $2)", id.value,
+            next_run);
     return id;
 }
 
 std::vector<Job> select_jobs_where(const std::string& condition, const pg::Param& value) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run_kept(std::string(select_jobs_sql) + "WHERE " + condition, system_identifier(), MyDatabaseId, value);
+    spi.run_kept(std::string(select_jobs_sql) + "WHERE " + condition, system_identifier(),
+                 MyDatabaseId, value);
     std::vector<Job> jobs;
     jobs.reserve(spi.rows());
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
@@ -174,9 +185,10 @@ Job get_job(JobId id) {
 }
 
 std::vector<Job> jobs_of(Oid target) {
-    return select_jobs_where("c.oid IS NOT NULL AND ($3 OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR "
-                             "j.target OPERATOR(pg_catalog.=) $3) ORDER BY j.job_id",
-                             pg::param(target));
+    return select_jobs_where(
+        "c.oid IS NOT NULL AND ($3 OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR "
+        "j.target OPERATOR(pg_catalog.=) $3) ORDER BY j.job_id",
+        pg::param(target));
 }
 
 bool may_act_for(Oid owner) {
@@ -188,7 +200,8 @@ void require_owner_of(Oid relid) {
     if (may_act_for(owner))
         return;
     if (!OidIsValid(owner))
-        throw base::Error("42P01", "relation with OID " + std::to_string(relid) + " does not exist");
+        throw base::Error("42P01",
+                          "relation with OID " + std::to_string(relid) + " does not exist");
     const std::string name = pg::relation_name(relid).value_or(std::to_string(relid));
     throw base::Error(base::errc::insufficient_privilege, "must be owner of table " + name)
         .detail("Jobs run as the owner of their table.")
@@ -198,7 +211,8 @@ void require_owner_of(Oid relid) {
 void require_owner(const Job& job) {
     if (may_act_for(job.owner) || (!OidIsValid(job.owner) && superuser()))
         return;
-    throw base::Error(base::errc::insufficient_privilege, "must be owner of table " + job.target_name)
+    throw base::Error(base::errc::insufficient_privilege,
+                      "must be owner of table " + job.target_name)
         .detail("Jobs run as the owner of their table.")
         .hint("Run SET ROLE to the owner first, or ask the owner to do this.");
 }
@@ -232,7 +246,8 @@ base::Schedule parse_schedule(const std::string& text) {
 }
 
 base::Instant next_slot(const Job& job, base::Instant now) {
-    return base::next_run(parse_schedule(job.schedule), pg::ServerZone(job.time_zone), job.anchor, now);
+    return base::next_run(parse_schedule(job.schedule), pg::ServerZone(job.time_zone), job.anchor,
+                          now);
 }
 
 } // namespace orchestry::catalog

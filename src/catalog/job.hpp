@@ -1,7 +1,7 @@
 // Typed access to orchestry.job and orchestry.job_state.
 //
-// Words: a policy is what a user wants to hold for a table; a job is the schedule of one policy; a run is one
-// execution of a job; a step is one unit of a run, committed alone.
+// Words: a policy is what a user wants to hold for a table; a job is the schedule of one policy; a
+// run is one execution of a job; a step is one unit of a run, committed alone.
 #pragma once
 
 #include "base/schedule.hpp"
@@ -20,20 +20,21 @@ struct Job {
     JobId id;
     std::string kind;
     Oid target = InvalidOid;
-    std::string target_name;  // qualified and quoted
-    Oid owner = InvalidOid;   // of the target, now
-    std::string schedule;     // as the user wrote it: interval or cron line
-    std::string time_zone;    // IANA name: the policy's zone
-    base::Instant anchor{0};  // creation; interval schedules keep its phase
+    std::string target_name; // qualified and quoted
+    Oid owner = InvalidOid;  // of the target, now
+    std::string schedule;    // as the user wrote it: interval or cron line
+    std::string time_zone;   // IANA name: the policy's zone
+    base::Instant anchor{0}; // creation; interval schedules keep its phase
     std::int64_t max_runtime_us = 0;
     bool paused = false;
     std::string pause_reason;
-    bool restored = false;    // made in another system or database: waits for resume_all()
-    /// When the clock was right for certain: the job was made, ended a run well, or was confirmed by resume_job().
+    bool restored = false; // made in another system or database: waits for resume_all()
+    /// When the clock was right for certain: the job was made, was found to have nothing to do, or
+    /// was confirmed.
     base::Instant trusted_at{0};
     // job_state
     std::optional<base::Instant> next_run_at;
-    int failures = 0;         // in a row
+    int failures = 0; // in a row
     std::optional<std::int64_t> last_run_id;
     std::string last_state;
     std::optional<std::int64_t> fingerprint;    // of what settled_until was computed from
@@ -48,40 +49,43 @@ struct NewJob {
     std::string time_zone;
 };
 
-/// Keeps the extension from being dropped until the transaction ends. DROP EXTENSION takes this lock first, so whoever
-/// has it cannot be caught half-way through our tables, in a deadlock. False: the extension is not installed.
+/// Keeps the extension from being dropped until the transaction ends. DROP EXTENSION takes this
+/// lock first, so whoever has it cannot be caught half-way through our tables, in a deadlock.
+/// False: the extension is not installed.
 bool lock_extension();
 
-/// The role that owns the extension's tables; reads and writes of them run as it, under lock_extension(). Raises 42704
-/// when the extension is not installed.
+/// The role that owns the extension's tables; reads and writes of them run as it, under
+/// lock_extension(). Raises 42704 when the extension is not installed.
 class Elevated {
-public:
+  public:
     Elevated();
 
-private:
+  private:
     pg::SecureContext context_;
 };
 
 /// The owner of a relation; InvalidOid when it is gone.
 Oid owner_of(Oid relid);
 
-/// Acts as the owner of a table for a scope, so that nothing of the owner's code runs with more rights than the owner
-/// has; row security raises instead of hiding rows.
+/// Acts as the owner of a table for a scope, so that nothing of the owner's code runs with more
+/// rights than the owner has; row security raises instead of hiding rows.
 class AsOwner {
-public:
+  public:
     /// Raises 42P01 when the table is gone.
     explicit AsOwner(Oid relid);
 
-private:
+  private:
     pg::SecureContext context_;
 };
 
 /// Whether the extension is there: not before it is created, and not while it is dropped.
 bool is_installed();
-/// OID of orchestry.job, the class of jobs' single-flight locks. Raises 42704 when the extension is not installed.
+/// OID of orchestry.job, the class of jobs' single-flight locks. Raises 42704 when the extension is
+/// not installed.
 Oid job_table();
 
-/// Single flight: held by the process that runs the job, across its transactions. nullopt: another has it.
+/// Single flight: held by the process that runs the job, across its transactions. nullopt: another
+/// has it.
 std::optional<pg::SessionLock> lock_job(JobId id);
 
 /// Writes the job and its state; the first run is due at once unless `first_run` says otherwise.
@@ -89,29 +93,35 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run);
 std::optional<Job> find_job(JobId id);
 /// As find_job, but raises 42704 when there is none.
 Job get_job(JobId id);
-/// The jobs whose target is `target` or, when it is InvalidOid, all; ordered by id. Jobs of dropped tables are
-/// left out (they are removed by forget_dropped_targets).
+/// The jobs whose target is `target` or, when it is InvalidOid, all; ordered by id. Jobs of dropped
+/// tables are left out (they are removed by forget_dropped_targets).
 std::vector<Job> jobs_of(Oid target);
-/// Jobs that satisfy `condition`, SQL of ours over j (job), s (job_state, may be missing), c (pg_class, missing when
-/// the table is gone or the job was restored), with `value` as $3; it may end in ORDER BY.
+/// Jobs that satisfy `condition`, SQL of ours over j (job), s (job_state, may be missing), c
+/// (pg_class, missing when the table is gone or the job was restored), with `value` as $3; it may
+/// end in ORDER BY.
 std::vector<Job> select_jobs_where(const std::string& condition, const pg::Param& value);
 /// Whether the current user has the rights of `owner`.
 bool may_act_for(Oid owner);
-/// Raises 42501 unless the current user owns the job's target (or is a member of the owner, or a superuser).
+/// Raises 42501 unless the current user owns the job's target (or is a member of the owner, or a
+/// superuser).
 void require_owner(const Job& job);
 void require_owner_of(Oid relid);
 
-/// Remembers until when, and for which state of the catalogs, a job has nothing to do. Both NULL: unknown.
+/// Remembers until when, and for which state of the catalogs, a job has nothing to do. Both NULL:
+/// unknown.
 void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
                       std::optional<base::Instant> settled_until);
 
-/// Remembers that somebody has confirmed that the job may run now: removals that a leap of the clock blocks go on.
+/// Remembers that the clock is right at `now` as far as the job is concerned, because somebody says
+/// so or because it has gone on as was to be expected. A later leap of the clock is measured from
+/// there.
 void confirm(JobId id, base::Instant now);
 
 /// This server's identity, part of a job's origin.
 std::int64_t system_identifier();
 
-/// Parses "1 hour" or "0 2 * * *". Raises 22023 or 22007 with a hint. The interval syntax is the server's.
+/// Parses "1 hour" or "0 2 * * *". Raises 22023 or 22007 with a hint. The interval syntax is the
+/// server's.
 base::Schedule parse_schedule(const std::string& text);
 /// First slot strictly after `now`.
 base::Instant next_slot(const Job& job, base::Instant now);

@@ -199,7 +199,8 @@ KeyColumn column_at(Relation relation, AttrNumber number, Oid type) {
     return {number, NameStr(TupleDescAttr(RelationGetDescr(relation), number - 1)->attname), type};
 }
 
-/// A table's partition key, read as its owner: the server simplifies expressions in it, which runs the owner's functions.
+/// A table's partition key, read as its owner: the server simplifies expressions in it, which runs
+/// the owner's functions.
 PartitionKey partition_key_of(Relation relation) {
     const pg::SecureContext owner(relation->rd_rel->relowner, pg::Restriction::restricted);
     return pg::call<RelationGetPartitionKey>(relation);
@@ -343,9 +344,9 @@ PartitionedTable read_partitioned_table(Oid parent, KeyKind kind) {
     for (int i = 0; i < raw.count; ++i) {
         const RawMember& member = raw.members[i];
         if (member.is_default)
-            table.fallback = DefaultMember{member.relid,
-                                           pg::quote_qualified(schema_name(member.schema), NameStr(member.name)),
-                                           member.pages, member.rows > 0};
+            table.fallback = DefaultMember{
+                member.relid, pg::quote_qualified(schema_name(member.schema), NameStr(member.name)),
+                member.pages, member.rows > 0};
         else
             table.members.push_back(to_member(member));
     }
@@ -363,9 +364,11 @@ std::optional<Member> read_partition(Oid parent, KeyKind kind, Oid partition) {
     const bool found = pg::protect([&] {
         bool is_child = false;
         ScanKeyData key;
-        ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(partition));
+        ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+                    ObjectIdGetDatum(partition));
         const Relation inherits = table_open(InheritsRelationId, AccessShareLock);
-        const SysScanDesc scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, nullptr, 1, &key);
+        const SysScanDesc scan =
+            systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, nullptr, 1, &key);
         if (const HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple)) {
             const auto* const row = reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple));
             is_child = row->inhparent == parent;
@@ -454,19 +457,22 @@ bool is_free(Oid parent, KeyKind kind, const Range& range) {
 }
 
 std::optional<base::TimeExtent> time_extent(Oid parent, Oid partition) {
-    const Relation relation = pg::call<try_relation_open>(parent, static_cast<LOCKMODE>(AccessShareLock));
+    const Relation relation =
+        pg::call<try_relation_open>(parent, static_cast<LOCKMODE>(AccessShareLock));
     if (!relation)
         return std::nullopt;
     const PartitionKey key = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE
                                  ? partition_key_of(relation)
                                  : nullptr;
     const bool by_range = key && key->strategy == PARTITION_STRATEGY_RANGE;
-    const Oid type = by_range && key->partattrs[0] != 0 ? pg::call<getBaseType>(key->parttypid[0]) : InvalidOid;
+    const Oid type =
+        by_range && key->partattrs[0] != 0 ? pg::call<getBaseType>(key->parttypid[0]) : InvalidOid;
     pg::call<relation_close>(relation, static_cast<LOCKMODE>(NoLock));
     for (const KeyKind kind : {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date}) {
         RawMember raw;
         raw.relid = partition;
-        if (fits(kind, type) && pg::protect([&] { return read_member(kind, raw); }) && !raw.is_default)
+        if (fits(kind, type) && pg::protect([&] { return read_member(kind, raw); }) &&
+            !raw.is_default)
             return base::time_extent(kind, to_member(raw).range);
     }
     return std::nullopt;

@@ -40,7 +40,8 @@ std::vector<PatchEntry> read_patch(const std::string& patch, const char* kind) {
     std::vector<PatchEntry> entries;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        entries.emplace_back(row.text(1), row.is_null(2) ? std::nullopt : std::optional(row.text(2)), kind);
+        entries.emplace_back(row.text(1),
+                             row.is_null(2) ? std::nullopt : std::optional(row.text(2)), kind);
     }
     return entries;
 }

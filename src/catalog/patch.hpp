@@ -1,13 +1,15 @@
-// The settings that alter_policy() is given: a jsonb object, read in the server's own syntax for each type.
+// The settings that alter_policy() is given: a jsonb object, read in the server's own syntax for
+// each type.
 #pragma once
 
 #include "pg/spi.hpp"
 
 namespace orchestry::catalog {
 
-/// One setting of a patch. The getters raise 22004 for null, and what the type raises for text that it cannot read.
+/// One setting of a patch. The getters raise 22004 for null, and what the type raises for text that
+/// it cannot read.
 class PatchEntry {
-public:
+  public:
     /// `kind`: of the policy, for messages.
     PatchEntry(std::string key, std::optional<std::string> value, const char* kind)
         : key_(std::move(key)), value_(std::move(value)), kind_(kind) {}
@@ -19,7 +21,7 @@ public:
     std::int64_t bigint() const;
     std::int32_t integer() const;
 
-private:
+  private:
     std::string key_;
     std::optional<std::string> value_;
     const char* kind_;

@@ -4,9 +4,9 @@ namespace orchestry::catalog {
 
 namespace {
 
-constexpr const char* select_records =
-    "SELECT q.relid, q.quarantine_name, q.table_name, q.parent, q.job_id, q.bounds, q.from_at, q.to_at, q.detached_at "
-    "FROM orchestry._quarantine q ";
+constexpr const char* select_records = "SELECT q.relid, q.quarantine_name, q.table_name, q.parent, "
+                                       "q.job_id, q.bounds, q.from_at, q.to_at, q.detached_at "
+                                       "FROM orchestry._quarantine q ";
 
 Quarantined read_record(const pg::Row& row) {
     Quarantined record;
@@ -46,37 +46,46 @@ void insert_quarantined(const Quarantined& record) {
     const auto instant = [&](base::Instant base::TimeExtent::*end) {
         return record.extent ? pg::param((*record.extent).*end) : pg::null_param(TIMESTAMPTZOID);
     };
-    spi.run("INSERT INTO orchestry.detached_partition (relid, schema_name, table_name, quarantine_name, parent, "
-            "parent_schema, parent_name, job_id, bounds, from_at, to_at, detached_at, origin_system, origin_database) "
-            "SELECT c.oid, n.nspname, $3, $4, p.oid, pn.nspname, p.relname, $5, $6, $7, $8, $9, $10, $11 "
-            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace, "
-            "pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace "
+    spi.run("INSERT INTO orchestry.detached_partition (relid, schema_name, table_name, "
+            "quarantine_name, parent, "
+            "parent_schema, parent_name, job_id, bounds, from_at, to_at, detached_at, "
+            "origin_system, origin_database) "
+            "SELECT c.oid, n.nspname, $3, $4, p.oid, pn.nspname, p.relname, $5, $6, $7, $8, $9, "
+            "$10, $11 "
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid "
+            "OPERATOR(pg_catalog.=) c.relnamespace, "
+            "pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid "
+            "OPERATOR(pg_catalog.=) p.relnamespace "
             "WHERE c.oid OPERATOR(pg_catalog.=) $1 AND p.oid OPERATOR(pg_catalog.=) $2",
             record.relid, record.parent, record.former_name, record.name,
             record.job ? pg::param(record.job->value) : pg::null_param(INT8OID), record.bounds,
             instant(&base::TimeExtent::from), instant(&base::TimeExtent::to),
-            record.detached_at ? pg::param(*record.detached_at) : pg::null_param(TIMESTAMPTZOID), system_identifier(),
-            MyDatabaseId);
+            record.detached_at ? pg::param(*record.detached_at) : pg::null_param(TIMESTAMPTZOID),
+            system_identifier(), MyDatabaseId);
 }
 
 void begin_grace(Oid relid, base::Instant detached_at) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.detached_partition SET detached_at = $2 WHERE relid OPERATOR(pg_catalog.=) $1 "
-            "AND origin_system OPERATOR(pg_catalog.=) $3 AND origin_database OPERATOR(pg_catalog.=) $4",
-            relid, detached_at, system_identifier(), MyDatabaseId);
+    spi.run(
+        "UPDATE orchestry.detached_partition SET detached_at = $2 WHERE relid "
+        "OPERATOR(pg_catalog.=) $1 "
+        "AND origin_system OPERATOR(pg_catalog.=) $3 AND origin_database OPERATOR(pg_catalog.=) $4",
+        relid, detached_at, system_identifier(), MyDatabaseId);
 }
 
 void delete_quarantined(Oid relid) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("DELETE FROM orchestry.detached_partition WHERE relid OPERATOR(pg_catalog.=) $1 "
-            "AND origin_system OPERATOR(pg_catalog.=) $2 AND origin_database OPERATOR(pg_catalog.=) $3",
-            relid, system_identifier(), MyDatabaseId);
+    spi.run(
+        "DELETE FROM orchestry.detached_partition WHERE relid OPERATOR(pg_catalog.=) $1 "
+        "AND origin_system OPERATOR(pg_catalog.=) $2 AND origin_database OPERATOR(pg_catalog.=) $3",
+        relid, system_identifier(), MyDatabaseId);
 }
 
 std::optional<Quarantined> find_quarantined(Oid relid) {
-    std::vector<Quarantined> records = select_where("q.relid OPERATOR(pg_catalog.=) $1", pg::param(relid));
+    std::vector<Quarantined> records =
+        select_where("q.relid OPERATOR(pg_catalog.=) $1", pg::param(relid));
     if (records.empty())
         return std::nullopt;
     return std::move(records.front());
@@ -89,16 +98,21 @@ std::vector<Quarantined> quarantined_by(JobId job) {
 void reconcile_quarantined() {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.detached_partition d SET relid = q.relid, parent = q.parent, origin_system = $1, "
+    spi.run("UPDATE orchestry.detached_partition d SET relid = q.relid, parent = q.parent, "
+            "origin_system = $1, "
             "origin_database = $2 FROM orchestry._quarantine q WHERE q.parent IS NOT NULL "
             "AND d.quarantine_name OPERATOR(pg_catalog.=) q.quarantine_name "
             "AND d.relid OPERATOR(pg_catalog.=) q.recorded_relid "
-            "AND NOT (d.origin_system OPERATOR(pg_catalog.=) $1 AND d.origin_database OPERATOR(pg_catalog.=) $2)",
+            "AND NOT (d.origin_system OPERATOR(pg_catalog.=) $1 AND d.origin_database "
+            "OPERATOR(pg_catalog.=) $2)",
             system_identifier(), MyDatabaseId);
     // What was dropped, or renamed by somebody who wants to keep it, is not ours any more.
-    spi.run("DELETE FROM orchestry.detached_partition d WHERE d.origin_system OPERATOR(pg_catalog.=) $1 "
-            "AND d.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c "
-            "WHERE c.oid OPERATOR(pg_catalog.=) d.relid AND c.relname OPERATOR(pg_catalog.=) d.quarantine_name)",
+    spi.run("DELETE FROM orchestry.detached_partition d WHERE d.origin_system "
+            "OPERATOR(pg_catalog.=) $1 "
+            "AND d.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM "
+            "pg_catalog.pg_class c "
+            "WHERE c.oid OPERATOR(pg_catalog.=) d.relid AND c.relname OPERATOR(pg_catalog.=) "
+            "d.quarantine_name)",
             system_identifier(), MyDatabaseId);
 }
 

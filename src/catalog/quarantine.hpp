@@ -1,5 +1,5 @@
-// Typed access to orchestry.detached_partition: the partitions that retention has detached, or is about to. Only what is
-// recorded here is ever dropped.
+// Typed access to orchestry.detached_partition: the partitions that retention has detached, or is
+// about to. Only what is recorded here is ever dropped.
 #pragma once
 
 #include "base/partition_key.hpp"
@@ -7,16 +7,16 @@
 
 namespace orchestry::catalog {
 
-/// One partition in quarantine, or on its way there. It is the table of this OID and of this name: whoever renames it
-/// takes it out, and then no record is found any more.
+/// One partition in quarantine, or on its way there. It is the table of this OID and of this name:
+/// whoever renames it takes it out, and then no record is found any more.
 struct Quarantined {
     Oid relid = InvalidOid;
-    std::string name;                        ///< in quarantine; unquoted
-    std::string former_name;                 ///< before; unquoted
-    Oid parent = InvalidOid;                 ///< what it was a partition of; InvalidOid: that is gone
-    std::optional<JobId> job;                ///< the retention job, unless its policy was removed
-    std::string bounds;                      ///< FROM (...) TO (...), the same under any TimeZone and DateStyle
-    std::optional<base::TimeExtent> extent;  ///< the times of its rows, where the key is a time
+    std::string name;         ///< in quarantine; unquoted
+    std::string former_name;  ///< before; unquoted
+    Oid parent = InvalidOid;  ///< what it was a partition of; InvalidOid: that is gone
+    std::optional<JobId> job; ///< the retention job, unless its policy was removed
+    std::string bounds;       ///< FROM (...) TO (...), the same under any TimeZone and DateStyle
+    std::optional<base::TimeExtent> extent;   ///< the times of its rows, where the key is a time
     std::optional<base::Instant> detached_at; ///< nullopt: not known to be detached
 };
 

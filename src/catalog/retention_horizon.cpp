@@ -5,16 +5,18 @@
 
 namespace orchestry::catalog {
 
-std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind, std::optional<std::int64_t> position,
+std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
+                                              std::optional<std::int64_t> position,
                                               base::Instant now) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT p.keep, p.keep_keys, j.time_zone FROM orchestry.retention_policy p "
-            "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
-            "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
-            "AND j.origin_database OPERATOR(pg_catalog.=) $3 "
-            "AND p.predicate IS NULL AND p.archive_to IS NULL AND p.keep_last IS NULL",
-            parent, system_identifier(), MyDatabaseId);
+    spi.run(
+        "SELECT p.keep, p.keep_keys, j.time_zone FROM orchestry.retention_policy p "
+        "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
+        "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+        "AND j.origin_database OPERATOR(pg_catalog.=) $3 "
+        "AND p.predicate IS NULL AND p.archive_to IS NULL AND p.keep_last IS NULL",
+        parent, system_identifier(), MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;
     const pg::Row row = spi.row(0);

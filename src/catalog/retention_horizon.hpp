@@ -6,9 +6,10 @@
 
 namespace orchestry::catalog {
 
-/// The position before which a retention policy takes whole partitions of a table; nullopt when there is no such policy.
-/// `position`: how far integer keys have come, where that is known.
-std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind, std::optional<std::int64_t> position,
+/// The position before which a retention policy takes whole partitions of a table; nullopt when
+/// there is no such policy. `position`: how far integer keys have come, where that is known.
+std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
+                                              std::optional<std::int64_t> position,
                                               base::Instant now);
 
 } // namespace orchestry::catalog

@@ -51,22 +51,22 @@ RunId begin_run(const Job& job, Trigger trigger);
 RunId queue_run(const Job& job, Trigger trigger);
 /// Queues one statement, to be run as the current user.
 RunId queue_statement(const std::string& sql);
-/// Takes the oldest run queued for `owner`, or `only` when given, and marks it running in this process. Runs that
-/// another process is taking at the moment are passed over.
+/// Takes the oldest run queued for `owner`, or `only` when given, and marks it running in this
+/// process. Runs that another process is taking at the moment are passed over.
 std::optional<QueuedRun> claim_run(Oid owner, std::optional<RunId> only = std::nullopt);
 /// As claim_run, but only runs of jobs: statements need a worker.
 std::optional<QueuedRun> claim_job_run(Oid owner);
-/// Writes the end of a run that this process runs. A no-op, or a failure that says the same as the job's previous
-/// one, takes the previous row's place and counts on.
+/// Writes the end of a run that this process runs. A no-op, or a failure that says the same as the
+/// job's previous one, takes the previous row's place and counts on.
 void finish_run(RunId id, const RunResult& result);
 void record_step(RunId id, const StepRecord& step);
-/// Records in one go that the jobs were looked at and had nothing to do, and when they are due again.
+/// Records in one go that the jobs were looked at and had nothing to do, and when they are due
+/// again.
 void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>& next_run_at);
 /// Records that the job was not run, and why.
 void record_skipped(const Job& job, Trigger trigger, const std::string& reason);
 /// Writes the job's state after a run.
-void update_job_state(JobId id, RunId run, RunState state, int failures,
-                      base::Instant next_run_at);
+void update_job_state(JobId id, RunId run, RunState state, int failures, base::Instant next_run_at);
 void set_next_run(JobId id, base::Instant next_run_at);
 
 /// The jobs that are due: not paused, not restored, not queued or running already.
@@ -84,8 +84,8 @@ struct OwnerQueue {
     std::int64_t oldest_run = 0;
 };
 std::vector<OwnerQueue> queued_owners();
-/// Turns what is queued, or only that run, into `waiting`, with the reason. Rows that others have locked stay as
-/// they are.
+/// Turns what is queued, or only that run, into `waiting`, with the reason. Rows that others have
+/// locked stay as they are.
 void mark_waiting(const std::string& reason, std::optional<RunId> only = std::nullopt);
 /// Fails whatever is queued for the owner; its jobs are tried again later.
 void fail_queued(Oid owner, const std::string& reason);
@@ -100,7 +100,8 @@ void want_scheduler(bool wanted);
 std::vector<JobId> mark_crashed_runs();
 /// Removes jobs whose table was dropped and follows renames. Returns how many were removed.
 std::int64_t reconcile_targets();
-/// Deletes finished runs older than orchestry.history_keep or beyond orchestry.history_keep_runs of their job.
+/// Deletes finished runs older than orchestry.history_keep or beyond orchestry.history_keep_runs of
+/// their job.
 std::int64_t trim_history();
 
 } // namespace orchestry::catalog

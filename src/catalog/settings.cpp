@@ -27,7 +27,8 @@ const config_enum_entry log_levels[] = {{"debug1", DEBUG1, false}, {"info", INFO
 
 /// Reads orchestry.now. Runs outside transactions too, so it may not raise.
 bool check_now(char** text, void** extra, GucSource) noexcept {
-    auto* const parsed = static_cast<std::int64_t*>(pg::compat::guc_malloc_quiet(sizeof(std::int64_t)));
+    auto* const parsed =
+        static_cast<std::int64_t*>(pg::compat::guc_malloc_quiet(sizeof(std::int64_t)));
     if (!parsed)
         return false;
     *parsed = 0;
@@ -59,25 +60,25 @@ base::Instant clock() { return base::Instant{now_us != 0 ? now_us : GetCurrentTi
 
 void define() {
     pg::protect([] {
-        DefineCustomBoolVariable("orchestry.enabled", "Whether jobs are run at all.",
-                                 "Off stops the scheduler, run() and run_due() from starting anything.",
-                                 &enabled, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-        DefineCustomStringVariable("orchestry.databases",
-                                   "Databases in which the launcher starts a scheduler.",
-                                   "'*' for all that have the extension, or a comma separated list.",
-                                   &databases, "*", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+        DefineCustomBoolVariable(
+            "orchestry.enabled", "Whether jobs are run at all.",
+            "Off stops the scheduler, run() and run_due() from starting anything.", &enabled, true,
+            PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+        DefineCustomStringVariable(
+            "orchestry.databases", "Databases in which the launcher starts a scheduler.",
+            "'*' for all that have the extension, or a comma separated list.", &databases, "*",
+            PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
         DefineCustomIntVariable("orchestry.max_workers",
                                 "How many workers may run jobs at once in one database.", nullptr,
                                 &max_workers, 4, 1, 64, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-        DefineCustomIntVariable("orchestry.naptime",
-                                "How long the scheduler sleeps at most before it looks for due jobs.",
-                                nullptr, &naptime_s, 10, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, nullptr,
-                                nullptr, nullptr);
-        DefineCustomIntVariable("orchestry.lock_timeout",
-                                "How long a step waits for all of its strong locks together.",
-                                "After that it steps aside, so that nobody queues behind it, and tries again.",
-                                &lock_timeout_ms, 200, 1, 60'000, PGC_USERSET, GUC_UNIT_MS, nullptr,
-                                nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.naptime",
+            "How long the scheduler sleeps at most before it looks for due jobs.", nullptr,
+            &naptime_s, 10, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.lock_timeout", "How long a step waits for all of its strong locks together.",
+            "After that it steps aside, so that nobody queues behind it, and tries again.",
+            &lock_timeout_ms, 200, 1, 60'000, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
         DefineCustomIntVariable("orchestry.lock_attempts",
                                 "How often a step tries to get its locks before the run fails.",
                                 nullptr, &lock_attempts, 10, 1, 1000, PGC_USERSET, 0, nullptr,
@@ -86,18 +87,17 @@ void define() {
                                 nullptr, &history_keep_s, 30 * 24 * 3600, 60, INT_MAX, PGC_SIGHUP,
                                 GUC_UNIT_S, nullptr, nullptr, nullptr);
         DefineCustomIntVariable("orchestry.history_keep_runs",
-                                "How many finished runs of one job are remembered at most.", nullptr,
-                                &history_keep_runs, 1000, 1, INT_MAX, PGC_SIGHUP, 0, nullptr,
-                                nullptr, nullptr);
+                                "How many finished runs of one job are remembered at most.",
+                                nullptr, &history_keep_runs, 1000, 1, INT_MAX, PGC_SIGHUP, 0,
+                                nullptr, nullptr, nullptr);
         DefineCustomEnumVariable("orchestry.log_min_messages",
                                  "Which messages of launcher, scheduler and workers are logged.",
-                                 nullptr, &log_min_messages, WARNING, log_levels, PGC_SUSET, 0, nullptr,
-                                 nullptr, nullptr);
-        DefineCustomStringVariable("orchestry.now",
-                                   "Sets the clock of plans and schedules, for tests.",
-                                   "A timestamp with time zone; empty for the real clock.", &now_text,
-                                   "", PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, check_now,
-                                   assign_now, nullptr);
+                                 nullptr, &log_min_messages, WARNING, log_levels, PGC_SUSET, 0,
+                                 nullptr, nullptr, nullptr);
+        DefineCustomStringVariable(
+            "orchestry.now", "Sets the clock of plans and schedules, for tests.",
+            "A timestamp with time zone; empty for the real clock.", &now_text, "", PGC_SUSET,
+            GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, check_now, assign_now, nullptr);
         MarkGUCPrefixReserved("orchestry");
     });
 }

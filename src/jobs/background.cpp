@@ -18,11 +18,14 @@ std::optional<pg::SessionLock> lock_seat(int seat, Oid database) {
 
 int process_holding(ProcessLock kind, Oid database) {
     pg::Spi spi;
-    spi.run("SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'object' "
-            "AND l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND l.classid OPERATOR(pg_catalog.=) $1 "
-            "AND l.objid OPERATOR(pg_catalog.=) $2 AND l.objsubid OPERATOR(pg_catalog.=) $3 "
-            "AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'",
-            Oid{DatabaseRelationId}, database, pg::Param{INT2OID, Int16GetDatum(static_cast<std::int16_t>(kind))});
+    spi.run(
+        "SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'object' "
+        "AND l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND l.classid "
+        "OPERATOR(pg_catalog.=) $1 "
+        "AND l.objid OPERATOR(pg_catalog.=) $2 AND l.objsubid OPERATOR(pg_catalog.=) $3 "
+        "AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'",
+        Oid{DatabaseRelationId}, database,
+        pg::Param{INT2OID, Int16GetDatum(static_cast<std::int16_t>(kind))});
     return spi.rows() == 0 ? 0 : spi.row(0).integer(1);
 }
 
@@ -43,7 +46,8 @@ bool database_is_wanted_by_ddl(Oid database) {
     return pg::protect([&] {
         LOCKTAG tag;
         SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
-        // What DROP, RENAME and CREATE ... TEMPLATE hold conflicts with what a connecting session takes.
+        // What DROP, RENAME and CREATE ... TEMPLATE hold conflicts with what a connecting session
+        // takes.
         if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
             return true;
         LockRelease(&tag, RowExclusiveLock, false);
@@ -53,7 +57,9 @@ bool database_is_wanted_by_ddl(Oid database) {
 
 void log(int level, const std::string& message, const std::string& detail,
          const std::string& hint) {
-    const auto rank = [](int l) { return l == LOG ? ERROR + 1 : l; }; // as the server orders its log
+    const auto rank = [](int l) {
+        return l == LOG ? ERROR + 1 : l;
+    }; // as the server orders its log
     if (rank(level) >= rank(catalog::settings::log_min_messages))
         pg::report(level, message, detail, hint);
 }

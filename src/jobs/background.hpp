@@ -9,8 +9,8 @@ namespace orchestry::jobs {
 /// Object classes of our session locks in shared catalogs, by part.
 enum class ProcessLock : std::uint16_t { launcher = 1, scheduler = 2, first_seat = 16 };
 
-/// The lock that makes a process the only one of its kind: the launcher of the server (database InvalidOid) or of
-/// one database, or a database's scheduler.
+/// The lock that makes a process the only one of its kind: the launcher of the server (database
+/// InvalidOid) or of one database, or a database's scheduler.
 std::optional<pg::SessionLock> lock_process(ProcessLock kind, Oid database);
 /// The seat of one of the database's workers, counted from 0.
 std::optional<pg::SessionLock> lock_seat(int seat, Oid database);
@@ -31,7 +31,7 @@ BackgroundWorker describe_process(const char* type, const std::string& name, con
 
 /// Lets a message through at most once per `interval_us`.
 class RateLimit {
-public:
+  public:
     explicit RateLimit(std::int64_t interval_us) : interval_us_(interval_us) {}
     bool pass(TimestampTz now) {
         if (last_ != 0 && now - last_ < interval_us_)
@@ -40,7 +40,7 @@ public:
         return true;
     }
 
-private:
+  private:
     std::int64_t interval_us_;
     TimestampTz last_ = 0;
 };

@@ -1,4 +1,5 @@
-// The launcher: connected to no database, so it is in nobody's way; starts a scheduler where one is missing.
+// The launcher: connected to no database, so it is in nobody's way; starts a scheduler where one is
+// missing.
 #include <algorithm>
 #include <map>
 
@@ -50,8 +51,10 @@ struct Database {
 /// The databases that can be connected to, of which `only` may choose one.
 std::vector<Database> connectable_databases(Oid only) {
     std::vector<Database> databases;
-    // Not pg::OpenRelation: that looks into pg_class, which a process without a database cannot read.
-    const Relation catalog = pg::call<table_open>(Oid{DatabaseRelationId}, LOCKMODE{AccessShareLock});
+    // Not pg::OpenRelation: that looks into pg_class, which a process without a database cannot
+    // read.
+    const Relation catalog =
+        pg::call<table_open>(Oid{DatabaseRelationId}, LOCKMODE{AccessShareLock});
     const SysScanDesc scan = pg::protect(
         [&] { return systable_beginscan(catalog, InvalidOid, false, nullptr, 0, nullptr); });
     while (const HeapTuple tuple = pg::protect([&] { return systable_getnext(scan); })) {
@@ -87,12 +90,12 @@ bool is_listed(const std::string& name) {
 }
 
 class Launcher {
-public:
+  public:
     /// `only`: serve this one database; InvalidOid: all.
     explicit Launcher(Oid only) : only_(only) {}
     void run();
 
-private:
+  private:
     struct Watch {
         BackgroundWorkerHandle* handle = nullptr;
         TimestampTz started = 0;
@@ -120,15 +123,16 @@ bool Launcher::is_running(Watch& watch, TimestampTz now) const {
     pfree(watch.handle);
     watch.handle = nullptr;
     const bool short_lived = now - watch.started < settled_life_us;
-    watch.pause_us = short_lived ? std::clamp(2 * watch.pause_us, probe_base_us, probe_cap_us)
-                                 : probe_base_us;
+    watch.pause_us =
+        short_lived ? std::clamp(2 * watch.pause_us, probe_base_us, probe_cap_us) : probe_base_us;
     watch.next_probe = now + watch.pause_us;
     return false;
 }
 
 bool Launcher::start_scheduler(const Database& database, Watch& watch) {
-    BackgroundWorker worker = describe_process("orchestry scheduler", "orchestry scheduler for " + database.name,
-                                               "orchestry_scheduler_main");
+    BackgroundWorker worker =
+        describe_process("orchestry scheduler", "orchestry scheduler for " + database.name,
+                         "orchestry_scheduler_main");
     worker.bgw_main_arg = ObjectIdGetDatum(database.oid);
     worker.bgw_notify_pid = MyProcPid;
     return pg::protect([&] {
@@ -142,7 +146,8 @@ bool Launcher::start_scheduler(const Database& database, Watch& watch) {
 /// False: the one database that this launcher serves is gone.
 bool Launcher::tick() {
     const TimestampTz now = GetCurrentTimestamp();
-    if (woken) { // CREATE EXTENSION somewhere, not yet committed perhaps: look everywhere, soon and again
+    if (woken) { // CREATE EXTENSION somewhere, not yet committed perhaps: look everywhere, soon and
+                 // again
         woken = 0;
         for (auto& [oid, watch] : watches_)
             watch.pause_us = watch.next_probe = 0;
@@ -163,15 +168,16 @@ bool Launcher::tick() {
         }
         if (running || now < watch.next_probe || database_is_wanted_by_ddl(database.oid))
             continue;
-        if (!lock_process(ProcessLock::scheduler, database.oid)) { // started by a launcher before us
+        if (!lock_process(ProcessLock::scheduler,
+                          database.oid)) { // started by a launcher before us
             watch.next_probe = now + probe_base_us;
             continue;
         }
         if (!start_scheduler(database, watch)) {
             watch.handle = nullptr;
             if (slots_complaint_.pass(now))
-                log(WARNING, "orchestry scheduler cannot start: no background worker slot is free", {},
-                    "Raise max_worker_processes.");
+                log(WARNING, "orchestry scheduler cannot start: no background worker slot is free",
+                    {}, "Raise max_worker_processes.");
             break;
         }
         watch.started = now;
@@ -196,7 +202,8 @@ void Launcher::run() {
     }
 }
 
-/// Until the next database is to be looked at, at most naptime: that is how a new database is found.
+/// Until the next database is to be looked at, at most naptime: that is how a new database is
+/// found.
 std::int64_t Launcher::sleep_time(TimestampTz now) const {
     std::int64_t pause = std::int64_t{settings::naptime_s} * base::us_per_second;
     for (const auto& [oid, watch] : watches_)
@@ -229,7 +236,8 @@ ORCHESTRY_WORKER(orchestry_launcher_main) {
 namespace {
 
 BackgroundWorker describe_launcher(Oid only) {
-    BackgroundWorker worker = describe_process(launcher_type, launcher_type, "orchestry_launcher_main");
+    BackgroundWorker worker =
+        describe_process(launcher_type, launcher_type, "orchestry_launcher_main");
     worker.bgw_restart_time = restart_after_s;
     worker.bgw_main_arg = ObjectIdGetDatum(only);
     return worker;

@@ -30,10 +30,10 @@ constexpr std::int64_t retry_cap_us = 5 * base::us_per_minute;
 constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
 constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
 
-/// The surroundings of a step, the same for everybody: the table's owner, and no setting of the session that
-/// would change what a statement means.
+/// The surroundings of a step, the same for everybody: the table's owner, and no setting of the
+/// session that would change what a statement means.
 class StepScope {
-public:
+  public:
     explicit StepScope(Oid owner)
         : context_(owner, GetSessionUserId() == owner ? pg::Restriction::none
                                                       : pg::Restriction::restricted) {
@@ -46,29 +46,30 @@ public:
         guc.set("client_min_messages", "warning");
     }
 
-private:
+  private:
     pg::SecureContext context_;
 };
 
-/// While a statement runs at top level, whoever waits for a lock waits: half of a DETACH CONCURRENTLY is worse than a
-/// long wait, which can be cancelled.
+/// While a statement runs at top level, whoever waits for a lock waits: half of a DETACH
+/// CONCURRENTLY is worse than a long wait, which can be cancelled.
 class NoLockTimeout {
-public:
+  public:
     NoLockTimeout() : previous_(GetConfigOption("lock_timeout", false, false)) { set("0"); }
     ~NoLockTimeout() { set(previous_.c_str()); }
     NoLockTimeout(const NoLockTimeout&) = delete;
     NoLockTimeout& operator=(const NoLockTimeout&) = delete;
 
-private:
+  private:
     static void set(const char* value) {
-        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, LOG, false);
+        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET,
+                                true, LOG, false);
     }
     std::string previous_;
 };
 
 /// One run, from its row's birth to its end.
 class Run {
-public:
+  public:
     Run(pg::Session& session, Job job, RunId id)
         : session_(session), job_(std::move(job)), id_(id), timer_(job_.max_runtime_us) {
         progress_.run_id = id_.value;
@@ -82,7 +83,7 @@ public:
     /// Plans and applies. Leaves a transaction open in which the end is recorded.
     catalog::RunResult execute();
 
-private:
+  private:
     /// What a transaction holds: all of a step, or what comes before its statement at top level.
     enum class Part { whole, preparation };
 
@@ -116,6 +117,7 @@ catalog::RunResult Run::execute() {
     std::vector<Step> steps;
     session_.ensure_snapshot();
     if (const auto failure = pg::in_subtransaction([&] {
+            task_of(job_.kind).begin(job_, now);
             steps = plan_job(job_, now);
         })) {
         fail(*failure);
@@ -151,8 +153,8 @@ catalog::RunResult Run::execute() {
             continue;
         }
         pg::WorkerSession* const host = step.top_level ? top_level_host() : nullptr;
-        const auto failure = host ? apply_at_top_level(*host, step, record)
-                                  : apply(step, record, Part::whole);
+        const auto failure =
+            host ? apply_at_top_level(*host, step, record) : apply(step, record, Part::whole);
         if (failure) {
             record.state = "failed";
             record.sqlstate = failure->sqlstate;
@@ -165,7 +167,9 @@ catalog::RunResult Run::execute() {
         }
     }
     if (!blocked_by.empty()) {
-        fail({base::errc::not_prerequisite_state, blocked_by, {},
+        fail({base::errc::not_prerequisite_state,
+              blocked_by,
+              {},
               "See SELECT action, object, blocked_by FROM orchestry.plan(" +
                   pg::quote_literal(job_.target_name) + ");",
               {}});
@@ -181,7 +185,8 @@ catalog::RunResult Run::execute() {
     return result_;
 }
 
-/// Writes a step's row apart from the step's own transaction. What goes wrong becomes the run's failure.
+/// Writes a step's row apart from the step's own transaction. What goes wrong becomes the run's
+/// failure.
 bool Run::write(const catalog::StepRecord& record) {
     const auto failure = pg::in_subtransaction([&] { catalog::record_step(id_, record); });
     if (failure)
@@ -197,16 +202,18 @@ void Run::count(const catalog::StepRecord& record) {
     result_.bytes += record.bytes;
 }
 
-/// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get its locks. A whole
-/// step and its record are one transaction.
+/// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get
+/// its locks. A whole step and its record are one transaction.
 std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record, Part part) {
     const auto& act = part == Part::whole ? step.apply : step.top_level->prepare;
     if (!act)
-        return pg::Failure{base::errc::feature_not_supported,
-                           "the step needs a background worker that is connected as the table's owner", {},
-                           "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) +
-                               "); the owner needs LOGIN.",
-                           {}};
+        return pg::Failure{
+            base::errc::feature_not_supported,
+            "the step needs a background worker that is connected as the table's owner",
+            {},
+            "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) +
+                "); the owner needs LOGIN.",
+            {}};
     std::string stepped_aside_for; // whom the last attempt found in the way
     for (record.attempts = 1;; ++record.attempts) {
         progress_.phase = pg::Progress::Phase::step;
@@ -256,7 +263,8 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
     }
 }
 
-/// Waits for a while with nothing held: no lock, no snapshot. Returns the interrupt that ended the wait, if any.
+/// Waits for a while with nothing held: no lock, no snapshot. Returns the interrupt that ended the
+/// wait, if any.
 std::optional<pg::Failure> Run::step_aside(int attempt) {
     session_.commit();
     progress_.phase = pg::Progress::Phase::backoff;
@@ -270,7 +278,8 @@ std::optional<pg::Failure> Run::step_aside(int attempt) {
     return interrupted;
 }
 
-/// The session, if it can run a statement outside transaction blocks as the table's owner; else nullptr.
+/// The session, if it can run a statement outside transaction blocks as the table's owner; else
+/// nullptr.
 pg::WorkerSession* Run::top_level_host() const {
     return GetUserId() == job_.owner ? dynamic_cast<pg::WorkerSession*>(&session_) : nullptr;
 }
@@ -340,7 +349,8 @@ std::vector<Step> plan_job(const Job& job, base::Instant now) {
 
 Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<RunId> claimed) {
     session.ensure_snapshot();
-    // Held before the run is seen as running: reconcile_runs() takes a running run without its lock for crashed.
+    // Held before the run is seen as running: reconcile_runs() takes a running run without its lock
+    // for crashed.
     const std::optional<pg::SessionLock> lock = catalog::lock_job(id);
     std::optional<Job> job = catalog::find_job(id);
     if (!claimed && trigger == Trigger::schedule && job && job->next_run_at > settings::now()) {
@@ -370,7 +380,8 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         Run run(session, *job, run_id);
         result = run.execute();
     } catch (...) {
-        // Only a commit raises here, and it leaves a fresh transaction; all else is in subtransactions.
+        // Only a commit raises here, and it leaves a fresh transaction; all else is in
+        // subtransactions.
         result.state = RunState::failed;
         result.failure = pg::describe_current_exception();
     }
@@ -383,7 +394,8 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         const int failures = good ? 0 : job->failures + 1;
         catalog::finish_run(run_id, result);
         ORCHESTRY_FAULT_POINT("run finished");
-        catalog::update_job_state(id, run_id, result.state, failures, // whoever cancels wants no retry
+        catalog::update_job_state(id, run_id, result.state,
+                                  failures, // whoever cancels wants no retry
                                   next_run_after(*job, canceled ? 0 : failures, now));
         ORCHESTRY_FAULT_POINT("job state written");
         // The last step is part of this transaction.
@@ -431,8 +443,8 @@ void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
 
 namespace {
 
-/// Puts each job behind those of its kind that have to go first. Jobs that wait for each other in a circle stay as they
-/// come.
+/// Puts each job behind those of its kind that have to go first. Jobs that wait for each other in a
+/// circle stay as they come.
 void put_in_order(std::vector<Job>& jobs) {
     std::vector<Job> ordered;
     std::vector<bool> reached(jobs.size(), false);

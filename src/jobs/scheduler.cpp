@@ -1,5 +1,5 @@
-// The scheduler: one per database. Connected as the bootstrap superuser it touches only our own tables and the
-// system catalogs; whatever runs an owner's code runs in a worker.
+// The scheduler: one per database. Connected as the bootstrap superuser it touches only our own
+// tables and the system catalogs; whatever runs an owner's code runs in a worker.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -17,8 +17,8 @@ namespace settings = catalog::settings;
 
 namespace {
 
-/// How often the scheduler looks whether somebody waits to drop or copy its database. The server gives others five
-/// seconds to get out of the way.
+/// How often the scheduler looks whether somebody waits to drop or copy its database. The server
+/// gives others five seconds to get out of the way.
 constexpr std::int64_t ddl_check_us = base::us_per_second;
 constexpr std::int64_t trim_interval_us = 10 * base::us_per_minute;
 constexpr std::int64_t complaint_interval_us = 5 * base::us_per_minute;
@@ -28,21 +28,22 @@ constexpr std::int64_t terminate_grace_us = 10 * base::us_per_second;
 constexpr int max_fruitless_starts = 3;
 /// While runs wait for a worker slot, the scheduler looks this often whether one is free.
 constexpr std::int64_t slot_check_us = 2 * base::us_per_second;
-/// The scheduler queues behind nobody: a row that a user's open transaction has locked waits for the next tick. Less
-/// than deadlock_timeout, so that DROP EXTENSION wins.
+/// The scheduler queues behind nobody: a row that a user's open transaction has locked waits for
+/// the next tick. Less than deadlock_timeout, so that DROP EXTENSION wins.
 constexpr const char* own_lock_timeout = "500ms";
 
 /// Whether the extension's tables are there and fit this library.
 enum class Extension { absent, other_version, ready };
 
 class Scheduler {
-public:
+  public:
     void run();
 
-private:
+  private:
     bool tick();
     Extension look_for_extension();
-    /// Does one chore apart from the others: what goes wrong in it is logged and stops nothing else.
+    /// Does one chore apart from the others: what goes wrong in it is logged and stops nothing
+    /// else.
     template <typename F>
     void attempt(F&& chore) {
         if (const auto failure = pg::in_subtransaction(std::forward<F>(chore)))
@@ -63,14 +64,16 @@ private:
         std::int64_t oldest_run;
     };
     std::vector<Started> workers_;
-    std::map<Oid, int> fruitless_starts_; // in a row: workers that ended without taking the oldest run
+    std::map<Oid, int>
+        fruitless_starts_; // in a row: workers that ended without taking the oldest run
     /// At the start nobody knows what the clock did: as if it had gone back.
     base::Instant previous_now_{std::numeric_limits<std::int64_t>::max()};
     std::optional<base::Instant> next_due_;
     TimestampTz trimmed_at_ = 0;
     bool version_reported_ = false;
     bool slots_lacking_ = false;
-    bool troubled_ = false; // something went wrong in this tick: the next one comes after naptime, not at once
+    bool troubled_ =
+        false; // something went wrong in this tick: the next one comes after naptime, not at once
     std::string last_complaint_;
     RateLimit same_complaint_{complaint_interval_us};
     RateLimit slots_complaint_{complaint_interval_us};
@@ -80,16 +83,20 @@ Extension Scheduler::look_for_extension() {
     if (!catalog::lock_extension())
         return Extension::absent;
     pg::Spi spi;
-    spi.run("SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'orchestry_ext'");
+    spi.run("SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname "
+            "OPERATOR(pg_catalog.=) 'orchestry_ext'");
     if (spi.rows() == 0)
         return Extension::absent;
     const std::string version = spi.row(0).text(1);
     if (version == ORCHESTRY_VERSION)
         return Extension::ready;
     if (!version_reported_)
-        log(WARNING, "orchestry scheduler is idle: the extension is at version " + version +
-                         " and the library at " ORCHESTRY_VERSION,
-            {}, "Run ALTER EXTENSION orchestry_ext UPDATE; or restart the server with the matching library.");
+        log(WARNING,
+            "orchestry scheduler is idle: the extension is at version " + version +
+                " and the library at " ORCHESTRY_VERSION,
+            {},
+            "Run ALTER EXTENSION orchestry_ext UPDATE; or restart the server with the matching "
+            "library.");
     version_reported_ = true;
     return Extension::other_version;
 }
@@ -125,13 +132,14 @@ void Scheduler::queue_due_jobs() {
     next_due_ = catalog::next_due();
 }
 
-/// Forgets workers that have ended. One that did not even take the oldest run could not connect; after some such
-/// starts its owner's runs fail, instead of filling the server's log for ever.
+/// Forgets workers that have ended. One that did not even take the oldest run could not connect;
+/// after some such starts its owner's runs fail, instead of filling the server's log for ever.
 void Scheduler::collect_workers(const std::vector<catalog::OwnerQueue>& queues) {
     std::map<Oid, bool> fruitless;
     std::erase_if(workers_, [&](const Started& worker) {
         pid_t pid = 0;
-        if (pg::protect([&] { return GetBackgroundWorkerPid(worker.handle, &pid); }) != BGWH_STOPPED)
+        if (pg::protect([&] { return GetBackgroundWorkerPid(worker.handle, &pid); }) !=
+            BGWH_STOPPED)
             return false;
         pfree(worker.handle);
         fruitless[worker.owner] = std::any_of(queues.begin(), queues.end(), [&](const auto& queue) {
@@ -139,7 +147,8 @@ void Scheduler::collect_workers(const std::vector<catalog::OwnerQueue>& queues) 
         });
         return true;
     });
-    const bool no_seat = count_workers() >= settings::max_workers; // started by others: not the owner's fault
+    const bool no_seat =
+        count_workers() >= settings::max_workers; // started by others: not the owner's fault
     for (const auto& [owner, in_vain] : fruitless) {
         if (!in_vain) {
             fruitless_starts_.erase(owner);
@@ -155,16 +164,18 @@ void Scheduler::start_workers() {
     collect_workers(catalog::queued_owners());
     int running = std::max(count_workers(), static_cast<int>(workers_.size()));
     for (const catalog::OwnerQueue& queue : catalog::queued_owners()) {
-        for (std::int64_t i = queue.workers; i < queue.runs && running < settings::max_workers; ++i) {
-            const WorkerOrder order{.database = MyDatabaseId, .owner = queue.owner,
+        for (std::int64_t i = queue.workers; i < queue.runs && running < settings::max_workers;
+             ++i) {
+            const WorkerOrder order{.database = MyDatabaseId,
+                                    .owner = queue.owner,
                                     .owner_can_login = can_connect(queue.owner)};
             BackgroundWorkerHandle* handle = nullptr;
             if (!start_worker(order, MyProcPid, &handle)) {
                 slots_lacking_ = true;
                 catalog::mark_waiting("no background worker slot is free");
                 if (slots_complaint_.pass(GetCurrentTimestamp()))
-                    log(WARNING, "orchestry runs are waiting: no background worker slot is free", {},
-                        "Raise max_worker_processes, or lower orchestry.max_workers.");
+                    log(WARNING, "orchestry runs are waiting: no background worker slot is free",
+                        {}, "Raise max_worker_processes, or lower orchestry.max_workers.");
                 return;
             }
             workers_.push_back({handle, queue.owner, queue.oldest_run});
@@ -177,7 +188,8 @@ void Scheduler::start_workers() {
 /// The second line behind the run's own timer.
 void Scheduler::end_overdue_runs() {
     for (const int pid : catalog::overdue_workers(terminate_grace_us)) {
-        log(WARNING, "orchestry worker " + std::to_string(pid) + " is terminated: its run is overdue");
+        log(WARNING,
+            "orchestry worker " + std::to_string(pid) + " is terminated: its run is overdue");
         kill(pid, SIGTERM);
     }
 }
@@ -232,7 +244,8 @@ void Scheduler::run() {
                     return;
                 session_.commit();
             } catch (...) {
-                // DROP EXTENSION may win a race against us; whatever it was, the next tick starts afresh.
+                // DROP EXTENSION may win a race against us; whatever it was, the next tick starts
+                // afresh.
                 const pg::Failure failure = pg::describe_current_exception();
                 session_.restart();
                 complain(failure);

@@ -21,7 +21,8 @@ const Task& task_of(const std::string& kind) {
         if (kind == tasks[i]->kind())
             return *tasks[i];
     throw base::Error(base::errc::invalid_parameter, "unknown kind of job \"" + kind + "\"")
-        .hint("The installed library may be older than the extension's tables: restart the server.");
+        .hint(
+            "The installed library may be older than the extension's tables: restart the server.");
 }
 
 } // namespace orchestry::jobs

@@ -1,5 +1,5 @@
-// What the scheduler knows of a capability. A task is one kind of job: it plans steps and applies them one by
-// one. `plan` and `run` are the same code: plan() shows what run applies.
+// What the scheduler knows of a capability. A task is one kind of job: it plans steps and applies
+// them one by one. `plan` and `run` are the same code: plan() shows what run applies.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,10 @@ namespace orchestry::jobs {
 
 /// What one applied step did.
 struct StepResult {
-    enum class State { done, skipped }; // skipped: the precondition did not hold any more after the lock
+    enum class State {
+        done,
+        skipped
+    }; // skipped: the precondition did not hold any more after the lock
     State state = State::done;
     std::int64_t rows = 0;
     std::int64_t bytes = 0;
@@ -20,29 +23,34 @@ struct StepResult {
     std::string message; // why it was skipped, or what is worth knowing
 };
 
-/// One unit of a run, committed alone. Everything but the last members is what orchestry.plan() prints.
+/// One unit of a run, committed alone. Everything but the last members is what orchestry.plan()
+/// prints.
 struct Step {
-    std::string action;  // a verb of the capability: 'create', 'analyze', ...
-    std::string object;  // the quoted name of what it acts on
-    std::string reason;  // plain words
-    std::string sql;     // what is executed
-    std::string locks;   // "ShareUpdateExclusiveLock on public.events"
+    std::string action; // a verb of the capability: 'create', 'analyze', ...
+    std::string object; // the quoted name of what it acts on
+    std::string reason; // plain words
+    std::string sql;    // what is executed
+    std::string locks;  // "ShareUpdateExclusiveLock on public.events"
     std::optional<std::int64_t> rows_estimate;
     std::optional<std::int64_t> bytes;
     bool destructive = false;
-    std::string blocked_by; // not empty: the step is not executed, and this says why and what mends it
+    std::string
+        blocked_by; // not empty: the step is not executed, and this says why and what mends it
     bool informative = false; // only shown: something understood and left alone
 
     /// For describing who was in the way when the budget ran out.
     std::vector<pg::LockRequest> lock_requests;
-    /// Applies the step in the current transaction: lock within `lock_budget_us`, check the precondition again,
-    /// act. Runs as the table's owner. Empty for steps that are not executed or that run at top level only.
+    /// Applies the step in the current transaction: lock within `lock_budget_us`, check the
+    /// precondition again, act. Runs as the table's owner. Empty for steps that are not executed or
+    /// that run at top level only.
     std::function<StepResult(std::int64_t lock_budget_us)> apply;
-    /// The same by a statement that refuses a transaction block (VACUUM, ... CONCURRENTLY). A worker that is connected
-    /// as the table's owner prefers it; every other host applies the step, if it can be applied.
+    /// The same by a statement that refuses a transaction block (VACUUM, ... CONCURRENTLY). A
+    /// worker that is connected as the table's owner prefers it; every other host applies the step,
+    /// if it can be applied.
     struct TopLevel {
         std::string sql;
-        /// Committed before the statement: checks, as `apply` does, and leaves behind what makes sense of a crash.
+        /// Committed before the statement: checks, as `apply` does, and leaves behind what makes
+        /// sense of a crash.
         std::function<StepResult(std::int64_t lock_budget_us)> prepare;
         /// Committed after the statement, together with the step's record.
         std::function<void()> complete;
@@ -51,26 +59,33 @@ struct Step {
 };
 
 class Task {
-public:
+  public:
     virtual ~Task() = default;
     /// The value of orchestry.job.kind.
     virtual const char* kind() const noexcept = 0;
+    /// Called when a run begins, before it plans.
+    virtual void begin(const catalog::Job& job, base::Instant now) const {
+        (void)job;
+        (void)now;
+    }
     /// The steps a run would take at `now`, in order. Reads catalogs only; takes no strong lock.
     virtual std::vector<Step> plan(const catalog::Job& job, base::Instant now) const = 0;
-    /// Which of `jobs` certainly have nothing to do at `now`, decided for all of them at once and cheaply. Must
-    /// never name a job that has something to do.
+    /// Which of `jobs` certainly have nothing to do at `now`, decided for all of them at once and
+    /// cheaply. Must never name a job that has something to do.
     virtual std::vector<catalog::JobId> settled(const std::vector<catalog::Job>& jobs,
                                                 base::Instant now) const = 0;
-    /// Called in the transaction of a run that planned nothing or did all it planned, so that settled() can
-    /// know it later (catalog::store_settlement). `job` is as loaded at the run's start.
+    /// Called in the transaction of a run that planned nothing or did all it planned, so that
+    /// settled() can know it later (catalog::store_settlement). `job` is as loaded at the run's
+    /// start.
     virtual void settle(const catalog::Job& job, base::Instant now) const = 0;
     /// Tables whose jobs of this kind go before this one in a round of several.
     virtual std::vector<Oid> goes_after(const catalog::Job& job) const {
         (void)job;
         return {};
     }
-    /// Checks a settings patch (alter_policy) and writes the policy. Raises 22023 for keys it does not know.
-    /// `settings` is the jsonb patch as text, without the keys that every job has (schedule, max_runtime, ...).
+    /// Checks a settings patch (alter_policy) and writes the policy. Raises 22023 for keys it does
+    /// not know. `settings` is the jsonb patch as text, without the keys that every job has
+    /// (schedule, max_runtime, ...).
     virtual void alter(const catalog::Job& job, const std::string& settings) const = 0;
 };
 

@@ -21,8 +21,8 @@ void describe_activity(const std::string& what) {
     });
 }
 
-/// One of the orchestry.max_workers seats of this database, for as long as the process lives: however many workers
-/// are started at once, and by whom, no more than that work.
+/// One of the orchestry.max_workers seats of this database, for as long as the process lives:
+/// however many workers are started at once, and by whom, no more than that work.
 std::optional<pg::SessionLock> take_seat() {
     for (int seat = 0; seat < catalog::settings::max_workers; ++seat)
         if (auto lock = lock_seat(seat, MyDatabaseId))
@@ -37,9 +37,12 @@ void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oi
     session.commit();
     if (GetUserId() != owner) { // never somebody else's text as the bootstrap superuser
         result.state = catalog::RunState::failed;
-        result.failure = {base::errc::feature_not_supported,
-                          "a statement in the background needs a role that has LOGIN on this server", {},
-                          "Run ALTER ROLE ... LOGIN first.", {}};
+        result.failure = {
+            base::errc::feature_not_supported,
+            "a statement in the background needs a role that has LOGIN on this server",
+            {},
+            "Run ALTER ROLE ... LOGIN first.",
+            {}};
     } else {
         try {
             const RunTimer timer;
@@ -93,7 +96,8 @@ void run_queue(const WorkerOrder& order) {
         try {
             (void)run_job(session, *run->job, catalog::Trigger::schedule, run->id);
         } catch (const pg::PgError& e) {
-            if (e.sqlerrcode() != ERRCODE_QUERY_CANCELED) // recorded; a cancelled run ends only itself
+            if (e.sqlerrcode() !=
+                ERRCODE_QUERY_CANCELED) // recorded; a cancelled run ends only itself
                 throw;
             session.restart();
         }
@@ -106,8 +110,9 @@ ORCHESTRY_WORKER(orchestry_worker_main) {
     WorkerOrder order;
     std::memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof order);
     start_process();
-    // Connected as the owner there is nothing to get back to. An owner without LOGIN on 15 and 16 is served by a
-    // worker of the bootstrap superuser, in which every step is a security-restricted operation (jobs/runner.cpp).
+    // Connected as the owner there is nothing to get back to. An owner without LOGIN on 15 and 16
+    // is served by a worker of the bootstrap superuser, in which every step is a
+    // security-restricted operation (jobs/runner.cpp).
     pg::protect([&] {
         BackgroundWorkerInitializeConnectionByOid(
             order.database, order.owner_can_login ? order.owner : InvalidOid,
@@ -131,8 +136,10 @@ bool start_worker(const WorkerOrder& order, pid_t notify_pid, BackgroundWorkerHa
     std::memcpy(worker.bgw_extra, &order, sizeof order);
     BackgroundWorkerHandle* started = nullptr;
     const bool ok = pg::protect([&] {
-        const MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext); // outlives transactions
-        const bool registered = RegisterDynamicBackgroundWorker(&worker, handle ? &started : nullptr);
+        const MemoryContext previous =
+            MemoryContextSwitchTo(TopMemoryContext); // outlives transactions
+        const bool registered =
+            RegisterDynamicBackgroundWorker(&worker, handle ? &started : nullptr);
         MemoryContextSwitchTo(previous);
         return registered;
     });
@@ -151,8 +158,10 @@ int count_workers() {
 
 bool can_connect(Oid role) {
     pg::Spi spi;
-    spi.run("SELECT (r.rolcanlogin OR $2) AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') "
-            "FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE r.oid OPERATOR(pg_catalog.=) $1 "
+    spi.run("SELECT (r.rolcanlogin OR $2) AND pg_catalog.has_database_privilege(r.oid, d.oid, "
+            "'CONNECT') "
+            "FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE r.oid "
+            "OPERATOR(pg_catalog.=) $1 "
             "AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
             role, pg::compat::can_bypass_login_check);
     return spi.rows() == 1 && spi.row(0).boolean(1);

@@ -16,7 +16,8 @@ using catalog::KeyValue;
 /// more.
 Set inspect(Oid parent, KeyKind kind);
 
-/// The steps of plan() for a set as the server has it. What a retention policy of the table takes is not made again.
+/// The steps of plan() for a set as the server has it. What a retention policy of the table takes
+/// is not made again.
 std::vector<PlannedStep> plan_inspected(const Set& set, const Policy& policy, base::Instant now);
 
 /// The partition of the set that a row with this key goes to: InvalidOid when there is none.

@@ -52,13 +52,12 @@ inline constexpr bool partitions_inherit_identity = PG_VERSION_NUM >= 170000;
 /// ANALYZE ONLY of a partitioned parent (18, commit 62ddf7ee9).
 inline constexpr bool has_analyze_only = PG_VERSION_NUM >= 180000;
 
-/// The statistics target of a column (a pg_attribute tuple from the ATTNUM cache); nullopt when it is the default.
-/// 17 (commit 4f622503d6) made the field nullable and short.
+/// The statistics target of a column (a pg_attribute tuple from the ATTNUM cache); nullopt when it
+/// is the default. 17 (commit 4f622503d6) made the field nullable and short.
 inline std::optional<int> statistics_target(HeapTuple attribute) {
 #if PG_VERSION_NUM >= 170000
     bool null = false;
-    const Datum target =
-        SysCacheGetAttr(ATTNUM, attribute, Anum_pg_attribute_attstattarget, &null);
+    const Datum target = SysCacheGetAttr(ATTNUM, attribute, Anum_pg_attribute_attstattarget, &null);
     return null ? std::nullopt : std::optional<int>(DatumGetInt16(target));
 #else
     const int target = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(attribute))->attstattarget;

@@ -42,10 +42,11 @@ void Report::capture() noexcept {
 void Report::raise(const char* name) const {
     if (data_)
         ReThrowError(data_);
-    ereport(ERROR,
-            (errcode(sqlerrcode_), errmsg_internal("%s", message_ ? message_ : "unknown error"),
-             detail_ ? errdetail_internal("%s", detail_) : 0, hint_ ? errhint("%s", hint_) : 0,
-             sqlerrcode_ == ERRCODE_INTERNAL_ERROR ? errcontext("orchestry function %s", name) : 0));
+    ereport(
+        ERROR,
+        (errcode(sqlerrcode_), errmsg_internal("%s", message_ ? message_ : "unknown error"),
+         detail_ ? errdetail_internal("%s", detail_) : 0, hint_ ? errhint("%s", hint_) : 0,
+         sqlerrcode_ == ERRCODE_INTERNAL_ERROR ? errcontext("orchestry function %s", name) : 0));
     pg_unreachable();
 }
 

@@ -1,5 +1,5 @@
-// Where the server calls us: every pointer handed to it leads through one of these, and no C++ exception
-// gets past them.
+// Where the server calls us: every pointer handed to it leads through one of these, and no C++
+// exception gets past them.
 #pragma once
 
 #include "pg/error.hpp"
@@ -8,13 +8,13 @@ namespace orchestry::pg {
 
 /// What is to be raised once the exception object is gone. Plain pointers only.
 class Report {
-public:
+  public:
     /// Copies the exception being handled. Never raises. Call it inside a catch block only.
     void capture() noexcept;
     /// Raises what was captured. `name` is the function that failed, for internal errors.
     [[noreturn]] void raise(const char* name) const;
 
-private:
+  private:
     void set(int sqlerrcode, const char* message, const char* detail, const char* hint) noexcept;
 
     ErrorData* data_ = nullptr;
@@ -46,7 +46,8 @@ auto enter(const char* name, F&& body) -> decltype(body()) {
 
 } // namespace orchestry::pg
 
-/// Defines an SQL-callable function: ORCHESTRY_FUNCTION(orchestry_x) { return ...; }  with `fcinfo` in scope.
+/// Defines an SQL-callable function: ORCHESTRY_FUNCTION(orchestry_x) { return ...; }  with `fcinfo`
+/// in scope.
 #define ORCHESTRY_FUNCTION(name)                                                                   \
     extern "C" {                                                                                   \
     PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
@@ -58,7 +59,8 @@ auto enter(const char* name, F&& body) -> decltype(body()) {
     }                                                                                              \
     static Datum name##_impl([[maybe_unused]] FunctionCallInfo fcinfo)
 
-/// Defines the main function of a background worker: ORCHESTRY_WORKER(orchestry_x_main) { ... } with `arg`.
+/// Defines the main function of a background worker: ORCHESTRY_WORKER(orchestry_x_main) { ... }
+/// with `arg`.
 #define ORCHESTRY_WORKER(name)                                                                     \
     extern "C" {                                                                                   \
     PGDLLEXPORT void name(Datum arg);                                                              \

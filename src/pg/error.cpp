@@ -3,8 +3,8 @@
 namespace orchestry::pg {
 
 void throw_captured(MemoryContext caller) {
-    // Under TopMemoryContext, because unwinding may delete the caller's context while the exception lives.
-    // These two are written between sigsetjmp and a possible jump, hence volatile.
+    // Under TopMemoryContext, because unwinding may delete the caller's context while the exception
+    // lives. These two are written between sigsetjmp and a possible jump, hence volatile.
     MemoryContext volatile context = nullptr;
     ErrorData* volatile data = nullptr;
     sigjmp_buf* const saved_stack = PG_exception_stack;
@@ -57,9 +57,7 @@ ErrorData* PgError::release() noexcept {
     return data_;
 }
 
-int pack_sqlstate(const char* s) noexcept {
-    return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
-}
+int pack_sqlstate(const char* s) noexcept { return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]); }
 
 namespace {
 
@@ -94,9 +92,9 @@ namespace {
 void report_lines(int level, const char* sqlstate, const char* message, const char* detail,
                   const char* hint) {
     protect([&] {
-        ereport(level, (errcode(pack_sqlstate(sqlstate)), errmsg_internal("%s", message),
-                        *detail ? errdetail_internal("%s", detail) : 0,
-                        *hint ? errhint("%s", hint) : 0));
+        ereport(level,
+                (errcode(pack_sqlstate(sqlstate)), errmsg_internal("%s", message),
+                 *detail ? errdetail_internal("%s", detail) : 0, *hint ? errhint("%s", hint) : 0));
     });
 }
 

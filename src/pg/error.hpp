@@ -1,4 +1,5 @@
-// A server ERROR as a C++ exception, nothing lost: SQLSTATE, message, detail, hint, context, position.
+// A server ERROR as a C++ exception, nothing lost: SQLSTATE, message, detail, hint, context,
+// position.
 #pragma once
 
 #include "base/error.hpp"
@@ -7,7 +8,7 @@
 namespace orchestry::pg {
 
 class PgError : public std::exception {
-public:
+  public:
     /// Owns `context`, in which `data` lives.
     PgError(ErrorData* data, MemoryContext context) noexcept : data_(data), context_(context) {}
     PgError(PgError&& other) noexcept
@@ -27,11 +28,11 @@ public:
     /// Five characters, as in the protocol.
     std::string sqlstate() const;
 
-    /// Hands the data over to the entry that re-raises it: its memory becomes a child of ErrorContext,
-    /// which the server resets when it has dealt with the error.
+    /// Hands the data over to the entry that re-raises it: its memory becomes a child of
+    /// ErrorContext, which the server resets when it has dealt with the error.
     ErrorData* release() noexcept;
 
-private:
+  private:
     ErrorData* data_;
     MemoryContext context_;
 };
@@ -47,7 +48,8 @@ struct Failure {
     bool is(const char* state) const { return sqlstate == state; }
 };
 
-/// Describes the exception being handled. Call it inside a catch block only. Without memory it says just that.
+/// Describes the exception being handled. Call it inside a catch block only. Without memory it says
+/// just that.
 Failure describe_current_exception() noexcept;
 
 /// The server's packed form of a five character SQLSTATE.

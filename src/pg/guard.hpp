@@ -1,20 +1,21 @@
 // The wall between PostgreSQL's longjmp and C++ unwinding, seen from C++.
 //
 // Three laws hold on this side: a longjmp may cross only frames that have nothing to destroy; a C++
-// exception may never cross a PostgreSQL frame; nothing raises from inside a catch block. So every call
-// into the server that can fail goes through protect() or call(), which turn its ERROR into PgError.
+// exception may never cross a PostgreSQL frame; nothing raises from inside a catch block. So every
+// call into the server that can fail goes through protect() or call(), which turn its ERROR into
+// PgError.
 #pragma once
 
 #include "pg/postgres.hpp"
 
 namespace orchestry::pg {
 
-/// Takes the pending ERROR off the server's error stack and throws it as PgError, with `caller` as the
-/// current memory context again. Throws std::bad_alloc when there is no memory for the copy.
+/// Takes the pending ERROR off the server's error stack and throws it as PgError, with `caller` as
+/// the current memory context again. Throws std::bad_alloc when there is no memory for the copy.
 [[noreturn]] void throw_captured(MemoryContext caller);
 
-/// Runs `body`, which must be C-like: no object with a destructor may live in it. An ERROR raised in it
-/// arrives as PgError. Costs about 8 ns when nothing goes wrong; a raise costs microseconds.
+/// Runs `body`, which must be C-like: no object with a destructor may live in it. An ERROR raised
+/// in it arrives as PgError. Costs about 8 ns when nothing goes wrong; a raise costs microseconds.
 template <typename F>
 auto protect(F&& body) -> decltype(body()) {
     using Result = decltype(body());
@@ -50,8 +51,9 @@ auto call(A... args) {
     return protect([&] { return Fn(args...); });
 }
 
-/// CHECK_FOR_INTERRUPTS() for C++ frames. Also ends the process when the postmaster is gone: an orphan
-/// would go on writing while the cluster cannot be restarted, and the macro does not look for that.
+/// CHECK_FOR_INTERRUPTS() for C++ frames. Also ends the process when the postmaster is gone: an
+/// orphan would go on writing while the cluster cannot be restarted, and the macro does not look
+/// for that.
 void check_interrupts();
 
 } // namespace orchestry::pg

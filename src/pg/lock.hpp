@@ -11,26 +11,29 @@ struct LockRequest {
     LOCKMODE mode = NoLock;
 };
 
-/// Takes the locks in the given order, all within `budget_us` together. Raises 55P03 when one is not had in
-/// time. Returns how long was waited, in microseconds.
+/// Takes the locks in the given order, all within `budget_us` together. Raises 55P03 when one is
+/// not had in time. Returns how long was waited, in microseconds.
 std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us);
 
-/// For the scope of `guc`, no lock is waited for longer than this; less than a millisecond counts as one.
+/// For the scope of `guc`, no lock is waited for longer than this; less than a millisecond counts
+/// as one.
 void set_lock_timeout(GucLevel& guc, std::int64_t timeout_us);
 
 /// "ShareUpdateExclusiveLock on public.events, ..." in the order of the requests.
 std::string describe_locks(const std::vector<LockRequest>& requests);
 
-/// Who holds locks that conflict with `requests` right now, one phrase each, for a message; empty when nobody.
+/// Who holds locks that conflict with `requests` right now, one phrase each, for a message; empty
+/// when nobody.
 std::string describe_blockers(const std::vector<LockRequest>& requests);
 
 /// "ShareUpdateExclusiveLock", as pg_locks spells it.
 const char* lock_mode_name(LOCKMODE mode);
 
-/// A lock of our own that outlives transactions: single flight of one job or one role in the cluster. It uses
-/// an object tag under the user lock method: no SQL function can take it, and neither commit nor abort drops it.
+/// A lock of our own that outlives transactions: single flight of one job or one role in the
+/// cluster. It uses an object tag under the user lock method: no SQL function can take it, and
+/// neither commit nor abort drops it.
 class SessionLock {
-public:
+  public:
     /// nullopt when another process has it.
     static std::optional<SessionLock> try_acquire(Oid database, Oid class_id, std::uint32_t object,
                                                   std::uint16_t part = 0);
@@ -41,16 +44,18 @@ public:
     SessionLock& operator=(SessionLock&&) = delete;
     ~SessionLock();
 
-private:
+  private:
     explicit SessionLock(const LOCKTAG& tag) noexcept : tag_(tag), held_(true) {}
     LOCKTAG tag_;
     bool held_;
 };
 
-/// What we sleep for; pg_stat_activity names it from PostgreSQL 17, before that it says "Extension".
+/// What we sleep for; pg_stat_activity names it from PostgreSQL 17, before that it says
+/// "Extension".
 enum class WaitFor { work, lock_retry };
 
-/// Sleeps until the latch is set, `timeout_us` passed or the postmaster died; interrupts are served.
+/// Sleeps until the latch is set, `timeout_us` passed or the postmaster died; interrupts are
+/// served.
 void wait(std::int64_t timeout_us, WaitFor what);
 
 } // namespace orchestry::pg

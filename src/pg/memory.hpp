@@ -10,20 +10,20 @@ namespace orchestry::pg {
 
 /// Makes `context` current for a scope.
 class ContextScope {
-public:
+  public:
     explicit ContextScope(MemoryContext context) noexcept
         : previous_(MemoryContextSwitchTo(context)) {}
     ~ContextScope() { MemoryContextSwitchTo(previous_); }
     ContextScope(const ContextScope&) = delete;
     ContextScope& operator=(const ContextScope&) = delete;
 
-private:
+  private:
     MemoryContext previous_;
 };
 
 /// A context of our own, gone with the object. Declare it before what lives in it.
 class OwnedContext {
-public:
+  public:
     /// `name` must be a literal: the server keeps the pointer.
     explicit OwnedContext(const char* name, MemoryContext parent = CurrentMemoryContext);
     ~OwnedContext() { MemoryContextDelete(context_); }
@@ -33,15 +33,15 @@ public:
     operator MemoryContext() const noexcept { return context_; }
     void reset() noexcept { MemoryContextReset(context_); }
 
-private:
+  private:
     MemoryContext context_;
 };
 
-/// Allocator over one memory context. It throws std::bad_alloc instead of raising, so containers need no
-/// guard; and should a destructor ever be skipped, the context still frees the memory.
+/// Allocator over one memory context. It throws std::bad_alloc instead of raising, so containers
+/// need no guard; and should a destructor ever be skipped, the context still frees the memory.
 template <typename T>
 class ContextAllocator {
-public:
+  public:
     using value_type = T;
     using propagate_on_container_move_assignment = std::true_type;
     using propagate_on_container_swap = std::true_type;
@@ -69,7 +69,7 @@ public:
         return a.context_ == b.context_;
     }
 
-private:
+  private:
     MemoryContext context_;
 };
 

@@ -26,11 +26,12 @@ bool is_expression(const SelectStmt* select) {
     if (list_length(select->targetList) != 1)
         return false;
     const auto* const target = linitial_node(ResTarget, select->targetList);
-    return !target->name && !target->indirection && !IsA(target->val, SetToDefault) && !select->distinctClause &&
-           !select->intoClause && !select->fromClause && !select->whereClause && !select->groupClause &&
-           !select->havingClause && !select->windowClause && !select->valuesLists && !select->sortClause &&
-           !select->limitOffset && !select->limitCount && !select->lockingClause && !select->withClause &&
-           select->op == SETOP_NONE;
+    return !target->name && !target->indirection && !IsA(target->val, SetToDefault) &&
+           !select->distinctClause && !select->intoClause && !select->fromClause &&
+           !select->whereClause && !select->groupClause && !select->havingClause &&
+           !select->windowClause && !select->valuesLists && !select->sortClause &&
+           !select->limitOffset && !select->limitCount && !select->lockingClause &&
+           !select->withClause && select->op == SETOP_NONE;
 }
 
 Node* analyze(Relation relation, const char* text, Node* expression, Fault* fault) {
@@ -56,7 +57,8 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     const char* const source = text.c_str();
     Fault fault = Fault::none;
     Node* const condition = protect([&]() -> Node* {
-        ErrorContextCallback pointer{error_context_stack, point_into_predicate, const_cast<char*>(source)};
+        ErrorContextCallback pointer{error_context_stack, point_into_predicate,
+                                     const_cast<char*>(source)};
         error_context_stack = &pointer; // protect() takes it off
         List* const statements = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
         auto* const select = castNode(SelectStmt, linitial_node(RawStmt, statements)->stmt);
@@ -64,10 +66,12 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
             fault = Fault::not_an_expression;
             return nullptr;
         }
-        return analyze(relation.get(), source, linitial_node(ResTarget, select->targetList)->val, &fault);
+        return analyze(relation.get(), source, linitial_node(ResTarget, select->targetList)->val,
+                       &fault);
     });
     const auto refuse = [&](const char* message, const char* detail) {
-        return base::Error(base::errc::invalid_parameter, std::string("\"") + argument + "\" " + message)
+        return base::Error(base::errc::invalid_parameter,
+                           std::string("\"") + argument + "\" " + message)
             .detail(detail)
             .hint("Use a condition over the table's own columns, such as status = 'closed'.");
     };
@@ -75,17 +79,20 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     case Fault::not_an_expression:
         throw refuse("must be one condition", "It has more clauses than that.");
     case Fault::subquery:
-        throw refuse("must not contain a subquery", "What it selects would depend on other tables.");
+        throw refuse("must not contain a subquery",
+                     "What it selects would depend on other tables.");
     case Fault::is_volatile:
-        throw refuse("must not call volatile functions", "What it selects would change from one row to the next.");
+        throw refuse("must not call volatile functions",
+                     "What it selects would change from one row to the next.");
     case Fault::none:
         break;
     }
     GucLevel guc;
     guc.set("search_path", "pg_catalog, pg_temp");
     return protect([&]() -> const char* {
-        return deparse_expression(condition, deparse_context_for(RelationGetRelationName(relation.get()), relid),
-                                  false, false);
+        return deparse_expression(
+            condition, deparse_context_for(RelationGetRelationName(relation.get()), relid), false,
+            false);
     });
 }
 

@@ -7,11 +7,13 @@
 
 namespace orchestry::pg {
 
-/// Checks that a text is one condition over the columns of a table, and nothing besides: it cannot end the statement it
-/// will be part of, reads no other table and calls nothing volatile. Returns it as the server writes it, with every name
-/// that is not a built-in one qualified, so that it means the same under any search_path. `argument`: the user's name
-/// for it. Raises 42601, 42703 and the like as the server does for a WHERE clause, 22023 for what is not allowed here.
-/// Analyzing may call functions of the table's owner: do it with no more rights than the current user has.
+/// Checks that a text is one condition over the columns of a table, and nothing besides: it cannot
+/// end the statement it will be part of, reads no other table and calls nothing volatile. Returns
+/// it as the server writes it, with every name that is not a built-in one qualified, so that it
+/// means the same under any search_path. `argument`: the user's name for it. Raises 42601, 42703
+/// and the like as the server does for a WHERE clause, 22023 for what is not allowed here.
+/// Analyzing may call functions of the table's owner: do it with no more rights than the current
+/// user has.
 std::string check_predicate(Oid relid, const std::string& text, const char* argument);
 
 } // namespace orchestry::pg

@@ -6,7 +6,8 @@ namespace orchestry::pg {
 
 namespace {
 
-/// The first number that the server does not use itself (15 to 18). It is also the last that C++ lets this enum hold.
+/// The first number that the server does not use itself (15 to 18). It is also the last that C++
+/// lets this enum hold.
 constexpr auto command = static_cast<ProgressCommandType>(PROGRESS_COMMAND_COPY + 1);
 constexpr int fields = 7;
 
@@ -15,7 +16,7 @@ constexpr int fields = 7;
 void publish_progress(Oid relid, const Progress& p) {
     protect([&] {
         const int index[fields] = {0, 1, 2, 3, 4, 5, 6};
-        const int64 value[fields] = {p.run_id,     p.job_id,    static_cast<int64>(p.phase),
+        const int64 value[fields] = {p.run_id,     p.job_id,      static_cast<int64>(p.phase),
                                      p.steps_done, p.steps_total, p.rows_done,
                                      p.rows_total};
         if (!MyBEEntry || MyBEEntry->st_progress_command != command ||

@@ -1,5 +1,6 @@
-// Live progress in the slot that the server gives every backend for its progress views. A private command number
-// keeps our rows out of pg_stat_progress_vacuum and its like; reading them needs no preloaded library.
+// Live progress in the slot that the server gives every backend for its progress views. A private
+// command number keeps our rows out of pg_stat_progress_vacuum and its like; reading them needs no
+// preloaded library.
 #pragma once
 
 #include "pg/scope.hpp"
@@ -18,8 +19,8 @@ struct Progress {
     std::int64_t rows_total = 0; // 0: not known
 };
 
-/// Publishes `progress` for the relation. Statements that report progress of their own (CREATE INDEX, VACUUM,
-/// COPY) take the slot, so publish again after each step.
+/// Publishes `progress` for the relation. Statements that report progress of their own (CREATE
+/// INDEX, VACUUM, COPY) take the slot, so publish again after each step.
 void publish_progress(Oid relid, const Progress& progress);
 void clear_progress() noexcept;
 

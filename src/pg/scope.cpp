@@ -5,9 +5,8 @@
 namespace orchestry::pg {
 
 OwnedContext::OwnedContext(const char* name, MemoryContext parent)
-    : context_(protect([&] {
-          return AllocSetContextCreateInternal(parent, name, ALLOCSET_DEFAULT_SIZES);
-      })) {}
+    : context_(protect(
+          [&] { return AllocSetContextCreateInternal(parent, name, ALLOCSET_DEFAULT_SIZES); })) {}
 
 void Scoped::warn_release_failed() noexcept {
     try {
@@ -19,12 +18,14 @@ void Scoped::warn_release_failed() noexcept {
 
 /// The server's own message about a relation that was dropped is an internal error.
 Relation OpenRelation::open(Oid relid, LOCKMODE mode) {
-    if (!OidIsValid(MyDatabaseId)) // then there are only the shared catalogs, and they are always there
+    if (!OidIsValid(
+            MyDatabaseId)) // then there are only the shared catalogs, and they are always there
         return call<relation_open>(relid, mode);
     const Relation relation = call<try_relation_open>(relid, mode);
     if (!relation)
-        throw base::Error(base::errc::undefined_table,
-                          "the table with OID " + std::to_string(relid) + " does not exist any more");
+        throw base::Error(base::errc::undefined_table, "the table with OID " +
+                                                           std::to_string(relid) +
+                                                           " does not exist any more");
     return relation;
 }
 
@@ -43,9 +44,7 @@ SecureContext::SecureContext(Oid role, Restriction restriction) {
     SetUserIdAndSecContext(role, saved_context_ | context);
 }
 
-SecureContext::~SecureContext() {
-    SetUserIdAndSecContext(saved_user_, saved_context_);
-}
+SecureContext::~SecureContext() { SetUserIdAndSecContext(saved_user_, saved_context_); }
 
 ErrorContextScope::ErrorContextScope(const char* text) noexcept {
     callback_.previous = error_context_stack;

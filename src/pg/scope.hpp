@@ -1,6 +1,7 @@
 // RAII over transaction-bound server state. One rule for all: release on normal exit, abandon while
-// unwinding. The (sub)transaction abort that follows an error releases relations, snapshots, SPI frames
-// and GUC levels itself, and calling their release functions in a failed transaction is the risk.
+// unwinding. The (sub)transaction abort that follows an error releases relations, snapshots, SPI
+// frames and GUC levels itself, and calling their release functions in a failed transaction is the
+// risk.
 #pragma once
 
 #include "pg/error.hpp"
@@ -9,7 +10,7 @@ namespace orchestry::pg {
 
 /// Knows whether its scope is being left by an exception.
 class Scoped {
-protected:
+  protected:
     bool unwinding() const noexcept { return std::uncaught_exceptions() > exceptions_; }
     /// Runs a release function from a destructor; a failure becomes a WARNING.
     template <typename F>
@@ -21,14 +22,14 @@ protected:
         }
     }
 
-private:
+  private:
     static void warn_release_failed() noexcept;
     int exceptions_ = std::uncaught_exceptions();
 };
 
 /// GUC settings that end with the scope (as a function's SET clause would).
 class GucLevel : Scoped {
-public:
+  public:
     GucLevel() : level_(call<NewGUCNestLevel>()) {}
     ~GucLevel() {
         // GUC levels of an aborted (sub)transaction are closed by the abort.
@@ -40,7 +41,7 @@ public:
 
     void set(const char* name, const char* value);
 
-private:
+  private:
     int level_;
 };
 
@@ -49,13 +50,14 @@ enum class Restriction {
     restricted, // the owner's objects: no SET ROLE, no deferred triggers, no temporary tables
 };
 
-/// Acts as `role` with search_path pinned for a scope. The user id is put back even while unwinding: a
-/// subtransaction abort would do it, but the handler that runs before that must not be somebody else.
+/// Acts as `role` with search_path pinned for a scope. The user id is put back even while
+/// unwinding: a subtransaction abort would do it, but the handler that runs before that must not be
+/// somebody else.
 ///
-/// `restricted` is what makes acting for a table owner safe: the server refuses to queue a deferred trigger
-/// in a security-restricted operation, so none can run at COMMIT under the caller's own id.
+/// `restricted` is what makes acting for a table owner safe: the server refuses to queue a deferred
+/// trigger in a security-restricted operation, so none can run at COMMIT under the caller's own id.
 class SecureContext : Scoped {
-public:
+  public:
     SecureContext(Oid role, Restriction restriction);
     ~SecureContext();
     SecureContext(const SecureContext&) = delete;
@@ -63,7 +65,7 @@ public:
 
     GucLevel& guc() noexcept { return guc_; }
 
-private:
+  private:
     Oid saved_user_ = InvalidOid;
     int saved_context_ = 0;
     GucLevel guc_;
@@ -71,7 +73,7 @@ private:
 
 /// A snapshot for code that needs an active one (toasted values, SPI-less reads).
 class ActiveSnapshot : Scoped {
-public:
+  public:
     ActiveSnapshot() {
         protect([] { PushActiveSnapshot(GetTransactionSnapshot()); });
     }
@@ -87,11 +89,11 @@ enum class KeepLock { until_commit, until_close };
 
 /// An open relation; its lock stays until commit unless asked otherwise.
 class OpenRelation : Scoped {
-public:
+  public:
     /// Raises 42P01 when the relation is gone.
     OpenRelation(Oid relid, LOCKMODE mode, KeepLock keep = KeepLock::until_commit)
-        : relation_(open(relid, mode)),
-          close_mode_(keep == KeepLock::until_close ? mode : NoLock) {}
+        : relation_(open(relid, mode)), close_mode_(keep == KeepLock::until_close ? mode : NoLock) {
+    }
     ~OpenRelation() {
         if (!unwinding())
             quiet([this] { relation_close(relation_, close_mode_); });
@@ -102,7 +104,7 @@ public:
     Relation operator->() const noexcept { return relation_; }
     Relation get() const noexcept { return relation_; }
 
-private:
+  private:
     static Relation open(Oid relid, LOCKMODE mode);
 
     Relation relation_;
@@ -111,13 +113,13 @@ private:
 
 /// A line of CONTEXT for errors raised inside the scope. `text` must outlive it.
 class ErrorContextScope {
-public:
+  public:
     explicit ErrorContextScope(const char* text) noexcept;
     ~ErrorContextScope() { error_context_stack = callback_.previous; }
     ErrorContextScope(const ErrorContextScope&) = delete;
     ErrorContextScope& operator=(const ErrorContextScope&) = delete;
 
-private:
+  private:
     ErrorContextCallback callback_;
 };
 

@@ -8,7 +8,8 @@ namespace {
 
 Datum text_datum(std::string_view value) {
     return protect([&] {
-        return PointerGetDatum(cstring_to_text_with_len(value.data(), static_cast<int>(value.size())));
+        return PointerGetDatum(
+            cstring_to_text_with_len(value.data(), static_cast<int>(value.size())));
     });
 }
 
@@ -66,8 +67,7 @@ Param param(const std::vector<std::string>& values) {
 
 Param param(const std::vector<base::Instant>& values) {
     return array_param(values, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, 8, FLOAT8PASSBYVAL,
-                       TYPALIGN_DOUBLE,
-                       [](base::Instant v) { return TimestampTzGetDatum(v.us); });
+                       TYPALIGN_DOUBLE, [](base::Instant v) { return TimestampTzGetDatum(v.us); });
 }
 
 bool Row::is_null(int column) const {
@@ -80,7 +80,8 @@ Datum Row::datum(int column) const {
     bool null = false;
     const Datum value = protect([&] { return SPI_getbinval(tuple_, desc_, column, &null); });
     if (null)
-        throw base::Error(base::errc::internal, "unexpected NULL in column " + std::to_string(column));
+        throw base::Error(base::errc::internal,
+                          "unexpected NULL in column " + std::to_string(column));
     return value;
 }
 
@@ -99,7 +100,8 @@ std::vector<std::string> Row::text_array(int column) const {
     Datum* elements = nullptr;
     int count = 0;
     protect([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, nullptr, &count);
+        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements,
+                          nullptr, &count);
     });
     std::vector<std::string> texts;
     for (int i = 0; i < count; ++i)
@@ -111,8 +113,9 @@ namespace {
 
 constexpr int max_params = 64;
 
-/// Statements whose plans are kept. The server replans by itself when something that a plan depends on changes. Our
-/// own texts are few; should the table ever be full, further statements are planned each time.
+/// Statements whose plans are kept. The server replans by itself when something that a plan depends
+/// on changes. Our own texts are few; should the table ever be full, further statements are planned
+/// each time.
 struct KeptPlan {
     std::uint64_t key;
     SPIPlanPtr plan;
@@ -120,7 +123,8 @@ struct KeptPlan {
 constexpr std::size_t max_kept_plans = 512; // a power of two
 KeptPlan kept_plans[max_kept_plans];
 
-/// The kept plan of a statement with these parameter types, prepared on first use; nullptr when the table is full.
+/// The kept plan of a statement with these parameter types, prepared on first use; nullptr when the
+/// table is full.
 SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
     std::uint64_t key = base::fnv1a64(sql);
     for (int i = 0; i < count; ++i)
@@ -138,8 +142,8 @@ SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
             return prepared;
         });
         if (!plan)
-            throw base::Error(base::errc::internal,
-                              std::string("SPI_prepare failed: ") + SPI_result_code_string(SPI_result));
+            throw base::Error(base::errc::internal, std::string("SPI_prepare failed: ") +
+                                                        SPI_result_code_string(SPI_result));
         slot = {key, plan};
         return plan;
     }
@@ -148,7 +152,8 @@ SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
 
 } // namespace
 
-std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan, Reading reading) {
+std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan,
+                           Reading reading) {
     Oid types[max_params];
     Datum values[max_params];
     char nulls[max_params];
@@ -164,8 +169,9 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
         const bool read_only = reading == Reading::latest; // reads with the active snapshot
         if (read_only)
             PushActiveSnapshot(GetLatestSnapshot());
-        const int code = kept ? SPI_execute_plan(kept, values, nulls, read_only, 0)
-                              : SPI_execute_with_args(sql, count, types, values, nulls, read_only, 0);
+        const int code =
+            kept ? SPI_execute_plan(kept, values, nulls, read_only, 0)
+                 : SPI_execute_with_args(sql, count, types, values, nulls, read_only, 0);
         if (read_only)
             PopActiveSnapshot();
         return code;
@@ -190,7 +196,8 @@ std::optional<std::string> relation_name(Oid relid) {
         const char* relation = get_rel_name(relid);
         const Oid schema = get_rel_namespace(relid);
         const char* schema_name = OidIsValid(schema) ? get_namespace_name(schema) : nullptr;
-        return relation && schema_name ? quote_qualified_identifier(schema_name, relation) : nullptr;
+        return relation && schema_name ? quote_qualified_identifier(schema_name, relation)
+                                       : nullptr;
     });
     if (!name)
         return std::nullopt;

@@ -1,5 +1,6 @@
-// SQL through SPI with typed parameters and results. Every name in the SQL text is qualified, values are
-// parameters, identifiers are quoted; the pinned search_path is the belt, not the braces.
+// SQL through SPI with typed parameters and results. Every name in the SQL text is qualified,
+// values are parameters, identifiers are quoted; the pinned search_path is the belt, not the
+// braces.
 #pragma once
 
 #include "base/step.hpp"
@@ -39,20 +40,21 @@ Param param(const std::optional<T>& value) {
     return p;
 }
 
-/// One row of a result; valid while the Spi object that made it lives and has not run another statement.
+/// One row of a result; valid while the Spi object that made it lives and has not run another
+/// statement.
 class Row {
-public:
+  public:
     Row(HeapTuple tuple, TupleDesc desc) noexcept : tuple_(tuple), desc_(desc) {}
 
-    bool is_null(int column) const;         // columns count from 1
-    Datum datum(int column) const;          // XX000 when NULL
+    bool is_null(int column) const; // columns count from 1
+    Datum datum(int column) const;  // XX000 when NULL
     bool boolean(int column) const { return DatumGetBool(datum(column)); }
     std::int32_t integer(int column) const { return DatumGetInt32(datum(column)); }
     std::int64_t bigint(int column) const { return DatumGetInt64(datum(column)); }
     double float8(int column) const { return DatumGetFloat8(datum(column)); }
     Oid oid(int column) const { return DatumGetObjectId(datum(column)); }
     base::Instant instant(int column) const { return {DatumGetTimestampTz(datum(column))}; }
-    base::Span span(int column) const;      // an interval column
+    base::Span span(int column) const; // an interval column
     /// The value as its type's output function writes it; empty when NULL.
     std::string text(int column) const;
     /// A text[] column without NULLs.
@@ -60,14 +62,14 @@ public:
     /// The column's type.
     Oid type(int column) const { return TupleDescAttr(desc_, column - 1)->atttypid; }
 
-private:
+  private:
     HeapTuple tuple_;
     TupleDesc desc_;
 };
 
 /// An SPI connection for a scope. Results live until it ends.
 class Spi : Scoped {
-public:
+  public:
     Spi() {
         protect([] { SPI_connect(); });
     }
@@ -82,34 +84,38 @@ public:
     template <typename... A>
     std::uint64_t run(const std::string& sql, const A&... args) {
         const Param params[] = {param(args)..., Param{}};
-        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::once, Reading::statement);
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::once,
+                       Reading::statement);
     }
-    /// As run(), for a statement that is our own text and does not vary: its plan is kept for the life of the process.
-    /// Parsing and planning cost several times what most of our statements do.
+    /// As run(), for a statement that is our own text and does not vary: its plan is kept for the
+    /// life of the process. Parsing and planning cost several times what most of our statements do.
     template <typename... A>
     std::uint64_t run_kept(const std::string& sql, const A&... args) {
         const Param params[] = {param(args)..., Param{}};
-        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept, Reading::statement);
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept,
+                       Reading::statement);
     }
     template <std::size_t N, typename... A>
     std::uint64_t run(const char (&literal)[N], const A&... args) {
         return run_kept(literal, args...);
     }
-    /// Runs one query, our own text as for run_kept(), on what is committed now, whatever snapshot the transaction has:
-    /// for what was committed while this transaction waited for a lock.
+    /// Runs one query, our own text as for run_kept(), on what is committed now, whatever snapshot
+    /// the transaction has: for what was committed while this transaction waited for a lock.
     template <typename... A>
     std::uint64_t read_latest(const std::string& sql, const A&... args) {
         const Param params[] = {param(args)..., Param{}};
-        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept, Reading::latest);
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept,
+                       Reading::latest);
     }
 
     std::uint64_t rows() const noexcept { return table_ ? processed_ : 0; }
     Row row(std::uint64_t index) const { return Row(table_->vals[index], table_->tupdesc); }
 
-private:
+  private:
     enum class Plan { once, kept };
     enum class Reading { statement, latest };
-    std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan, Reading reading);
+    std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan,
+                          Reading reading);
 
     SPITupleTable* table_ = nullptr;
     std::uint64_t processed_ = 0;

@@ -7,7 +7,8 @@ namespace orchestry::pg {
 
 namespace {
 
-/// Every step reads the newest committed state after it has its locks, whatever the session's default is.
+/// Every step reads the newest committed state after it has its locks, whatever the session's
+/// default is.
 void use_read_committed() { XactIsoLevel = XACT_READ_COMMITTED; }
 
 /// C-like. A session that does not wait for the disk anyway is left as it is.
@@ -26,7 +27,8 @@ ProcedureSession::ProcedureSession(FunctionCallInfo fcinfo, const char* procedur
         throw base::Error(base::errc::active_transaction,
                           std::string("orchestry.") + procedure +
                               "() cannot be called inside a transaction block")
-            .detail("It commits after every step, so that no lock is held for longer than one step.")
+            .detail(
+                "It commits after every step, so that no lock is held for longer than one step.")
             .hint(std::string("Run CALL orchestry.") + procedure +
                   "(...) on its own, outside BEGIN and outside functions.");
     protect([] { SPI_connect_ext(SPI_OPT_NONATOMIC); });
@@ -59,7 +61,8 @@ void WorkerSession::begin() {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
         use_read_committed();
-        XactReadOnly = false; // whatever a statement has set for the session: how it ended must be recorded
+        XactReadOnly =
+            false; // whatever a statement has set for the session: how it ended must be recorded
     });
 }
 
@@ -97,7 +100,8 @@ void WorkerSession::ensure_snapshot() {
 
 namespace {
 
-/// Parses, plans and runs one statement in an unnamed portal with isTopLevel. C-like: nothing to destroy.
+/// Parses, plans and runs one statement in an unnamed portal with isTopLevel. C-like: nothing to
+/// destroy.
 void execute_top_level(const char* sql, MemoryContext work) {
     MemoryContextSwitchTo(work); // outlives the transactions that the statement commits
     List* const statements = pg_parse_query(sql);
@@ -115,8 +119,7 @@ void execute_top_level(const char* sql, MemoryContext work) {
     const bool needs_snapshot = analyze_requires_snapshot(statement);
     if (needs_snapshot)
         PushActiveSnapshot(GetTransactionSnapshot());
-    List* const queries =
-        pg_analyze_and_rewrite_fixedparams(statement, sql, nullptr, 0, nullptr);
+    List* const queries = pg_analyze_and_rewrite_fixedparams(statement, sql, nullptr, 0, nullptr);
     List* const plans = pg_plan_queries(queries, sql, CURSOR_OPT_PARALLEL_OK, nullptr);
     if (needs_snapshot)
         PopActiveSnapshot();

@@ -5,16 +5,18 @@
 
 namespace orchestry::pg {
 
-/// `eventual`: the commit may be lost with the last moments before a crash of the server, in order, and costs no wait
-/// for the disk. For our own records only: never for what a step did.
+/// `eventual`: the commit may be lost with the last moments before a crash of the server, in order,
+/// and costs no wait for the disk. For our own records only: never for what a step did.
 enum class Durability { durable, eventual };
 
-/// Commits between steps. The same capability code runs in a procedure (CALL) and in a background worker.
+/// Commits between steps. The same capability code runs in a procedure (CALL) and in a background
+/// worker.
 class Session {
-public:
+  public:
     virtual ~Session() = default;
-    /// Commits, and begins the next transaction (READ COMMITTED, no snapshot held yet). When the commit fails, its
-    /// error comes out with a fresh transaction begun all the same. No Spi object may be open.
+    /// Commits, and begins the next transaction (READ COMMITTED, no snapshot held yet). When the
+    /// commit fails, its error comes out with a fresh transaction begun all the same. No Spi object
+    /// may be open.
     virtual void commit(Durability durability = Durability::durable) = 0;
     /// Gives the current transaction an active snapshot.
     virtual void ensure_snapshot() = 0;
@@ -24,7 +26,7 @@ public:
 
 /// Inside CALL. `fcinfo` is the procedure's; raises 25001 inside a transaction block or a function.
 class ProcedureSession : public Session, Scoped {
-public:
+  public:
     ProcedureSession(FunctionCallInfo fcinfo, const char* procedure);
     ~ProcedureSession() override;
     ProcedureSession(const ProcedureSession&) = delete;
@@ -35,10 +37,10 @@ public:
     bool has_top_level() const noexcept override { return false; }
 };
 
-/// Inside a background worker. Begins a transaction; the destructor commits what is open, unless unwinding,
-/// when the process or its handler aborts.
+/// Inside a background worker. Begins a transaction; the destructor commits what is open, unless
+/// unwinding, when the process or its handler aborts.
 class WorkerSession : public Session, Scoped {
-public:
+  public:
     WorkerSession();
     ~WorkerSession() override;
     WorkerSession(const WorkerSession&) = delete;
@@ -48,20 +50,22 @@ public:
     void ensure_snapshot() override;
     bool has_top_level() const noexcept override { return true; }
 
-    /// Rolls back whatever is open and begins afresh: for the handler of an error that came this far.
+    /// Rolls back whatever is open and begins afresh: for the handler of an error that came this
+    /// far.
     void restart();
 
     /// Ends the transaction without beginning another, for a long sleep; resume() begins it.
     void suspend() { end(); }
     void resume() { begin(); }
 
-    /// Runs one statement outside any transaction block, as psql would: a portal at top level, so that DETACH
-    /// CONCURRENTLY, CREATE INDEX CONCURRENTLY, REINDEX CONCURRENTLY and VACUUM work. Commits before and after.
-    /// Raises 42601 unless `sql` is exactly one statement. When the statement fails its transaction is rolled
-    /// back, a new one is begun, and the error comes out as PgError.
+    /// Runs one statement outside any transaction block, as psql would: a portal at top level, so
+    /// that DETACH CONCURRENTLY, CREATE INDEX CONCURRENTLY, REINDEX CONCURRENTLY and VACUUM work.
+    /// Commits before and after. Raises 42601 unless `sql` is exactly one statement. When the
+    /// statement fails its transaction is rolled back, a new one is begun, and the error comes out
+    /// as PgError.
     void run_top_level(const std::string& sql);
 
-private:
+  private:
     void begin();
     void end();
 };
@@ -76,8 +80,8 @@ void release_subtransaction(const SubtransactionFrame& frame);
 void rollback_subtransaction(const SubtransactionFrame& frame);
 } // namespace detail
 
-/// Runs `body` in a subtransaction. Returns what failed, with everything it did rolled back and its locks
-/// given back, or nothing when it worked. The one place where an ERROR may be swallowed.
+/// Runs `body` in a subtransaction. Returns what failed, with everything it did rolled back and its
+/// locks given back, or nothing when it worked. The one place where an ERROR may be swallowed.
 template <typename F>
 std::optional<Failure> in_subtransaction(F&& body) {
     const detail::SubtransactionFrame frame = detail::begin_subtransaction();

@@ -1,5 +1,5 @@
-// PostgreSQL's own time zone rules behind base::Zone, so that partitions, schedules and the server's
-// functions can never disagree about an hour.
+// PostgreSQL's own time zone rules behind base::Zone, so that partitions, schedules and the
+// server's functions can never disagree about an hour.
 #pragma once
 
 #include "base/zone.hpp"
@@ -8,7 +8,7 @@
 namespace orchestry::pg {
 
 class ServerZone : public base::Zone {
-public:
+  public:
     /// Raises 22023 when the server does not know the zone or it counts leap seconds.
     explicit ServerZone(const std::string& name);
 
@@ -16,9 +16,8 @@ public:
     /// The zone's name in the spelling of the tz database.
     std::string name() const;
 
-private:
+  private:
     pg_tz* zone_; // owned by the server's cache for the life of the process
 };
-
 
 } // namespace orchestry::pg

@@ -1,6 +1,7 @@
 #include "retention/apply.hpp"
 
 #include "catalog/settings.hpp"
+#include "pg/fault.hpp"
 #include "pg/xact.hpp"
 #include "retention/guard.hpp"
 
@@ -11,9 +12,10 @@ namespace orchestry::retention {
 
 using base::bound_sql;
 
-// --- steps as statements ----------------------------------------------------------------------------------
+// --- steps as statements ------------------------------------------------------------------------
 
-std::vector<pg::LockRequest> foreign_key_locks(Oid relid, LOCKMODE referenced_mode, LOCKMODE referencing_mode) {
+std::vector<pg::LockRequest> foreign_key_locks(Oid relid, LOCKMODE referenced_mode,
+                                               LOCKMODE referencing_mode) {
     std::map<Oid, LOCKMODE> modes;
     for (const ForeignKey& key : foreign_keys_of(relid))
         modes[key.relid] = std::max(modes[key.relid], referenced_mode);
@@ -37,18 +39,18 @@ std::string rename_sql(const std::string& quoted, const std::string& name) {
     return "ALTER TABLE " + quoted + " RENAME TO " + pg::quote_identifier(name);
 }
 
-/// Tables are locked in one order by all our steps: others at the end of foreign keys, the parent, its default
-/// partition, the partition; and last the record of the holds.
+/// Tables are locked in one order by all our steps: others at the end of foreign keys, the parent,
+/// its default partition, the partition; and last the record of the holds.
 void append(std::vector<pg::LockRequest>& locks, const std::vector<pg::LockRequest>& more) {
     locks.insert(locks.end(), more.begin(), more.end());
 }
 
 class Preparation {
-public:
+  public:
     explicit Preparation(const Set& set) : set_(set) {}
     Step prepared(PlannedStep planned);
 
-private:
+  private:
     void detach(Step& step);
     void drop(Step& step);
     void measure(Step& step) const;
@@ -74,8 +76,8 @@ void Preparation::detach(Step& step) {
             set_locks_.push_back({set_.fallback->relid, AccessExclusiveLock});
     }
     step.lock_requests = set_locks_;
-    append(step.lock_requests,
-           {{planned.relid, AccessExclusiveLock}, {catalog::hold_table(), catalog::hold_lock_mode}});
+    append(step.lock_requests, {{planned.relid, AccessExclusiveLock},
+                                {catalog::hold_table(), catalog::hold_lock_mode}});
     const std::string statement = "ALTER TABLE " + set_.quoted + " DETACH PARTITION ";
     step.statements.push_back(statement + leaving.quoted);
     if (!leaving.renamed)
@@ -96,19 +98,21 @@ void Preparation::drop(Step& step) {
     });
     if (OidIsValid(parent))
         step.lock_requests.push_back({parent, AccessExclusiveLock});
-    append(step.lock_requests,
-           {{planned.relid, AccessExclusiveLock}, {catalog::hold_table(), catalog::hold_lock_mode}});
+    append(step.lock_requests, {{planned.relid, AccessExclusiveLock},
+                                {catalog::hold_table(), catalog::hold_lock_mode}});
 }
 
-/// How much leaves: the size with indexes and TOAST, and the rows as of the last VACUUM or ANALYZE, of the table and its
-/// partitions.
+/// How much leaves: the size with indexes and TOAST, and the rows as of the last VACUUM or ANALYZE,
+/// of the table and its partitions.
 void Preparation::measure(Step& step) const {
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8, "
-            "pg_catalog.sum(c.reltuples) FILTER (WHERE c.reltuples OPERATOR(pg_catalog.>=) 0)::pg_catalog.int8 "
-            "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t JOIN pg_catalog.pg_class c "
-            "ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf",
-            static_cast<Oid>(step.planned.relid));
+    spi.run(
+        "SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8, "
+        "pg_catalog.sum(c.reltuples) FILTER (WHERE c.reltuples OPERATOR(pg_catalog.>=) "
+        "0)::pg_catalog.int8 "
+        "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t JOIN pg_catalog.pg_class c "
+        "ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf",
+        static_cast<Oid>(step.planned.relid));
     const pg::Row row = spi.row(0);
     if (!row.is_null(1))
         step.bytes = row.bigint(1);
@@ -131,12 +135,15 @@ Step Preparation::prepared(PlannedStep planned) {
         measure(step);
         break;
     case Action::finalize_detach:
-        step.statements = {"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + p.object + " FINALIZE"};
+        step.statements = {"ALTER TABLE " + set_.quoted + " DETACH PARTITION " + p.object +
+                           " FINALIZE"};
         step.top_level_statement = step.statements.front();
-        step.lock_requests = {{set_.relid, ShareUpdateExclusiveLock}, {p.relid, AccessExclusiveLock}};
+        step.lock_requests = {{set_.relid, ShareUpdateExclusiveLock},
+                              {p.relid, AccessExclusiveLock}};
         break;
     case Action::reinstate:
-        step.statements = {rename_sql(p.object, catalog::find_quarantined(p.relid).value().former_name)};
+        step.statements = {
+            rename_sql(p.object, catalog::find_quarantined(p.relid).value().former_name)};
         step.lock_requests = {{p.relid, AccessExclusiveLock}};
         break;
     case Action::begin_grace:
@@ -163,12 +170,13 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
 }
 
 void rename(const std::string& quoted, const std::string& name) {
-    // Renaming needs CREATE on the schema, which the owner of a table need not have. It calls none of the owner's code.
+    // Renaming needs CREATE on the schema, which the owner of a table need not have. It calls none
+    // of the owner's code.
     const catalog::Elevated elevated;
     pg::run_statements({rename_sql(quoted, name)});
 }
 
-// --- execution --------------------------------------------------------------------------------------------
+// --- execution ----------------------------------------------------------------------------------
 
 namespace {
 
@@ -187,14 +195,14 @@ void require_dropped(Oid relid) {
 
 /// One step while it is applied.
 class Application {
-public:
+  public:
     Application(const Basis& basis, const Step& step, std::int64_t lock_budget_us)
         : basis_(basis), step_(step), planned_(step.planned), budget_us_(lock_budget_us) {}
 
     Applied act();
     Applied begin_at_top_level();
 
-private:
+  private:
     bool lock(const std::vector<pg::LockRequest>& requests);
     bool skip(std::string why);
     bool basis_holds();
@@ -229,8 +237,8 @@ bool Application::lock(const std::vector<pg::LockRequest>& requests) {
     return basis_holds();
 }
 
-/// Whether the set, its owner and the policy are as they were when the step was planned, and all names stand for the
-/// same tables: the step's statements go by name.
+/// Whether the set, its owner and the policy are as they were when the step was planned, and all
+/// names stand for the same tables: the step's statements go by name.
 bool Application::basis_holds() {
     const std::optional<std::string> parent_name = pg::relation_name(basis_.parent);
     if (!parent_name)
@@ -255,7 +263,8 @@ bool Application::is_trusted(Oid relid) {
     return role.empty() || skip("it belongs to role " + role + " by now");
 }
 
-/// Whether the partition is the one that was planned for: attached, with the same bounds, and not the last one.
+/// Whether the partition is the one that was planned for: attached, with the same bounds, and not
+/// the last one.
 bool Application::is_still_due() {
     const CheckedPolicy policy(basis_.settings, catalog::require_key_column(basis_.parent));
     kind_ = policy.kind();
@@ -279,11 +288,13 @@ bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExte
     thing.relid = relid;
     thing.quoted = pg::relation_name(relid).value_or("");
     for (const Hold& hold : holds_on(catalog::Holds(), relid, extent)) {
-        // Rows of a partition that is in use are not searched under a lock that keeps its users waiting: the plan has
-        // just done so, and before anything is dropped it is done again.
+        // Rows of a partition that is in use are not searched under a lock that keeps its users
+        // waiting: the plan has just done so, and before anything is dropped it is done again.
         const bool in_use = planned_.action == Action::detach;
-        if (hold.predicate.empty() || (!in_use && ServerWorld(basis_.parent).has_held_row(thing, hold)))
-            return skip("hold " + std::to_string(hold.id) + " (" + hold.reason + ") was set meanwhile");
+        if (hold.predicate.empty() ||
+            (!in_use && ServerWorld(basis_.parent).has_held_row(thing, hold)))
+            return skip("hold " + std::to_string(hold.id) + " (" + hold.reason +
+                        ") was set meanwhile");
     }
     return true;
 }
@@ -297,25 +308,28 @@ bool Application::record(std::optional<base::Instant> detached_at) {
     record.name = before ? before->name : quarantine_name(planned_.relid, member_->name);
     record.parent = basis_.parent;
     record.job = basis_.job;
-    record.bounds = "FROM (" + bound_sql(kind_, member_->range.lower, member_->exact_lower) + ") TO (" +
-                    bound_sql(kind_, member_->range.upper, member_->exact_upper) + ")";
+    record.bounds = "FROM (" + bound_sql(kind_, member_->range.lower, member_->exact_lower) +
+                    ") TO (" + bound_sql(kind_, member_->range.upper, member_->exact_upper) + ")";
     record.extent = base::time_extent(kind_, member_->range);
     record.detached_at = detached_at;
     if (!before)
         rename(member_->quoted, record.name);
+    ORCHESTRY_FAULT_POINT("partition renamed");
     catalog::insert_quarantined(record);
     return true;
 }
 
-/// The server names the foreign key of the partition, which nobody knows: the one that people know is its parent.
+/// The server names the foreign key of the partition, which nobody knows: the one that people know
+/// is its parent.
 void Application::raise_referenced(const pg::Failure& failure) {
     Partition partition;
     partition.relid = planned_.relid;
     partition.quoted = planned_.object;
     for (const ForeignKey& key : foreign_keys_to(basis_.parent))
         if (key.is_readable && ServerWorld(basis_.parent).is_referenced(partition, key))
-            throw base::Error(foreign_key_violation, "rows of " + key.table + " reference " + planned_.object +
-                                                         " by foreign key " + key.name)
+            throw base::Error(foreign_key_violation, "rows of " + key.table + " reference " +
+                                                         planned_.object + " by foreign key " +
+                                                         key.name)
                 .detail(failure.detail);
     pg::raise(failure);
 }
@@ -323,12 +337,14 @@ void Application::raise_referenced(const pg::Failure& failure) {
 void Application::detach() {
     if (!is_still_due())
         return;
-    const auto failure = pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
+    const auto failure =
+        pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
     if (failure && failure->is(foreign_key_violation))
         raise_referenced(*failure);
     if (failure)
         pg::raise(*failure);
     require_detached(planned_.relid);
+    ORCHESTRY_FAULT_POINT("partition detached");
     applied_.done = record(catalog::settings::now());
 }
 
@@ -359,7 +375,8 @@ bool Application::is_expired() {
     const List* const tree =
         pg::protect([&] { return find_all_inheritors(planned_.root, NoLock, nullptr); });
     if (is_part && !pg::protect([&] { return list_member_oid(tree, planned_.relid); }))
-        return skip("it does not belong to " + pg::relation_name(planned_.root).value_or("?") + " any more");
+        return skip("it does not belong to " + pg::relation_name(planned_.root).value_or("?") +
+                    " any more");
     if (!is_part && list_length(tree) > 1)
         return skip("it still has partitions of its own");
     const pg::ServerZone zone(basis_.settings.time_zone);
@@ -373,6 +390,7 @@ void Application::drop() {
         return;
     pg::run_statements(step_.statements);
     require_dropped(planned_.relid);
+    ORCHESTRY_FAULT_POINT("partition dropped");
     if (planned_.relid == planned_.root)
         catalog::delete_quarantined(planned_.relid);
     applied_.done = true;
@@ -395,7 +413,8 @@ Applied Application::act() {
     const GuardPause holds_are_checked_here;
     pg::GucLevel guc;
     if (planned_.action == Action::finalize_detach)
-        guc.set("lock_timeout", "0"); // half a detach is worse than a long wait, which can be cancelled
+        guc.set("lock_timeout",
+                "0"); // half a detach is worse than a long wait, which can be cancelled
     else
         pg::set_lock_timeout(guc, budget_us_ - applied_.lock_wait_us);
     switch (planned_.action) {

@@ -16,9 +16,9 @@ constinit int pauses = 0;
 
 bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP; }
 
-/// Raises when something keeps the rows of a table. The caller holds the lock under which they are to go. So a hold on
-/// the table itself that is being set at this moment is either seen or will find the table gone; one on a table that it
-/// belongs to is waited for.
+/// Raises when something keeps the rows of a table. The caller holds the lock under which they are
+/// to go. So a hold on the table itself that is being set at this moment is either seen or will
+/// find the table gone; one on a table that it belongs to is waited for.
 void refuse_if_held(Oid relid, const char* what) {
     if (!OidIsValid(catalog::hold_table()) || !catalog::is_installed() || is_temporary(relid))
         return;
@@ -32,8 +32,8 @@ void refuse_if_held(Oid relid, const char* what) {
         return;
     const catalog::Hold& hold = covering.front();
     throw base::Error(base::errc::not_prerequisite_state,
-                      std::string("cannot ") + what + " " + pg::relation_name(relid).value_or("the table") +
-                          " because it is held")
+                      std::string("cannot ") + what + " " +
+                          pg::relation_name(relid).value_or("the table") + " because it is held")
         .detail("Hold " + std::to_string(hold.id) + " covers it: " + hold.reason + ".")
         .hint("When the hold may end: " + catalog::release_command(hold.id));
 }
@@ -41,9 +41,11 @@ void refuse_if_held(Oid relid, const char* what) {
 /// The record of the holds cannot be taken away while there are some; not even with the extension.
 void refuse_to_drop_holds() {
     if (catalog::any_in_force())
-        throw base::Error(base::errc::not_prerequisite_state, "cannot drop extension \"orchestry_ext\" while holds are in force")
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "cannot drop extension \"orchestry_ext\" while holds are in force")
             .detail("Nobody would know any more what has to be kept.")
-            .hint("See SELECT hold_id, relation, reason FROM orchestry.holds WHERE released_at IS NULL;");
+            .hint("See SELECT hold_id, relation, reason FROM orchestry.holds WHERE released_at IS "
+                  "NULL;");
 }
 
 void check_drop(Oid relid, int column) {
@@ -51,7 +53,8 @@ void check_drop(Oid relid, int column) {
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         return;
     // Of our own tables only one is looked at: the others may be gone already.
-    if (pg::protect([&] { return get_rel_namespace(relid) == get_namespace_oid("orchestry", true); })) {
+    if (pg::protect(
+            [&] { return get_rel_namespace(relid) == get_namespace_oid("orchestry", true); })) {
         if (relid == catalog::hold_table())
             refuse_to_drop_holds();
         return;
@@ -59,8 +62,8 @@ void check_drop(Oid relid, int column) {
     refuse_if_held(relid, column == 0 ? "drop" : "drop a column of");
 }
 
-/// A partition is leaving its parent. Only DETACH in one go is stopped here: for the second half of DETACH CONCURRENTLY,
-/// whose locks are weaker, it would be too late.
+/// A partition is leaving its parent. Only DETACH in one go is stopped here: for the second half of
+/// DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
 void check_leaving(Oid partition, Oid parent) {
     const bool in_one_go = pg::protect([&] {
         const Relation relation = relation_open(parent, NoLock);
@@ -72,9 +75,23 @@ void check_leaving(Oid partition, Oid parent) {
         refuse_if_held(partition, "detach");
 }
 
+/// TRUNCATE is refused where there is something to lose: pg_restore empties the tables that it has
+/// just made. A partitioned table has nothing of its own, and its partitions come one by one.
+void check_truncate(Oid relid) {
+    const bool has_blocks = pg::protect([&] {
+        const Relation relation = relation_open(relid, NoLock);
+        const bool found = relation->rd_rel->relkind == RELKIND_RELATION &&
+                           RelationGetNumberOfBlocks(relation) > 0;
+        relation_close(relation, NoLock);
+        return found;
+    });
+    if (has_blocks)
+        refuse_if_held(relid, "truncate");
+}
+
 void check_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void* arg) {
     if (access == OAT_TRUNCATE)
-        refuse_if_held(object_id, "truncate");
+        check_truncate(object_id);
     else if (access == OAT_DROP && class_id == RelationRelationId)
         check_drop(object_id, sub_id);
     else if (access == OAT_POST_ALTER && class_id == InheritsRelationId)
@@ -84,20 +101,24 @@ void check_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_
 void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void* arg) {
     if (previous_access_hook)
         previous_access_hook(access, class_id, object_id, sub_id, arg);
-    const bool concerns_us = access == OAT_TRUNCATE || (access == OAT_DROP && class_id == RelationRelationId) ||
+    const bool concerns_us = access == OAT_TRUNCATE ||
+                             (access == OAT_DROP && class_id == RelationRelationId) ||
                              (access == OAT_POST_ALTER && class_id == InheritsRelationId);
     if (concerns_us && pauses == 0)
-        pg::enter("object_access_hook", [&] { check_access(access, class_id, object_id, sub_id, arg); });
+        pg::enter("object_access_hook",
+                  [&] { check_access(access, class_id, object_id, sub_id, arg); });
 }
 
-/// Before the first half of DETACH CONCURRENTLY. What retention has prepared was looked at row by row.
+/// Before the first half of DETACH CONCURRENTLY. What retention has prepared was looked at row by
+/// row.
 void check_detach_concurrently(const RangeVar* name) {
     const Oid relid = pg::protect([&] { return RangeVarGetRelid(name, NoLock, true); });
     if (!OidIsValid(relid))
         return; // the statement itself will say so
     if (const auto record = catalog::find_quarantined(relid); record && !record->detached_at) {
         const std::vector<catalog::Hold> holds = catalog::Holds().covering(relid, record->extent);
-        if (std::none_of(holds.begin(), holds.end(), [](const catalog::Hold& hold) { return hold.predicate.empty(); }))
+        if (std::none_of(holds.begin(), holds.end(),
+                         [](const catalog::Hold& hold) { return hold.predicate.empty(); }))
             return;
     }
     refuse_if_held(relid, "detach");
@@ -117,12 +138,13 @@ void check_utility(const Node* statement) {
     }
 }
 
-void on_utility(PlannedStmt* statement, const char* query, bool read_only, ProcessUtilityContext context,
-                ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
-                QueryCompletion* completion) {
+void on_utility(PlannedStmt* statement, const char* query, bool read_only,
+                ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
+                DestReceiver* receiver, QueryCompletion* completion) {
     if (IsA(statement->utilityStmt, AlterTableStmt) && pauses == 0 && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] { check_utility(statement->utilityStmt); });
-    const ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
+    const ProcessUtility_hook_type next =
+        previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
     next(statement, query, read_only, context, params, environment, receiver, completion);
 }
 

@@ -11,27 +11,31 @@ namespace {
 constexpr const char* query_canceled = "57014";
 
 std::string role_name(Oid role) {
-    return pg::quote_identifier(pg::protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
+    return pg::quote_identifier(
+        pg::protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
 }
 
 /// A name in the schema of a relation, qualified and quoted.
 std::string beside(Oid relid, const std::string& name) {
-    const char* const schema = pg::protect([&]() -> const char* {
-        return get_namespace_name(get_rel_namespace(relid));
-    });
+    const char* const schema =
+        pg::protect([&]() -> const char* { return get_namespace_name(get_rel_namespace(relid)); });
     return pg::quote_qualified(schema ? schema : "", name);
 }
 
-std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& condition, Oid relid) {
+std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& condition,
+                                            Oid relid) {
     pg::Spi spi;
     spi.run("SELECT c.oid, pg_catalog.quote_ident(c.conname), " + other +
-                ", pg_catalog.has_table_privilege($2, " + other + ", 'SELECT') FROM pg_catalog.pg_constraint c "
-                "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " + condition + " ORDER BY 3, 1",
+                ", pg_catalog.has_table_privilege($2, " + other +
+                ", 'SELECT') FROM pg_catalog.pg_constraint c "
+                "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " +
+                condition + " ORDER BY 3, 1",
             relid, catalog::owner_of(relid));
     std::vector<ForeignKey> keys;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        keys.push_back({row.oid(1), row.text(2), row.oid(3), {}, false, !row.is_null(4) && row.boolean(4)});
+        keys.push_back(
+            {row.oid(1), row.text(2), row.oid(3), {}, false, !row.is_null(4) && row.boolean(4)});
     }
     for (ForeignKey& key : keys) {
         key.table = pg::relation_name(key.relid).value_or("");
@@ -48,14 +52,16 @@ void find_dependents(std::vector<Thing*> things) {
     if (relids.empty())
         return;
     pg::Spi spi;
-    spi.run("SELECT d.refobjid, pg_catalog.string_agg(DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0), ', ') "
-            "FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_constraint c "
-            "ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass "
-            "AND c.oid OPERATOR(pg_catalog.=) d.objid "
-            "WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
-            "AND d.refobjid OPERATOR(pg_catalog.=) ANY ($1) AND d.deptype OPERATOR(pg_catalog.=) 'n' "
-            "AND c.conrelid IS DISTINCT FROM d.refobjid GROUP BY d.refobjid",
-            relids);
+    spi.run(
+        "SELECT d.refobjid, pg_catalog.string_agg(DISTINCT "
+        "pg_catalog.pg_describe_object(d.classid, d.objid, 0), ', ') "
+        "FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_constraint c "
+        "ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass "
+        "AND c.oid OPERATOR(pg_catalog.=) d.objid "
+        "WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
+        "AND d.refobjid OPERATOR(pg_catalog.=) ANY ($1) AND d.deptype OPERATOR(pg_catalog.=) 'n' "
+        "AND c.conrelid IS DISTINCT FROM d.refobjid GROUP BY d.refobjid",
+        relids);
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         for (Thing* thing : things)
             if (thing->relid == spi.row(i).oid(1))
@@ -63,14 +69,14 @@ void find_dependents(std::vector<Thing*> things) {
 }
 
 class Inspection {
-public:
+  public:
     Inspection(Oid parent, base::KeyKind kind, catalog::JobId job)
         : table_(catalog::read_partitioned_table(parent, kind)), owner_(catalog::owner_of(parent)),
           records_(catalog::quarantined_by(job)) {}
 
     Set set() const;
 
-private:
+  private:
     void fill(Thing& thing, Oid relid, const std::optional<base::TimeExtent>& extent) const;
     Partition partition(const base::Member& member) const;
     Detached detached(const catalog::Quarantined& record) const;
@@ -84,8 +90,9 @@ private:
 };
 
 const catalog::Quarantined* Inspection::record_of(Oid relid) const {
-    const auto found = std::find_if(records_.begin(), records_.end(),
-                                    [&](const catalog::Quarantined& record) { return record.relid == relid; });
+    const auto found =
+        std::find_if(records_.begin(), records_.end(),
+                     [&](const catalog::Quarantined& record) { return record.relid == relid; });
     return found == records_.end() ? nullptr : &*found;
 }
 
@@ -94,7 +101,8 @@ bool Inspection::is_member(Oid relid) const {
                        [&](const base::Member& member) { return member.relid == relid; });
 }
 
-void Inspection::fill(Thing& thing, Oid relid, const std::optional<base::TimeExtent>& extent) const {
+void Inspection::fill(Thing& thing, Oid relid,
+                      const std::optional<base::TimeExtent>& extent) const {
     thing.relid = relid;
     thing.quoted = pg::relation_name(relid).value_or("");
     thing.stranger = stranger(relid, owner_);
@@ -110,8 +118,9 @@ Partition Inspection::partition(const base::Member& member) const {
     partition.exact_upper = member.exact_upper;
     partition.detach_pending = member.detach_pending;
     partition.renamed = record_of(member.relid) != nullptr;
-    partition.quarantined =
-        partition.renamed ? member.quoted : beside(member.relid, quarantine_name(member.relid, member.name));
+    partition.quarantined = partition.renamed
+                                ? member.quoted
+                                : beside(member.relid, quarantine_name(member.relid, member.name));
     partition.has_parts = pg::call<get_rel_relkind>(member.relid) == RELKIND_PARTITIONED_TABLE;
     return partition;
 }
@@ -121,8 +130,10 @@ Detached Inspection::detached(const catalog::Quarantined& record) const {
     fill(detached, record.relid, record.extent);
     detached.former = beside(record.relid, record.former_name);
     detached.at = record.detached_at;
-    // A table comes after those that it is a partition of, so from the end on none has partitions left.
-    const List* const all = pg::protect([&] { return find_all_inheritors(record.relid, NoLock, nullptr); });
+    // A table comes after those that it is a partition of, so from the end on none has partitions
+    // left.
+    const List* const all =
+        pg::protect([&] { return find_all_inheritors(record.relid, NoLock, nullptr); });
     for (int i = list_length(all) - 1; i > 0; --i) {
         Thing part;
         fill(part, list_nth_oid(all, i), record.extent);
@@ -165,7 +176,9 @@ Set Inspection::set() const {
 
 } // namespace
 
-Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job) { return Inspection(parent, kind, job).set(); }
+Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job) {
+    return Inspection(parent, kind, job).set();
+}
 
 std::vector<ForeignKey> foreign_keys_of(Oid relid) {
     return select_foreign_keys("c.confrelid", "c.conrelid OPERATOR(pg_catalog.=) $1", relid);
@@ -173,7 +186,8 @@ std::vector<ForeignKey> foreign_keys_of(Oid relid) {
 
 std::vector<ForeignKey> foreign_keys_to(Oid relid) {
     return select_foreign_keys(
-        "c.conrelid", "c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0", relid);
+        "c.conrelid",
+        "c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0", relid);
 }
 
 std::string stranger(Oid relid, Oid set_owner) {
@@ -183,7 +197,8 @@ std::string stranger(Oid relid, Oid set_owner) {
     return trusted ? std::string() : role_name(owner);
 }
 
-std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid, const std::optional<base::TimeExtent>& extent) {
+std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
+                           const std::optional<base::TimeExtent>& extent) {
     std::vector<Hold> result;
     if (holds.empty())
         return result;
@@ -197,7 +212,8 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
     const auto failure = pg::in_subtransaction([&] {
         const catalog::AsOwner owner(set_);
         pg::Spi spi;
-        found = spi.run("SELECT FROM " + thing.quoted + " WHERE " + hold.predicate + " LIMIT 1") > 0;
+        found =
+            spi.run("SELECT FROM " + thing.quoted + " WHERE " + hold.predicate + " LIMIT 1") > 0;
     });
     if (failure && failure->is(query_canceled))
         pg::raise(*failure);
@@ -207,20 +223,25 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {
     const catalog::AsOwner owner(set_);
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.string_agg("
-            "pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I', p.attname, n.nspname, o.oprname, f.attname), ' AND ') "
-            "FROM pg_catalog.pg_constraint c, ROWS FROM (pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conkey), "
-            "pg_catalog.unnest(c.conpfeqop)) k (primary_number, foreign_number, operator_id) "
-            "JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) k.operator_id "
-            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace, "
-            "pg_catalog.pg_attribute p, pg_catalog.pg_attribute f "
-            "WHERE c.oid OPERATOR(pg_catalog.=) $1 AND p.attrelid OPERATOR(pg_catalog.=) c.confrelid "
-            "AND p.attnum OPERATOR(pg_catalog.=) k.primary_number AND f.attrelid OPERATOR(pg_catalog.=) c.conrelid "
-            "AND f.attnum OPERATOR(pg_catalog.=) k.foreign_number",
-            static_cast<Oid>(key.constraint));
+    spi.run(
+        "SELECT pg_catalog.string_agg("
+        "pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I', p.attname, n.nspname, o.oprname, "
+        "f.attname), ' AND ') "
+        "FROM pg_catalog.pg_constraint c, ROWS FROM (pg_catalog.unnest(c.confkey), "
+        "pg_catalog.unnest(c.conkey), "
+        "pg_catalog.unnest(c.conpfeqop)) k (primary_number, foreign_number, operator_id) "
+        "JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) k.operator_id "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace, "
+        "pg_catalog.pg_attribute p, pg_catalog.pg_attribute f "
+        "WHERE c.oid OPERATOR(pg_catalog.=) $1 AND p.attrelid OPERATOR(pg_catalog.=) c.confrelid "
+        "AND p.attnum OPERATOR(pg_catalog.=) k.primary_number AND f.attrelid "
+        "OPERATOR(pg_catalog.=) c.conrelid "
+        "AND f.attnum OPERATOR(pg_catalog.=) k.foreign_number",
+        static_cast<Oid>(key.constraint));
     const std::string join = spi.row(0).text(1);
     return !join.empty() && // the constraint is gone
-           spi.run("SELECT FROM " + partition.quoted + " p JOIN " + key.table + " f ON " + join + " LIMIT 1") > 0;
+           spi.run("SELECT FROM " + partition.quoted + " p JOIN " + key.table + " f ON " + join +
+                   " LIMIT 1") > 0;
 }
 
 } // namespace orchestry::retention

@@ -1,5 +1,5 @@
-// From the catalogs to plan.hpp's plain structs, and the plan's questions about rows. Nothing here takes a lock stronger
-// than AccessShareLock.
+// From the catalogs to plan.hpp's plain structs, and the plan's questions about rows. Nothing here
+// takes a lock stronger than AccessShareLock.
 #pragma once
 
 #include "catalog/hold.hpp"
@@ -8,8 +8,8 @@
 
 namespace orchestry::retention {
 
-/// Reads a set with what a job has in quarantine. Raises 55000 when the table is not partitioned by one column of that
-/// kind any more.
+/// Reads a set with what a job has in quarantine. Raises 55000 when the table is not partitioned by
+/// one column of that kind any more.
 Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job);
 
 /// The foreign keys of a table to others, and of others to it, ordered by the other table.
@@ -25,14 +25,14 @@ std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
 
 /// Answers a plan's questions with the rights of the set's owner.
 class ServerWorld : public World {
-public:
+  public:
     explicit ServerWorld(Oid set) : set_(set) {}
 
     /// True also when that cannot be found out, because a column of the predicate was renamed.
     bool has_held_row(const Thing& thing, const Hold& hold) const override;
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
 
-private:
+  private:
     Oid set_;
 };
 

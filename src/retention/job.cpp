@@ -8,12 +8,18 @@ namespace orchestry::retention {
 
 namespace {
 
+std::string veto_of(const catalog::Job& job, base::Instant now) {
+    return clock_veto(catalog::next_slot(job, job.trusted_at), now, job.id.value);
+}
+
 /// The policy of a job as it is to be planned at `now`.
-std::unique_ptr<CheckedPolicy> load(const catalog::Job& job, const StoredPolicy& stored, base::Instant now) {
-    auto policy = std::make_unique<CheckedPolicy>(stored.settings, catalog::require_key_column(job.target));
+std::unique_ptr<CheckedPolicy> load(const catalog::Job& job, const StoredPolicy& stored,
+                                    base::Instant now) {
+    auto policy =
+        std::make_unique<CheckedPolicy>(stored.settings, catalog::require_key_column(job.target));
     policy->plan().announced = stored.announced;
     if (now == catalog::settings::now())
-        policy->plan().veto = clock_veto(catalog::next_slot(job, job.trusted_at), now, job.id.value);
+        policy->plan().veto = veto_of(job, now);
     return policy;
 }
 
@@ -27,15 +33,22 @@ Planned plan_job(const catalog::Job& job, base::Instant now) {
             prepare(set, plan(set, policy->plan(), now, ServerWorld(set.relid)))};
 }
 
+void check_clock(const catalog::Job& job, base::Instant now) {
+    if (veto_of(job, now).empty())
+        catalog::confirm(job.id, now);
+}
+
 void remember_quiet(const catalog::Job& job, base::Instant now) {
     // The fingerprint first: what changes after it is noticed.
     const std::int64_t fingerprint = catalog::fingerprints({job.target}).front();
     const auto policy = load(job, load_policy(job.id), now);
     const Set set = inspect(job.target, policy->kind(), job.id);
     const std::vector<PlannedStep> steps = plan(set, policy->plan(), now, ServerWorld(set.relid));
-    const bool is_quiet = std::all_of(steps.begin(), steps.end(),
-                                      [](const PlannedStep& step) { return step.action == Action::leave && !step.waits; });
-    const std::optional<base::Instant> until = is_quiet ? quiet_until(set, policy->plan(), now) : std::nullopt;
+    const bool is_quiet = std::all_of(steps.begin(), steps.end(), [](const PlannedStep& step) {
+        return step.action == Action::leave && !step.waits;
+    });
+    const std::optional<base::Instant> until =
+        is_quiet ? quiet_until(set, policy->plan(), now) : std::nullopt;
     if (until && *until > now)
         catalog::store_settlement(job.id, fingerprint, until);
     else if (job.settled_until)
@@ -44,8 +57,9 @@ void remember_quiet(const catalog::Job& job, base::Instant now) {
 
 std::vector<catalog::JobId> quiet_jobs(const std::vector<catalog::Job>& jobs, base::Instant now) {
     std::vector<catalog::Job> candidates;
-    std::copy_if(jobs.begin(), jobs.end(), std::back_inserter(candidates),
-                 [&](const catalog::Job& job) { return job.settled_until && now < *job.settled_until; });
+    std::copy_if(
+        jobs.begin(), jobs.end(), std::back_inserter(candidates),
+        [&](const catalog::Job& job) { return job.settled_until && now < *job.settled_until; });
     return catalog::unchanged(candidates);
 }
 

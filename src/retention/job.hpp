@@ -1,5 +1,6 @@
-// A retention job: its steps now, and knowing cheaply that there are none. After a full look at a set it is remembered
-// until when nothing can be due, together with a fingerprint of the set's partitions.
+// A retention job: its steps now, and knowing cheaply that there are none. After a full look at a
+// set it is remembered until when nothing can be due, together with a fingerprint of the set's
+// partitions.
 #pragma once
 
 #include "retention/apply.hpp"
@@ -11,14 +12,19 @@ struct Planned {
     Basis basis;
     std::vector<Step> steps;
 };
-/// Plans a job as of `now`. Unlike a preview of another moment, a plan for the present one blocks all removal when the
-/// clock has leapt ahead (clock_veto).
+/// Plans a job as of `now`. Unlike a preview of another moment, a plan for the present one blocks
+/// all removal when the clock has leapt ahead (clock_veto).
 Planned plan_job(const catalog::Job& job, base::Instant now);
+
+/// Remembers that the job's clock was right at `now`, unless it has leapt ahead. To be called when
+/// a run begins.
+void check_clock(const catalog::Job& job, base::Instant now);
 
 /// Remembers that the set of a job is quiet, or that this is not known. To be called after a run.
 void remember_quiet(const catalog::Job& job, base::Instant now);
 
-/// Those of the jobs that are known to have nothing to do at `now`. One pass over the catalogs for all of them.
+/// Those of the jobs that are known to have nothing to do at `now`. One pass over the catalogs for
+/// all of them.
 std::vector<catalog::JobId> quiet_jobs(const std::vector<catalog::Job>& jobs, base::Instant now);
 
 } // namespace orchestry::retention

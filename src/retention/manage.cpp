@@ -17,7 +17,8 @@ constexpr const char* undefined_table = "42P01";
 std::string require_name(Oid relid) {
     std::optional<std::string> name = pg::relation_name(relid);
     if (!name)
-        throw Error(undefined_table, "the table with OID " + std::to_string(relid) + " does not exist")
+        throw Error(undefined_table,
+                    "the table with OID " + std::to_string(relid) + " does not exist")
             .hint("Give the table by name.");
     return *std::move(name);
 }
@@ -27,14 +28,18 @@ void require_whole_partitions(const Settings& settings, Oid relid) {
     if (const auto why = why_rows(settings, relid))
         throw Error(errc::feature_not_supported, "retention of single rows is not available")
             .detail(*why)
-            .hint("Give only \"keep\", \"action\", \"grace\" and \"schedule\", for a table that is partitioned by the "
+            .hint("Give only \"keep\", \"action\", \"grace\" and \"schedule\", for a table that is "
+                  "partitioned by the "
                   "range of its time column.");
 }
 
 /// Already there with these settings: its job. With others: 42710.
-std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings, const std::string& schedule) {
+std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings,
+                                        const std::string& schedule) {
     std::vector<StoredPolicy> policies = find_policies(relid);
-    std::erase_if(policies, [&](const StoredPolicy& policy) { return why_rows(policy.settings, relid).has_value(); });
+    std::erase_if(policies, [&](const StoredPolicy& policy) {
+        return why_rows(policy.settings, relid).has_value();
+    });
     if (policies.empty())
         return std::nullopt;
     const catalog::JobId job = policies.front().job;
@@ -43,30 +48,35 @@ std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings, con
         pg::report(NOTICE, "table " + name + " has this retention policy already");
         return job;
     }
-    throw Error(errc::duplicate_object, "table " + name + " has a retention policy for its partitions already")
+    throw Error(errc::duplicate_object,
+                "table " + name + " has a retention policy for its partitions already")
         .detail("It is job " + std::to_string(job.value) + ".")
-        .hint("Run SELECT orchestry.alter_policy(" + std::to_string(job.value) + ", '{\"keep\": ...}'); with what is to "
+        .hint("Run SELECT orchestry.alter_policy(" + std::to_string(job.value) +
+              ", '{\"keep\": ...}'); with what is to "
               "change.");
 }
 
 /// Tells what the first run would take.
 void announce(const Set& set, const Policy& policy, base::Instant first_run, base::Instant now) {
     const std::vector<PlannedStep> steps = plan(set, policy, now, ServerWorld(set.relid));
-    const auto due = std::count_if(steps.begin(), steps.end(),
-                                   [](const PlannedStep& step) { return step.action == Action::detach; });
+    const auto due = std::count_if(steps.begin(), steps.end(), [](const PlannedStep& step) {
+        return step.action == Action::detach;
+    });
     if (due == 0)
         return;
-    pg::report(NOTICE,
-               std::to_string(due) + (due == 1 ? " partition" : " partitions") + " of table " + set.quoted +
-                   (due == 1 ? " is" : " are") + " past the time that the policy keeps",
-               "The first run is due at " +
-                   base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) + ".",
-               "See SELECT * FROM orchestry.plan(" + pg::quote_literal(set.quoted) + ");");
+    pg::report(
+        NOTICE,
+        std::to_string(due) + (due == 1 ? " partition" : " partitions") + " of table " +
+            set.quoted + (due == 1 ? " is" : " are") + " past the time that the policy keeps",
+        "The first run is due at " +
+            base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) + ".",
+        "See SELECT * FROM orchestry.plan(" + pg::quote_literal(set.quoted) + ");");
 }
 
 } // namespace
 
-catalog::JobId add_policy(Oid relid, Settings settings, const std::string& schedule, base::Instant now) {
+catalog::JobId add_policy(Oid relid, Settings settings, const std::string& schedule,
+                          base::Instant now) {
     (void)require_name(relid);
     catalog::require_owner_of(relid);
     settings = completed(std::move(settings), relid);
@@ -74,7 +84,8 @@ catalog::JobId add_policy(Oid relid, Settings settings, const std::string& sched
     const CheckedPolicy policy(std::move(settings), catalog::require_key_column(relid));
     const base::Schedule due = catalog::parse_schedule(schedule);
     // Of two setups at once, one waits and then finds the other's policy.
-    (void)pg::lock_relations({{relid, ShareUpdateExclusiveLock}}, catalog::settings::lock_budget_us());
+    (void)pg::lock_relations({{relid, ShareUpdateExclusiveLock}},
+                             catalog::settings::lock_budget_us());
     if (const auto known = known_job(relid, policy.settings(), schedule))
         return *known;
     const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
@@ -83,8 +94,8 @@ catalog::JobId add_policy(Oid relid, Settings settings, const std::string& sched
         check_keep(set, policy.plan(), now);
         announce(set, policy.plan(), first_run, now);
     }
-    const catalog::JobId job =
-        catalog::insert_job({"retention", relid, schedule, policy.settings().time_zone}, now, first_run);
+    const catalog::JobId job = catalog::insert_job(
+        {"retention", relid, schedule, policy.settings().time_zone}, now, first_run);
     store_settings(job, policy.settings());
     return job;
 }
@@ -97,7 +108,7 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
     store_settings(job.id, policy.settings());
 }
 
-// --- back from quarantine ---------------------------------------------------------------------------------
+// --- back from quarantine -----------------------------------------------------------------------
 
 namespace {
 
@@ -108,14 +119,17 @@ catalog::Quarantined require_quarantined(Oid partition) {
         throw Error(errc::not_prerequisite_state, "table " + name + " is not in quarantine")
             .hint("See SELECT partition, former_name FROM orchestry.quarantine;");
     if (!OidIsValid(record->parent))
-        throw Error(errc::not_prerequisite_state, "the table that " + name + " was a partition of does not exist any more")
+        throw Error(errc::not_prerequisite_state,
+                    "the table that " + name + " was a partition of does not exist any more")
             .hint("To keep it as it is, run ALTER TABLE " + name + " RENAME TO ...;");
     catalog::require_owner_of(record->parent);
     if (pg::protect([&] { return get_rel_relispartition(partition); }))
         throw Error(errc::not_prerequisite_state, "table " + name + " is still a partition")
             .detail("A run was interrupted while it detached it.")
-            .hint(record->job ? "Run CALL orchestry.run_job(" + std::to_string(record->job->value) + "); first."
-                              : "Run ALTER TABLE ... DETACH PARTITION " + name + " FINALIZE; first.");
+            .hint(record->job
+                      ? "Run CALL orchestry.run_job(" + std::to_string(record->job->value) +
+                            "); first."
+                      : "Run ALTER TABLE ... DETACH PARTITION " + name + " FINALIZE; first.");
     return *std::move(record);
 }
 
@@ -124,12 +138,14 @@ void require_free_name(const catalog::Quarantined& record) {
         return get_relname_relid(record.former_name.c_str(), get_rel_namespace(record.relid));
     });
     if (OidIsValid(holder))
-        throw Error(errc::duplicate_table, "the name of the partition is taken by " + require_name(holder))
+        throw Error(errc::duplicate_table,
+                    "the name of the partition is taken by " + require_name(holder))
             .hint("Rename that first.");
 }
 
 std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) {
-    // A partition that brings its foreign keys along makes ATTACH lock what they reference against everybody.
+    // A partition that brings its foreign keys along makes ATTACH lock what they reference against
+    // everybody.
     std::vector<pg::LockRequest> locks =
         foreign_key_locks(record.parent, AccessExclusiveLock, ShareRowExclusiveLock);
     locks.push_back({record.parent, ShareUpdateExclusiveLock});
@@ -148,7 +164,8 @@ std::int64_t reattach(Oid partition) {
     const std::int64_t budget_us = catalog::settings::lock_budget_us();
     const std::int64_t waited_us = pg::lock_relations(reattach_locks(record), budget_us);
     if (!catalog::find_quarantined(partition))
-        throw Error(errc::not_prerequisite_state, "table " + name + " has left the quarantine meanwhile");
+        throw Error(errc::not_prerequisite_state,
+                    "table " + name + " has left the quarantine meanwhile");
     require_free_name(record);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);

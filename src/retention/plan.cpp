@@ -15,8 +15,8 @@ namespace errc = base::errc;
 
 namespace {
 
-/// Adding months and days to a bound does not exactly undo taking them from now: where months end on different days the
-/// two are days apart, and where a clock is set back hours.
+/// Adding months and days to a bound does not exactly undo taking them from now: where months end
+/// on different days the two are days apart, and where a clock is set back hours.
 constexpr std::int64_t calendar_slack_us = 4 * base::us_per_day;
 
 std::string instant_text(base::Instant instant) {
@@ -27,12 +27,14 @@ bool is_bounded(const base::Range& range) {
     return range.lower.kind == Bound::Kind::value && range.upper.kind == Bound::Kind::value;
 }
 
-/// Whether all of a partition lies before the horizon. A uuid's bound may lie within the horizon's millisecond.
+/// Whether all of a partition lies before the horizon. A uuid's bound may lie within the horizon's
+/// millisecond.
 bool is_due(const Partition& partition, std::optional<std::int64_t> horizon) {
     if (!horizon)
         return false;
     const Bound end = Bound::value(*horizon);
-    return partition.exact_upper.empty() ? partition.range.upper <= end : partition.range.upper < end;
+    return partition.exact_upper.empty() ? partition.range.upper <= end
+                                         : partition.range.upper < end;
 }
 
 /// The newest partition that takes rows; nullptr when there is none.
@@ -60,7 +62,8 @@ void check_positive(const base::Span& span, const char* what) {
 
 std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now) {
     if (const auto* keys = std::get_if<std::int64_t>(&policy.keep))
-        return set.position ? std::optional(base::saturating_subtract(*set.position, *keys)) : std::nullopt;
+        return set.position ? std::optional(base::saturating_subtract(*set.position, *keys))
+                            : std::nullopt;
     return base::horizon(set.kind, *policy.zone, now, std::get<base::Span>(policy.keep));
 }
 
@@ -69,7 +72,8 @@ void check_keep(const Set& set, const Policy& policy, base::Instant now) {
         try {
             (void)reach();
         } catch (const Error& error) {
-            throw Error(error.sqlstate(), std::string("\"") + what + "\" goes further than time does")
+            throw Error(error.sqlstate(),
+                        std::string("\"") + what + "\" goes further than time does")
                 .hint("Use a shorter interval.");
         }
     };
@@ -84,12 +88,15 @@ void check_keep(const Set& set, const Policy& policy, base::Instant now) {
     if (const auto* keys = std::get_if<std::int64_t>(&policy.keep))
         too_short = *keys < base::saturating_subtract(range.upper.at, range.lower.at);
     else
-        too_short = base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, range.lower.at),
-                              std::get<base::Span>(policy.keep)) < base::instant_of(set.kind, range.upper.at);
+        too_short = base::add(base::axis_zone(set.kind, *policy.zone),
+                              base::instant_of(set.kind, range.lower.at),
+                              std::get<base::Span>(policy.keep)) <
+                    base::instant_of(set.kind, range.upper.at);
     if (too_short)
         throw Error(errc::invalid_parameter, "\"keep\" is shorter than one partition")
             .detail("The newest partition " + bounded->quoted + " goes from " +
-                    base::bound_text(set.kind, range.lower) + " to " + base::bound_text(set.kind, range.upper) +
+                    base::bound_text(set.kind, range.lower) + " to " +
+                    base::bound_text(set.kind, range.upper) +
                     ", and partitions are removed as a whole.")
             .hint("Keep at least as much as one partition holds, or use smaller partitions.");
 }
@@ -97,7 +104,8 @@ void check_keep(const Set& set, const Policy& policy, base::Instant now) {
 std::string quarantine_name(std::uint32_t relid, const std::string& name) {
     const std::string prefix = "orchestry_quarantine_" + std::to_string(relid) + "_";
     const std::size_t room = base::max_name_bytes - prefix.size();
-    return prefix + (name.size() <= room ? name : name.substr(0, base::whole_characters(name, room)));
+    return prefix +
+           (name.size() <= room ? name : name.substr(0, base::whole_characters(name, room)));
 }
 
 const char* to_string(Action action) {
@@ -123,14 +131,14 @@ const char* to_string(Action action) {
 namespace {
 
 class Planner {
-public:
+  public:
     Planner(const Set& set, const Policy& policy, base::Instant now, const World& world)
         : set_(set), policy_(policy), now_(now), world_(world), horizon_(horizon(set, policy, now)),
           newest_(newest(set)) {}
 
     std::vector<PlannedStep> all();
 
-private:
+  private:
     void finalize_detaches();
     void begin_graces();
     void drop_expired();
@@ -165,7 +173,8 @@ private:
 };
 
 std::vector<PlannedStep> Planner::all() {
-    // What was begun is ended first. Drops come before detaches: they give space back, and nobody uses what they take.
+    // What was begun is ended first. Drops come before detaches: they give space back, and nobody
+    // uses what they take.
     finalize_detaches();
     begin_graces();
     drop_expired();
@@ -201,8 +210,9 @@ bool Planner::leave_held(const Thing& thing, const std::string& reason) {
     if (!hold)
         return false;
     const std::string id = std::to_string(hold->id);
-    add(Action::leave, thing, reason).blocked_by =
-        "hold " + id + " (" + hold->reason + "); to end it: SELECT orchestry.release_hold(" + id + ", 'why');";
+    add(Action::leave, thing, reason).blocked_by = "hold " + id + " (" + hold->reason +
+                                                   "); to end it: SELECT orchestry.release_hold(" +
+                                                   id + ", 'why');";
     return true;
 }
 
@@ -211,8 +221,8 @@ std::string Planner::objection(const Thing& thing) const {
     if (!policy_.veto.empty())
         return policy_.veto;
     if (!thing.stranger.empty())
-        return "it belongs to role " + thing.stranger + ": ALTER TABLE " + thing.quoted + " OWNER TO " + set_.owner +
-               ";";
+        return "it belongs to role " + thing.stranger + ": ALTER TABLE " + thing.quoted +
+               " OWNER TO " + set_.owner + ";";
     if (!thing.dependents.empty())
         return "it is needed by " + thing.dependents + ": drop that first";
     return {};
@@ -222,18 +232,20 @@ void Planner::finalize_detaches() {
     for (const Partition& partition : set_.partitions)
         if (partition.detach_pending)
             add(Action::finalize_detach, partition,
-                "DETACH CONCURRENTLY was interrupted: until it is completed, rows of this range have no partition "
+                "DETACH CONCURRENTLY was interrupted: until it is completed, rows of this range "
+                "have no partition "
                 "to go to");
 }
 
 void Planner::begin_graces() {
     for (const Detached& detached : set_.quarantine)
         if (!detached.at)
-            add(Action::begin_grace, detached, "a run was interrupted right after it had detached " + detached.former);
+            add(Action::begin_grace, detached,
+                "a run was interrupted right after it had detached " + detached.former);
 }
 
-void Planner::drop(const Thing& thing, std::uint32_t root, const std::string& object, std::string reason,
-                   const std::string& blocked_by) {
+void Planner::drop(const Thing& thing, std::uint32_t root, const std::string& object,
+                   std::string reason, const std::string& blocked_by) {
     PlannedStep& step = add(Action::drop, thing, std::move(reason));
     step.root = root;
     step.object = object;
@@ -246,8 +258,8 @@ void Planner::drop_expired() {
     for (const Detached& detached : set_.quarantine) {
         if (!detached.at || base::add(*policy_.zone, *detached.at, policy_.grace) > now_)
             continue;
-        const std::string reason =
-            "was " + detached.former + ", detached at " + instant_text(*detached.at) + "; its grace is over";
+        const std::string reason = "was " + detached.former + ", detached at " +
+                                   instant_text(*detached.at) + "; its grace is over";
         if (leave_held(detached, reason))
             continue;
         std::string blocked_by = objection(detached);
@@ -255,19 +267,20 @@ void Planner::drop_expired() {
             if (blocked_by.empty())
                 blocked_by = objection(part);
         for (const Thing& part : detached.parts)
-            drop(part, detached.relid, part.quoted, "a partition of " + detached.quoted + ", which " + reason,
-                 blocked_by);
+            drop(part, detached.relid, part.quoted,
+                 "a partition of " + detached.quoted + ", which " + reason, blocked_by);
         drop(detached, detached.relid, detached.quoted, reason, blocked_by);
     }
 }
 
 std::string Planner::why_due(const Partition& partition) const {
-    return "ends at " + base::bound_text(set_.kind, partition.range.upper) + ", and what is before " +
-           base::bound_text(set_.kind, Bound::value(*horizon_)) + " is past its time";
+    return "ends at " + base::bound_text(set_.kind, partition.range.upper) +
+           ", and what is before " + base::bound_text(set_.kind, Bound::value(*horizon_)) +
+           " is past its time";
 }
 
-/// CONCURRENTLY spares the set's readers and writers any wait, but the server does not always offer it; and with
-/// foreign keys its last part would wait for locks on other tables without end.
+/// CONCURRENTLY spares the set's readers and writers any wait, but the server does not always offer
+/// it; and with foreign keys its last part would wait for locks on other tables without end.
 std::string Planner::why_not_concurrently() const {
     if (set_.fallback)
         return "there is a default partition";
@@ -276,8 +289,8 @@ std::string Planner::why_not_concurrently() const {
     return {};
 }
 
-/// A foreign key by which rows of another table need rows of the partition, or may need them. One that can be mended comes before one that
-/// mends itself.
+/// A foreign key by which rows of another table need rows of the partition, or may need them. One
+/// that can be mended comes before one that mends itself.
 const ForeignKey* Planner::referenced_by(const Partition& partition) const {
     const ForeignKey* passing = nullptr;
     for (const ForeignKey& key : set_.referenced_by) {
@@ -290,14 +303,16 @@ const ForeignKey* Planner::referenced_by(const Partition& partition) const {
     return passing;
 }
 
-/// Whether referenced rows wait for others that are about to go. Those in quarantine may still come back.
+/// Whether referenced rows wait for others that are about to go. Those in quarantine may still come
+/// back.
 bool Planner::leave_referenced(const Partition& partition, const std::string& reason) {
     const ForeignKey* const key = referenced_by(partition);
     if (!key || !key->in_quarantine || !key->is_readable)
         return false;
     PlannedStep& step = add(Action::leave, partition, reason);
     step.waits = true;
-    step.blocked_by = "rows of " + key->table + ", which waits in quarantine, reference it by foreign key " + key->name;
+    step.blocked_by = "rows of " + key->table +
+                      ", which waits in quarantine, reference it by foreign key " + key->name;
     return true;
 }
 
@@ -307,9 +322,10 @@ void Planner::detach(const Partition& partition) {
         return;
     const std::string not_concurrently = why_not_concurrently();
     PlannedStep& step = add(Action::detach, partition, why);
-    step.reason += not_concurrently.empty()
-                       ? "; a background worker detaches it concurrently, CALL within the lock budget"
-                       : "; within the lock budget and not concurrently, because " + not_concurrently;
+    step.reason +=
+        not_concurrently.empty()
+            ? "; a background worker detaches it concurrently, CALL within the lock budget"
+            : "; within the lock budget and not concurrently, because " + not_concurrently;
     step.range = partition.range;
     step.exact_lower = partition.exact_lower;
     step.exact_upper = partition.exact_upper;
@@ -318,16 +334,18 @@ void Planner::detach(const Partition& partition) {
     step.blocked_by = objection(partition);
     const ForeignKey* const key = step.blocked_by.empty() ? referenced_by(partition) : nullptr;
     if (key && !key->is_readable)
-        step.blocked_by = "it cannot be seen whether rows of " + key->table + " reference it by foreign key " +
-                          key->name + ": GRANT SELECT ON " + key->table + " TO " + set_.owner + ";";
+        step.blocked_by = "it cannot be seen whether rows of " + key->table +
+                          " reference it by foreign key " + key->name + ": GRANT SELECT ON " +
+                          key->table + " TO " + set_.owner + ";";
     else if (key)
         step.blocked_by = "rows of " + key->table + " reference it by foreign key " + key->name +
-                          ": delete those first, or give " + key->table + " a retention policy of its own";
+                          ": delete those first, or give " + key->table +
+                          " a retention policy of its own";
     // Parts of its own are dropped one by one, which the next run plans.
     const bool at_once = has_no_grace() && !partition.has_parts;
     if (at_once && step.blocked_by.empty())
-        drop(partition, partition.relid, partition.quarantined, "was " + partition.quoted + "; the policy has no grace",
-             {});
+        drop(partition, partition.relid, partition.quarantined,
+             "was " + partition.quoted + "; the policy has no grace", {});
 }
 
 void Planner::detach_due() {
@@ -335,7 +353,8 @@ void Planner::detach_due() {
         if (partition.detach_pending || !is_due(partition, horizon_))
             continue;
         if (&partition == newest_)
-            add(Action::leave, partition, why_due(partition) + "; the newest partition always stays");
+            add(Action::leave, partition,
+                why_due(partition) + "; the newest partition always stays");
         else
             detach(partition);
     }
@@ -343,12 +362,14 @@ void Planner::detach_due() {
 
 void Planner::reinstate() {
     for (const Partition& partition : set_.partitions) {
-        const bool is_wanted = std::any_of(steps_.begin(), steps_.end(), [&](const PlannedStep& step) {
-            return step.relid == partition.relid && step.action != Action::leave;
-        });
+        const bool is_wanted =
+            std::any_of(steps_.begin(), steps_.end(), [&](const PlannedStep& step) {
+                return step.relid == partition.relid && step.action != Action::leave;
+            });
         if (partition.renamed && !is_wanted)
             add(Action::reinstate, partition,
-                "a run was interrupted before it had detached it, and it is not to be detached any more");
+                "a run was interrupted before it had detached it, and it is not to be detached any "
+                "more");
     }
 }
 
@@ -369,9 +390,11 @@ void Planner::announce() {
     Thing set;
     set.relid = set_.relid;
     set.quoted = set_.quoted;
-    const char* const fate = policy_.action == Expiry::detach ? "kept in quarantine"
-                             : has_no_grace() ? "dropped at once"
-                                              : "dropped after the grace, in which orchestry.reattach() brings them back";
+    const char* const fate =
+        policy_.action == Expiry::detach ? "kept in quarantine"
+        : has_no_grace()
+            ? "dropped at once"
+            : "dropped after the grace, in which orchestry.reattach() brings them back";
     add(Action::announce, set,
         "the first removal by this policy: " + std::to_string(count) +
             (count == 1 ? " partition is" : " partitions are") + " to be detached and " + fate);
@@ -380,14 +403,17 @@ void Planner::announce() {
 
 /// When the clock brings the horizon to a bound.
 base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
-    const base::Instant due = base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
-                                        std::get<base::Span>(policy.keep));
-    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us}) : due;
+    const base::Instant due =
+        base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
+                  std::get<base::Span>(policy.keep));
+    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us})
+                                         : due;
 }
 
 } // namespace
 
-std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now, const World& world) {
+std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now,
+                              const World& world) {
     return Planner(set, policy, now, world).all();
 }
 
@@ -398,7 +424,8 @@ std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, b
     const std::optional<std::int64_t> end = horizon(set, policy, now);
     const Bound here = Bound::value(base::position_at(set.kind, *policy.zone, now));
     for (const Partition& partition : set.partitions) {
-        // What is due already is kept by a hold, or by being the newest: the clock changes nothing about that.
+        // What is due already is kept by a hold, or by being the newest: the clock changes nothing
+        // about that.
         if (partition.range.upper.kind != Bound::Kind::value || is_due(partition, end))
             continue;
         // All that ends after now is as good as ending now, and needs no sums with times far ahead.
@@ -420,7 +447,8 @@ std::string clock_veto(base::Instant next_due, base::Instant now, std::int64_t j
     if (late_us <= clock_leap_us)
         return {};
     return "the clock says that the job is " + std::to_string(late_us / base::us_per_day) +
-           " days late: if the clock is right, SELECT orchestry.resume_job(" + std::to_string(job_id) + ");";
+           " days late: if the clock is right, SELECT orchestry.resume_job(" +
+           std::to_string(job_id) + ");";
 }
 
 } // namespace orchestry::retention

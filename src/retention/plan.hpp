@@ -1,9 +1,11 @@
-// Which partitions of a table are past their time, and what is to be done with them: decided from plain facts, without
-// a catalog, a lock or a clock of its own. The same decision is shown by orchestry.plan() and carried out by a run.
+// Which partitions of a table are past their time, and what is to be done with them: decided from
+// plain facts, without a catalog, a lock or a clock of its own. The same decision is shown by
+// orchestry.plan() and carried out by a run.
 //
-// Words: the horizon is the position before which data is past its time; a partition is due when all of it lies before
-// the horizon. Quarantine is where a detached partition waits for the end of its grace: still in its schema, with its
-// owner and its privileges, but under a name that nobody uses.
+// Words: the horizon is the position before which data is past its time; a partition is due when
+// all of it lies before the horizon. Quarantine is where a detached partition waits for the end of
+// its grace: still in its schema, with its owner and its privileges, but under a name that nobody
+// uses.
 #pragma once
 
 #include "base/partition_key.hpp"
@@ -28,9 +30,11 @@ struct Hold {
 struct Thing {
     std::uint32_t relid = 0;
     std::string quoted;   ///< qualified and quoted
-    std::string stranger; ///< its owner, quoted, when the owner of the set may not act for that role; else empty
+    std::string stranger; ///< its owner, quoted, when the owner of the set may not act for that
+                          ///< role; else empty
     std::vector<Hold> holds;
-    std::string dependents; ///< of what is in quarantine: what keeps it from being dropped; empty: nothing
+    std::string
+        dependents; ///< of what is in quarantine: what keeps it from being dropped; empty: nothing
 };
 
 /// A partition of the set, the default partition apart.
@@ -39,15 +43,16 @@ struct Partition : Thing {
     std::string exact_lower, exact_upper; ///< as in base::Member
     bool detach_pending = false;
     std::string quarantined; ///< qualified and quoted: its name in quarantine
-    bool renamed = false;    ///< it has that name already: a run was interrupted between renaming and detaching
-    bool has_parts = false;  ///< it is partitioned itself
+    bool renamed =
+        false; ///< it has that name already: a run was interrupted between renaming and detaching
+    bool has_parts = false; ///< it is partitioned itself
 };
 
 /// A detached partition in quarantine.
 struct Detached : Thing {
     std::string former;              ///< its name before, quoted
     std::optional<base::Instant> at; ///< nullopt: a run was interrupted before the grace began
-    std::vector<Thing> parts;        ///< its own partitions, in an order in which they can be dropped
+    std::vector<Thing> parts; ///< its own partitions, in an order in which they can be dropped
 };
 
 /// A foreign key between the set and another table.
@@ -56,8 +61,9 @@ struct ForeignKey {
     std::string name;        ///< quoted
     std::uint32_t relid = 0; ///< of the other table
     std::string table;       ///< the other table, qualified and quoted
-    bool in_quarantine = false; ///< the other table is a detached partition that waits to be dropped
-    bool is_readable = true;    ///< by the owner of the set
+    bool in_quarantine =
+        false;               ///< the other table is a detached partition that waits to be dropped
+    bool is_readable = true; ///< by the owner of the set
 };
 
 /// One partitioned table as the catalogs have it.
@@ -92,30 +98,33 @@ struct Policy {
     std::string veto;
 };
 
-/// Error 22023 unless an interval is positive, without a negative part. `what`: the user's name for it.
+/// Error 22023 unless an interval is positive, without a negative part. `what`: the user's name for
+/// it.
 void check_positive(const base::Span& span, const char* what);
 /// Error 22023 when a part of an interval is negative.
 void check_not_negative(const base::Span& span, const char* what);
 
-/// Error 22023 when `keep` is shorter than the newest partition: every partition would be due as soon as it is full,
-/// which nobody means. Error 22008 when `keep` or the grace goes further than time does.
+/// Error 22023 when `keep` is shorter than the newest partition: every partition would be due as
+/// soon as it is full, which nobody means. Error 22008 when `keep` or the grace goes further than
+/// time does.
 void check_keep(const Set& set, const Policy& policy, base::Instant now);
 
 /// The horizon at `now`: nullopt when it is not known how far integer keys have come.
 std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now);
 
-/// The unquoted name that a partition has in quarantine: its own, cut to fit, after a prefix with its OID, so that it
-/// is free in the schema.
+/// The unquoted name that a partition has in quarantine: its own, cut to fit, after a prefix with
+/// its OID, so that it is free in the schema.
 std::string quarantine_name(std::uint32_t relid, const std::string& name);
 
 enum class Action {
     announce,        ///< writes into the history what the first removal of a policy takes
     finalize_detach, ///< completes a DETACH CONCURRENTLY that was interrupted
     begin_grace,     ///< a run was interrupted right after a detach: the grace begins now
-    reinstate,       ///< a run was interrupted before a detach, which is no longer wanted: gives the name back
-    detach,          ///< detaches a partition into quarantine
-    drop,            ///< drops what was in quarantine long enough
-    leave,           ///< nothing is done: it is explained why
+    reinstate, ///< a run was interrupted before a detach, which is no longer wanted: gives the name
+               ///< back
+    detach,    ///< detaches a partition into quarantine
+    drop,      ///< drops what was in quarantine long enough
+    leave,     ///< nothing is done: it is explained why
 };
 
 /// The word for an action in orchestry.plan().
@@ -124,16 +133,18 @@ const char* to_string(Action action);
 /// One step, to be applied in a transaction of its own.
 struct PlannedStep {
     Action action = Action::leave;
-    std::uint32_t relid = 0;      ///< what is acted on
-    std::string object;           ///< its quoted name at that time
-    base::Range range;            ///< of a partition to be detached
+    std::uint32_t relid = 0; ///< what is acted on
+    std::string object;      ///< its quoted name at that time
+    base::Range range;       ///< of a partition to be detached
     std::string exact_lower, exact_upper;
-    std::uint32_t survivor = 0;   ///< a newer partition, without which the one to be detached would have to stay
-    std::uint32_t root = 0;       ///< of a part to be dropped: what is in quarantine; else as relid
-    bool waits = false;           ///< of what is left alone: until something happens that is no matter of the clock
-    bool concurrently = false;    ///< DETACH CONCURRENTLY can be used where the host can run it
-    std::string reason;           ///< plain words
-    std::string blocked_by;       ///< not empty: the step is not taken; says why and what mends it
+    std::uint32_t survivor =
+        0; ///< a newer partition, without which the one to be detached would have to stay
+    std::uint32_t root = 0; ///< of a part to be dropped: what is in quarantine; else as relid
+    bool waits =
+        false; ///< of what is left alone: until something happens that is no matter of the clock
+    bool concurrently = false; ///< DETACH CONCURRENTLY can be used where the host can run it
+    std::string reason;        ///< plain words
+    std::string blocked_by;    ///< not empty: the step is not taken; says why and what mends it
 };
 
 /// Whether an action takes rows away from where people find them.
@@ -143,7 +154,7 @@ constexpr bool is_destructive(Action action) {
 
 /// What a plan has to know of rows, asked only of partitions that are due.
 class World {
-public:
+  public:
     virtual ~World() = default;
     /// Whether the table has a row that a hold with a predicate covers.
     virtual bool has_held_row(const Thing& thing, const Hold& hold) const = 0;
@@ -152,15 +163,16 @@ public:
 };
 
 /// The steps that the set needs, in the order in which they are to be taken.
-std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now, const World& world);
+std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instant now,
+                              const World& world);
 
-/// An instant before which plan() cannot find more to do than it does at `now`, given that it finds nothing to do at
-/// `now`; nullopt when that depends on more than the clock.
+/// An instant before which plan() cannot find more to do than it does at `now`, given that it finds
+/// nothing to do at `now`; nullopt when that depends on more than the clock.
 std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, base::Instant now);
 
-/// Why a job must not remove anything although its clock says so, or nothing. A clock that runs this far ahead of
-/// when the job was to run next was set wrong, or the job did not run for a long time: somebody has to say which.
-/// `next_due`: the slot after the last run that ended well.
+/// Why a job must not remove anything although its clock says so, or nothing. A clock that runs
+/// this far ahead of when the job was to run next was set wrong, or the job did not run for a long
+/// time: somebody has to say which. `next_due`: the slot after the last run that ended well.
 std::string clock_veto(base::Instant next_due, base::Instant now, std::int64_t job_id);
 inline constexpr std::int64_t clock_leap_us = 30 * base::us_per_day;
 

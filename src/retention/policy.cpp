@@ -30,7 +30,8 @@ Settings completed(Settings settings, Oid relid) {
     pg::Spi spi;
     spi.run("SELECT j.time_zone, p.key_unit FROM orchestry.job j JOIN orchestry.partition_policy p "
             "ON p.job_id OPERATOR(pg_catalog.=) j.job_id WHERE j.target OPERATOR(pg_catalog.=) $1 "
-            "AND j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database OPERATOR(pg_catalog.=) $3",
+            "AND j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
+            "OPERATOR(pg_catalog.=) $3",
             relid, catalog::system_identifier(), MyDatabaseId);
     const bool found = spi.rows() > 0;
     if (settings.time_zone.empty())
@@ -46,8 +47,8 @@ std::optional<std::string> why_rows(const Settings& settings, Oid relid) {
         const AttrNumber column =
             pg::protect([&] { return get_attnum(relid, settings.time_column->c_str()); });
         if (column <= 0)
-            throw Error(errc::undefined_column,
-                        "column \"" + *settings.time_column + "\" of table " + name + " does not exist")
+            throw Error(errc::undefined_column, "column \"" + *settings.time_column +
+                                                    "\" of table " + name + " does not exist")
                 .hint("See \\d " + name);
     }
     if (settings.predicate)
@@ -63,7 +64,7 @@ std::optional<std::string> why_rows(const Settings& settings, Oid relid) {
     return std::nullopt;
 }
 
-// --- checks -----------------------------------------------------------------------------------------------
+// --- checks -------------------------------------------------------------------------------------
 
 namespace {
 
@@ -78,12 +79,15 @@ KeyKind integer_kind(const Settings& settings, const catalog::KeyColumn& key) {
     }
     if (!settings.key_unit)
         throw invalid("\"key_unit\" is needed for integer column \"" + key.name + "\"")
-            .detail("\"keep\" is an interval, but nothing says which time the column's numbers stand for.")
-            .hint("Add key_unit => 's', 'ms', 'us' or 'ns' when they count time since 1970, or give \"keep\" as a "
+            .detail("\"keep\" is an interval, but nothing says which time the column's numbers "
+                    "stand for.")
+            .hint("Add key_unit => 's', 'ms', 'us' or 'ns' when they count time since 1970, or "
+                  "give \"keep\" as a "
                   "number such as 1000000 when they are ids.");
     if (const auto kind = catalog::epoch_kind(*settings.key_unit))
         return *kind;
-    throw invalid("unknown key_unit " + pg::quote_literal(*settings.key_unit)).hint("Use 's', 'ms', 'us' or 'ns'.");
+    throw invalid("unknown key_unit " + pg::quote_literal(*settings.key_unit))
+        .hint("Use 's', 'ms', 'us' or 'ns'.");
 }
 
 KeyKind kind_of(const Settings& settings, const catalog::KeyColumn& key) {
@@ -127,7 +131,8 @@ Policy make_plan(const Settings& settings, const base::Zone& zone) {
     policy.grace = settings.grace;
     policy.zone = &zone;
     if (settings.batch_rows <= 0)
-        throw invalid("\"batch_rows\" must be positive, not " + std::to_string(settings.batch_rows));
+        throw invalid("\"batch_rows\" must be positive, not " +
+                      std::to_string(settings.batch_rows));
     return policy;
 }
 
@@ -139,18 +144,22 @@ CheckedPolicy::CheckedPolicy(Settings settings, const catalog::KeyColumn& key)
     settings_.time_zone = zone_.name(); // in the tz database's spelling
 }
 
-// --- storage ----------------------------------------------------------------------------------------------
+// --- storage ------------------------------------------------------------------------------------
 
 namespace {
 
 std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& value) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string("SELECT p.job_id, p.keep, p.keep_keys, p.time_column, p.predicate, p.action, p.grace, p.archive_to, "
-                        "p.keep_last, p.batch_rows, j.time_zone, p.key_unit, p.announced_at IS NOT NULL, "
-                        "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[] "
-                        "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
-                        "WHERE ") + condition + " ORDER BY p.job_id",
+    spi.run(std::string(
+                "SELECT p.job_id, p.keep, p.keep_keys, p.time_column, p.predicate, p.action, "
+                "p.grace, p.archive_to, "
+                "p.keep_last, p.batch_rows, j.time_zone, p.key_unit, p.announced_at IS NOT NULL, "
+                "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[] "
+                "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
+                "OPERATOR(pg_catalog.=) p.job_id "
+                "WHERE ") +
+                condition + " ORDER BY p.job_id",
             value, catalog::system_identifier(), MyDatabaseId);
     std::vector<StoredPolicy> policies;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
@@ -158,13 +167,15 @@ std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& v
         StoredPolicy policy{{row.bigint(1)}, {}, row.boolean(13)};
         Settings& settings = policy.settings;
         settings.keep = unless_null<base::Span>(row, 2, [&](int c) { return row.span(c); });
-        settings.keep_keys = unless_null<std::int64_t>(row, 3, [&](int c) { return row.bigint(c); });
+        settings.keep_keys =
+            unless_null<std::int64_t>(row, 3, [&](int c) { return row.bigint(c); });
         settings.time_column = text_or_null(row, 4);
         settings.predicate = text_or_null(row, 5);
         settings.action = row.text(6);
         settings.grace = row.span(7);
         settings.archive_to = text_or_null(row, 8);
-        settings.keep_last = unless_null<std::int32_t>(row, 9, [&](int c) { return row.integer(c); });
+        settings.keep_last =
+            unless_null<std::int32_t>(row, 9, [&](int c) { return row.integer(c); });
         settings.batch_rows = row.integer(10);
         settings.time_zone = row.text(11);
         settings.key_unit = text_or_null(row, 12);
@@ -177,9 +188,10 @@ std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& v
 } // namespace
 
 std::vector<StoredPolicy> find_policies(Oid relid) {
-    return select_where("j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
-                        "AND j.origin_database OPERATOR(pg_catalog.=) $3",
-                        pg::param(relid));
+    return select_where(
+        "j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+        "AND j.origin_database OPERATOR(pg_catalog.=) $3",
+        pg::param(relid));
 }
 
 StoredPolicy load_policy(catalog::JobId job) {
@@ -194,18 +206,23 @@ StoredPolicy load_policy(catalog::JobId job) {
 void store_settings(catalog::JobId job, const Settings& settings) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("INSERT INTO orchestry.retention_policy AS p (job_id, keep, keep_keys, time_column, predicate, action, grace, "
-            "archive_to, keep_last, keep_last_by, batch_rows, key_unit) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::pg_catalog.name[], $11, $12) "
-            "ON CONFLICT (job_id) DO UPDATE SET keep = EXCLUDED.keep, keep_keys = EXCLUDED.keep_keys, "
-            "time_column = EXCLUDED.time_column, predicate = EXCLUDED.predicate, action = EXCLUDED.action, "
-            "grace = EXCLUDED.grace, archive_to = EXCLUDED.archive_to, keep_last = EXCLUDED.keep_last, "
-            "keep_last_by = EXCLUDED.keep_last_by, batch_rows = EXCLUDED.batch_rows, key_unit = EXCLUDED.key_unit",
-            job.value, settings.keep ? pg::param(*settings.keep) : pg::null_param(INTERVALOID), settings.keep_keys,
-            settings.time_column, settings.predicate, settings.action, settings.grace, settings.archive_to,
-            settings.keep_last,
-            settings.keep_last_by.empty() ? pg::null_param(TEXTARRAYOID) : pg::param(settings.keep_last_by),
-            settings.batch_rows, settings.key_unit);
+    spi.run(
+        "INSERT INTO orchestry.retention_policy AS p (job_id, keep, keep_keys, time_column, "
+        "predicate, action, grace, "
+        "archive_to, keep_last, keep_last_by, batch_rows, key_unit) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::pg_catalog.name[], $11, $12) "
+        "ON CONFLICT (job_id) DO UPDATE SET keep = EXCLUDED.keep, keep_keys = EXCLUDED.keep_keys, "
+        "time_column = EXCLUDED.time_column, predicate = EXCLUDED.predicate, action = "
+        "EXCLUDED.action, "
+        "grace = EXCLUDED.grace, archive_to = EXCLUDED.archive_to, keep_last = EXCLUDED.keep_last, "
+        "keep_last_by = EXCLUDED.keep_last_by, batch_rows = EXCLUDED.batch_rows, key_unit = "
+        "EXCLUDED.key_unit",
+        job.value, settings.keep ? pg::param(*settings.keep) : pg::null_param(INTERVALOID),
+        settings.keep_keys, settings.time_column, settings.predicate, settings.action,
+        settings.grace, settings.archive_to, settings.keep_last,
+        settings.keep_last_by.empty() ? pg::null_param(TEXTARRAYOID)
+                                      : pg::param(settings.keep_last_by),
+        settings.batch_rows, settings.key_unit);
     spi.run("UPDATE orchestry.job SET time_zone = $2 WHERE job_id OPERATOR(pg_catalog.=) $1 "
             "AND time_zone OPERATOR(pg_catalog.<>) $2",
             job.value, settings.time_zone);
@@ -215,11 +232,12 @@ void store_settings(catalog::JobId job, const Settings& settings) {
 void store_announced(catalog::JobId job, base::Instant at) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.retention_policy SET announced_at = $2 WHERE job_id OPERATOR(pg_catalog.=) $1", job.value,
-            at);
+    spi.run("UPDATE orchestry.retention_policy SET announced_at = $2 WHERE job_id "
+            "OPERATOR(pg_catalog.=) $1",
+            job.value, at);
 }
 
-// --- changes ----------------------------------------------------------------------------------------------
+// --- changes ------------------------------------------------------------------------------------
 
 namespace {
 
@@ -241,7 +259,8 @@ void apply_setting(Settings& settings, const catalog::PatchEntry& entry) {
         settings.batch_rows = entry.integer();
     else
         throw invalid("unknown setting \"" + key + "\" of a retention policy")
-            .hint("The settings are keep, action, grace, time_zone, key_unit, batch_rows, schedule and max_runtime.");
+            .hint("The settings are keep, action, grace, time_zone, key_unit, batch_rows, schedule "
+                  "and max_runtime.");
 }
 
 } // namespace

@@ -1,4 +1,5 @@
-// Retention policies as the user said them, in orchestry.retention_policy: checked, written, read, changed.
+// Retention policies as the user said them, in orchestry.retention_policy: checked, written, read,
+// changed.
 #pragma once
 
 #include "catalog/job.hpp"
@@ -21,21 +22,23 @@ struct Settings {
     std::vector<std::string> keep_last_by;
     std::int32_t batch_rows = 10'000;
     std::string time_zone; ///< empty: that of the table's partition policy, else UTC
-    std::optional<std::string> key_unit; ///< s, ms, us or ns; nullopt: what the partition policy or the key's type says
+    std::optional<std::string>
+        key_unit; ///< s, ms, us or ns; nullopt: what the partition policy or the key's type says
     auto operator<=>(const Settings&) const = default;
 };
 
 /// What the settings leave open, taken from the table's partition policy, if it has one.
 Settings completed(Settings settings, Oid relid);
 
-/// Why the settings select single rows and not whole partitions: a sentence; nullopt when they do not. Raises 42703
-/// when the time column does not exist.
+/// Why the settings select single rows and not whole partitions: a sentence; nullopt when they do
+/// not. Raises 42703 when the time column does not exist.
 std::optional<std::string> why_rows(const Settings& settings, Oid relid);
 
 /// Settings that fit the key of their table, ready for plan(). For whole partitions.
 class CheckedPolicy {
-public:
-    /// Raises 22023 when the settings are wrong in themselves or do not fit the key; the message names the argument.
+  public:
+    /// Raises 22023 when the settings are wrong in themselves or do not fit the key; the message
+    /// names the argument.
     CheckedPolicy(Settings settings, const catalog::KeyColumn& key);
     CheckedPolicy(const CheckedPolicy&) = delete;
     CheckedPolicy& operator=(const CheckedPolicy&) = delete;
@@ -45,7 +48,7 @@ public:
     const Policy& plan() const noexcept { return plan_; }
     Policy& plan() noexcept { return plan_; }
 
-private:
+  private:
     Settings settings_;
     base::KeyKind kind_;
     pg::ServerZone zone_;
@@ -68,8 +71,9 @@ void store_settings(catalog::JobId job, const Settings& settings);
 /// Remembers that the first removal was announced.
 void store_announced(catalog::JobId job, base::Instant at);
 
-/// The settings with a patch of alter_policy() applied: a jsonb object as text. Raises 22023 for keys that are not
-/// settings of a retention policy, and what the types raise for values that cannot be read.
+/// The settings with a patch of alter_policy() applied: a jsonb object as text. Raises 22023 for
+/// keys that are not settings of a retention policy, and what the types raise for values that
+/// cannot be read.
 Settings patched(const Settings& settings, const std::string& patch);
 
 } // namespace orchestry::retention

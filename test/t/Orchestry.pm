@@ -14,6 +14,9 @@ our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_unti
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
   make_policy is_alive wait_for_exit half_made);
 
+# A client whose server was killed must not end the test that writes to it.
+$SIG{PIPE} = 'IGNORE';
+
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
 sub new_server
 {

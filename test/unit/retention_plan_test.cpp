@@ -24,7 +24,7 @@ constexpr Span months(int n) { return {n, 0, 0}; }
 
 /// What a test says of rows: no table has any that matter unless it is named here.
 class FakeWorld : public World {
-public:
+  public:
     bool has_held_row(const Thing& thing, const Hold&) const override {
         return rows_held_in.contains(thing.relid);
     }
@@ -36,7 +36,9 @@ public:
     std::set<std::pair<std::uint32_t, std::uint32_t>> referenced; // partition, foreign key
 };
 
-Bound bound(KeyKind kind, base::Instant instant) { return Bound::value(base::position_of(kind, instant)); }
+Bound bound(KeyKind kind, base::Instant instant) {
+    return Bound::value(base::position_of(kind, instant));
+}
 
 Partition partition(std::uint32_t relid, Bound lower, Bound upper) {
     Partition partition;
@@ -60,8 +62,9 @@ Set empty_set(KeyKind kind = KeyKind::timestamptz) {
 Set year_of_months(KeyKind kind = KeyKind::timestamptz) {
     Set set = empty_set(kind);
     for (int month = 1; month <= 12; ++month)
-        set.partitions.push_back(partition(static_cast<std::uint32_t>(month), bound(kind, at(2026, month, 1)),
-                                           bound(kind, month == 12 ? at(2027, 1, 1) : at(2026, month + 1, 1))));
+        set.partitions.push_back(
+            partition(static_cast<std::uint32_t>(month), bound(kind, at(2026, month, 1)),
+                      bound(kind, month == 12 ? at(2027, 1, 1) : at(2026, month + 1, 1))));
     return set;
 }
 
@@ -97,7 +100,8 @@ std::string taken(const std::vector<PlannedStep>& steps) {
     return text;
 }
 
-std::string taken(const Set& set, const Policy& policy, base::Instant now, const World& world = FakeWorld()) {
+std::string taken(const Set& set, const Policy& policy, base::Instant now,
+                  const World& world = FakeWorld()) {
     return taken(plan(set, policy, now, world));
 }
 
@@ -107,7 +111,7 @@ const PlannedStep* find(const std::vector<PlannedStep>& steps, std::uint32_t rel
     return found == steps.end() ? nullptr : &*found;
 }
 
-// --- what is due ------------------------------------------------------------------------------------------
+// --- what is due --------------------------------------------------------------------------------
 
 TEST(RetentionPlan, APartitionIsDueWhenItsEndReachesTheHorizon) {
     const Set set = year_of_months();
@@ -123,9 +127,10 @@ TEST(RetentionPlan, NothingIsDueInAYoungSet) {
 
 TEST(RetentionPlan, AWidePartitionStaysAsLongAsItHoldsLiveTime) {
     Set set = empty_set();
-    set.partitions = {partition(1, Bound::minvalue(), bound(set.kind, at(2026, 6, 1))),
-                      partition(2, bound(set.kind, at(2026, 6, 1)), bound(set.kind, at(2026, 6, 2))),
-                      partition(3, bound(set.kind, at(2026, 6, 2)), bound(set.kind, at(2026, 7, 1)))};
+    set.partitions = {
+        partition(1, Bound::minvalue(), bound(set.kind, at(2026, 6, 1))),
+        partition(2, bound(set.kind, at(2026, 6, 1)), bound(set.kind, at(2026, 6, 2))),
+        partition(3, bound(set.kind, at(2026, 6, 2)), bound(set.kind, at(2026, 7, 1)))};
     EXPECT_EQ(taken(set, keep(days(10)), at(2026, 6, 10)), "");
     EXPECT_EQ(taken(set, keep(days(10)), at(2026, 6, 11)), "detach 1");
     EXPECT_EQ(taken(set, keep(days(10)), at(2026, 6, 12)), "detach 1, detach 2");
@@ -133,8 +138,9 @@ TEST(RetentionPlan, AWidePartitionStaysAsLongAsItHoldsLiveTime) {
 
 TEST(RetentionPlan, WhatReachesToMaxvalueIsNeverDue) {
     Set set = empty_set();
-    set.partitions = {partition(1, bound(set.kind, at(2020, 1, 1)), bound(set.kind, at(2021, 1, 1))),
-                      partition(2, bound(set.kind, at(2021, 1, 1)), Bound::maxvalue())};
+    set.partitions = {
+        partition(1, bound(set.kind, at(2020, 1, 1)), bound(set.kind, at(2021, 1, 1))),
+        partition(2, bound(set.kind, at(2021, 1, 1)), Bound::maxvalue())};
     EXPECT_EQ(taken(set, keep(days(1)), at(2026, 1, 1)), "detach 1");
     set.partitions.erase(set.partitions.begin());
     EXPECT_EQ(taken(set, keep(days(1)), at(2026, 1, 1)), "");
@@ -165,18 +171,22 @@ TEST(RetentionPlan, DatesAreComparedOnTheWallClockOfTheZone) {
     for (const KeyKind kind : {KeyKind::date, KeyKind::timestamp}) {
         Policy policy = keep(days(31));
         policy.zone = &zone;
-        // July ends at its last midnight in Auckland, noon in UTC; 31 days later that is 1 September's midnight.
+        // July ends at its last midnight in Auckland, noon in UTC; 31 days later that is 1
+        // September's midnight.
         EXPECT_EQ(taken(year_of_months(kind), policy, at(2026, 8, 31, 11, 59, 59)).find("detach 7"),
                   std::string::npos);
-        EXPECT_NE(taken(year_of_months(kind), policy, at(2026, 8, 31, 12)).find("detach 7"), std::string::npos);
+        EXPECT_NE(taken(year_of_months(kind), policy, at(2026, 8, 31, 12)).find("detach 7"),
+                  std::string::npos);
     }
 }
 
 TEST(RetentionPlan, EpochKeysAreTimes) {
-    for (const KeyKind kind : {KeyKind::epoch_s, KeyKind::epoch_ms, KeyKind::epoch_us, KeyKind::epoch_ns,
-                               KeyKind::uuid_v7}) {
-        EXPECT_EQ(taken(year_of_months(kind), keep(months(3)), at(2026, 6, 1)), "detach 1, detach 2");
-        EXPECT_EQ(taken(year_of_months(kind), keep(months(3)), base::plus(at(2026, 6, 1), -1)), "detach 1");
+    for (const KeyKind kind : {KeyKind::epoch_s, KeyKind::epoch_ms, KeyKind::epoch_us,
+                               KeyKind::epoch_ns, KeyKind::uuid_v7}) {
+        EXPECT_EQ(taken(year_of_months(kind), keep(months(3)), at(2026, 6, 1)),
+                  "detach 1, detach 2");
+        EXPECT_EQ(taken(year_of_months(kind), keep(months(3)), base::plus(at(2026, 6, 1), -1)),
+                  "detach 1");
     }
 }
 
@@ -190,13 +200,15 @@ TEST(RetentionPlan, AUuidBoundInsideAMillisecondWaitsForItsEnd) {
 Set thousands() {
     Set set = empty_set(KeyKind::integer);
     for (std::uint32_t i = 1; i <= 5; ++i)
-        set.partitions.push_back(partition(i, Bound::value((i - 1) * 1000), Bound::value(i * 1000)));
+        set.partitions.push_back(
+            partition(i, Bound::value((i - 1) * 1000), Bound::value(i * 1000)));
     return set;
 }
 
 TEST(RetentionPlan, IntegerKeysAreCountedBackFromTheirPosition) {
     Set set = thousands();
-    EXPECT_EQ(taken(set, keep_keys(1000), at(2026, 1, 1)), "") << "it is not known how far the keys are";
+    EXPECT_EQ(taken(set, keep_keys(1000), at(2026, 1, 1)), "")
+        << "it is not known how far the keys are";
     set.position = 4999;
     EXPECT_EQ(taken(set, keep_keys(1000), at(2026, 1, 1)), "detach 1, detach 2, detach 3");
     EXPECT_EQ(taken(set, keep_keys(2000), at(2026, 1, 1)), "detach 1, detach 2");
@@ -214,18 +226,22 @@ TEST(RetentionPlan, TheHorizonNeverReachesNow) {
                                  "Pacific/Apia",
                                  "America/Sao_Paulo",
                                  "Africa/Casablanca"};
-    const Span spans[] = {{0, 0, base::us_per_hour}, days(1), days(7), months(1), {1, 1, 1}, months(12)};
+    const Span spans[] = {
+        {0, 0, base::us_per_hour}, days(1), days(7), months(1), {1, 1, 1}, months(12)};
     for (const char* name : zones) {
         const SystemZone zone(name);
-        for (const KeyKind kind : {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date, KeyKind::epoch_s}) {
+        for (const KeyKind kind :
+             {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date, KeyKind::epoch_s}) {
             const Set set = empty_set(kind);
             for (int i = 0; i < 2'000; ++i) {
-                const base::Instant now =
-                    base::plus(at(2000, 1, 1), static_cast<std::int64_t>(random() % (40 * 365 * 86'400ull)) * 1'000'000);
+                const base::Instant now = base::plus(
+                    at(2000, 1, 1),
+                    static_cast<std::int64_t>(random() % (40 * 365 * 86'400ull)) * 1'000'000);
                 for (const Span& span : spans) {
                     Policy policy = keep(span);
                     policy.zone = &zone;
-                    ASSERT_LT(*horizon(set, policy, now), base::position_at(kind, *policy.zone, now) + 1)
+                    ASSERT_LT(*horizon(set, policy, now),
+                              base::position_at(kind, *policy.zone, now) + 1)
                         << name << " " << base::to_string(base::LocalTime{now.us});
                 }
             }
@@ -233,7 +249,7 @@ TEST(RetentionPlan, TheHorizonNeverReachesNow) {
     }
 }
 
-// --- in which order, and how ------------------------------------------------------------------------------
+// --- in which order, and how --------------------------------------------------------------------
 
 TEST(RetentionPlan, WhatWasBegunIsEndedAndSpaceComesBackFirst) {
     Set set = year_of_months();
@@ -277,7 +293,8 @@ TEST(RetentionPlan, WithoutGraceTheDropFollowsTheDetach) {
     Policy policy = keep(months(3));
     policy.grace = days(0);
     const auto steps = plan(set, policy, at(2026, 6, 1), FakeWorld());
-    EXPECT_EQ(taken(steps), "detach 1, drop 1, detach 2") << "parts are dropped one by one by the next run";
+    EXPECT_EQ(taken(steps), "detach 1, drop 1, detach 2")
+        << "parts are dropped one by one by the next run";
     EXPECT_EQ(steps[1].object, "public.q1");
     policy.action = Expiry::detach;
     EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "detach 1, detach 2");
@@ -285,7 +302,9 @@ TEST(RetentionPlan, WithoutGraceTheDropFollowsTheDetach) {
 
 TEST(RetentionPlan, ConcurrentlyUnlessSomethingForbidsIt) {
     Set set = year_of_months();
-    const auto first = [&] { return plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld()).front(); };
+    const auto first = [&] {
+        return plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld()).front();
+    };
     EXPECT_TRUE(first().concurrently);
     EXPECT_TRUE(contains(first().reason, "a background worker detaches it concurrently"));
     set.references = {{7, "fk", 2, "public.acct", false, true}};
@@ -304,13 +323,14 @@ TEST(RetentionPlan, TheFirstRemovalIsAnnounced) {
     policy.announced = false;
     const auto steps = plan(set, policy, at(2026, 6, 1), FakeWorld());
     EXPECT_EQ(taken(steps), "announce 1, detach 1, detach 2");
-    EXPECT_TRUE(contains(steps[0].reason, "2 partitions are to be detached and dropped after the grace"));
+    EXPECT_TRUE(
+        contains(steps[0].reason, "2 partitions are to be detached and dropped after the grace"));
     EXPECT_EQ(taken(set, policy, at(2026, 1, 1)), "") << "nothing to announce";
     policy.veto = "no";
     EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "") << "nothing is going to be removed";
 }
 
-// --- what keeps it ----------------------------------------------------------------------------------------
+// --- what keeps it ------------------------------------------------------------------------------
 
 TEST(RetentionPlan, HeldPartitionsStayAndThatIsNoFailure) {
     Set set = year_of_months();
@@ -342,7 +362,8 @@ TEST(RetentionPlan, ReferencedRowsBlockAndNameTheConstraint) {
     world.referenced = {{1, 7}};
     const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
     EXPECT_EQ(taken(steps), "detach 2");
-    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "rows of public.note reference it by foreign key note_t_fkey"));
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by,
+                         "rows of public.note reference it by foreign key note_t_fkey"));
     EXPECT_EQ(find(steps, 1)->action, Action::detach) << "so that the run fails and says so";
 }
 
@@ -390,7 +411,8 @@ TEST(RetentionPlan, AVetoBlocksAllRemovalAndNothingElse) {
 
 TEST(RetentionPlan, ALeapOfTheClockIsVetoed) {
     EXPECT_EQ(clock_veto(at(2026, 6, 1), at(2026, 7, 1), 9), "");
-    EXPECT_EQ(clock_veto(at(2026, 6, 1), at(2020, 1, 1), 9), "") << "a clock that goes back brings nothing due";
+    EXPECT_EQ(clock_veto(at(2026, 6, 1), at(2020, 1, 1), 9), "")
+        << "a clock that goes back brings nothing due";
     EXPECT_TRUE(contains(clock_veto(at(2026, 6, 1), at(2026, 7, 2), 9), "31 days late"));
     EXPECT_TRUE(contains(clock_veto(at(2026, 6, 1), at(2026, 7, 2), 9), "orchestry.resume_job(9)"));
 }
@@ -404,7 +426,7 @@ TEST(RetentionPlan, AnInterruptedDetachGoesOnOrIsTakenBack) {
     EXPECT_EQ(taken(set, keep(months(3)), at(2026, 6, 1)), "detach 2, reinstate 1");
 }
 
-// --- settings ---------------------------------------------------------------------------------------------
+// --- settings -----------------------------------------------------------------------------------
 
 TEST(RetentionPlan, IntervalsMustPointOneWay) {
     for (const Span& span : {Span{0, -1, 0}, Span{1, -1, 0}, Span{0, 1, -1}}) {
@@ -422,7 +444,8 @@ TEST(RetentionPlan, KeepIsAtLeastOnePartition) {
     EXPECT_NO_THROW(check_keep(set, keep(months(1)), now));
     EXPECT_NO_THROW(check_keep(set, keep(days(31)), now));
     const base::Error error = error_of("22023", [&] { check_keep(set, keep(days(30)), now); });
-    EXPECT_TRUE(contains(error.detail(), "public.p12 goes from 2026-12-01 00:00:00+00 to 2027-01-01 00:00:00+00"));
+    EXPECT_TRUE(contains(error.detail(),
+                         "public.p12 goes from 2026-12-01 00:00:00+00 to 2027-01-01 00:00:00+00"));
     EXPECT_NO_THROW(check_keep(empty_set(), keep(days(1)), now));
     error_of("22008", [&] { check_keep(set, keep(months(12 * 10'000)), now); });
     error_of("22008", [&] {
@@ -448,26 +471,30 @@ TEST(RetentionPlan, QuarantineNamesFit) {
     }
 }
 
-// --- the quiet --------------------------------------------------------------------------------------------
+// --- the quiet ----------------------------------------------------------------------------------
 
 TEST(RetentionPlan, NothingIsDueBeforeTheQuietEnds) {
     std::mt19937_64 random(20261122);
     const char* const zones[] = {"UTC", "America/New_York", "Pacific/Apia", "Australia/Lord_Howe"};
-    const Span spans[] = {days(40), months(2), {2, 3, 0}, {1, 0, 40 * base::us_per_day}, months(13)};
+    const Span spans[] = {
+        days(40), months(2), {2, 3, 0}, {1, 0, 40 * base::us_per_day}, months(13)};
     int ended = 0;
     for (const char* name : zones) {
         const SystemZone zone(name);
-        for (const KeyKind kind : {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date, KeyKind::epoch_ms})
+        for (const KeyKind kind :
+             {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date, KeyKind::epoch_ms})
             for (const Span& span : spans)
                 for (int i = 0; i < 300; ++i) {
                     Set set = year_of_months(kind);
                     if (random() % 2 == 0)
-                        set.quarantine = {detached(21, at(2026, 1 + static_cast<int>(random() % 12), 1))};
+                        set.quarantine = {
+                            detached(21, at(2026, 1 + static_cast<int>(random() % 12), 1))};
                     Policy policy = keep(span);
                     policy.zone = &zone;
                     policy.grace = days(static_cast<int>(random() % 60));
                     const base::Instant now = base::plus(
-                        at(2025, 6, 1), static_cast<std::int64_t>(random() % (900 * 86'400ull)) * 1'000'000);
+                        at(2025, 6, 1),
+                        static_cast<std::int64_t>(random() % (900 * 86'400ull)) * 1'000'000);
                     if (!taken(set, policy, now).empty())
                         continue;
                     const auto until = quiet_until(set, policy, now);
@@ -485,8 +512,9 @@ TEST(RetentionPlan, NothingIsDueBeforeTheQuietEnds) {
 TEST(RetentionPlan, TheQuietAllowsForMonthsOfDifferentLengths) {
     // 1 May less a month and two days is 30 March, but 30 March and a month and two days is 2 May.
     Set set = empty_set();
-    set.partitions = {partition(1, Bound::minvalue(), bound(set.kind, at(2026, 3, 30))),
-                      partition(2, bound(set.kind, at(2026, 3, 30)), bound(set.kind, at(2026, 12, 1)))};
+    set.partitions = {
+        partition(1, Bound::minvalue(), bound(set.kind, at(2026, 3, 30))),
+        partition(2, bound(set.kind, at(2026, 3, 30)), bound(set.kind, at(2026, 12, 1)))};
     const Policy policy = keep({1, 2, 0});
     EXPECT_EQ(taken(set, policy, at(2026, 5, 1)), "detach 1");
     EXPECT_LE(*quiet_until(set, policy, at(2026, 4, 1)), at(2026, 5, 1));

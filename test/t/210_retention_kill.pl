@@ -1,0 +1,193 @@
+# R02: kill -9 of whoever runs retention, in a worker or in a session, at random points of detaching and dropping. Every row
+# that is young enough is there after each of them; in the end each partition is attached, in quarantine and on record, or
+# dropped after its grace, with all its rows or none, and nothing is half done.
+use strict;
+use warnings;
+use Orchestry;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+random_seed();
+my $kills = long_count(12, 200);
+my $database = 'postgres';
+my $days_at_once = 3;
+my $keep_days = 30;
+my $grace_days = 2;
+my $node = new_server('retention_kill', init => { extra => ['--data-checksums'] }, conf => <<'CONF');
+orchestry.databases = ''
+orchestry.now = '2026-02-01 00:00:00+00'
+orchestry.history_keep_runs = 1000000
+orchestry.history_keep = '20000 d'
+autovacuum = off
+CONF
+
+# Daily partitions with a row for each hour: more days than the test can use up. One table's partitions leave concurrently
+# where a worker runs its job, the others' never do: they have a default partition, or foreign keys.
+my $days = (2 * $kills + 5) * $days_at_once + 3 * $keep_days;
+$node->safe_psql($database, <<"SQL");
+CREATE EXTENSION orchestry_ext;
+CREATE ROLE app LOGIN;
+CREATE SCHEMA s AUTHORIZATION app;
+SET ROLE app;
+CREATE TABLE s.account (id int PRIMARY KEY);
+INSERT INTO s.account VALUES (1);
+CREATE TABLE s.plain (at timestamptz PRIMARY KEY, v int) PARTITION BY RANGE (at);
+CREATE TABLE s.fallen (at timestamptz, v int) PARTITION BY RANGE (at);
+CREATE TABLE s.fallen_default PARTITION OF s.fallen DEFAULT;
+CREATE TABLE s.keyed (at timestamptz, account int REFERENCES s.account) PARTITION BY RANGE (at);
+DO \$\$
+DECLARE t text; d date;
+BEGIN
+    FOREACH t IN ARRAY '{plain,fallen,keyed}'::text[] LOOP
+        FOR n IN 0..$days LOOP
+            d := date '2025-12-01' + n;
+            EXECUTE format('CREATE TABLE s.%I PARTITION OF s.%I FOR VALUES FROM (%L) TO (%L)', t || to_char(d, '_YYYYMMDD'), t, d, d + 1);
+        END LOOP;
+        EXECUTE format('INSERT INTO s.%I SELECT h, 1 FROM generate_series(timestamptz ''2025-12-01'', timestamptz ''2025-12-01'' + interval ''%s days'' - interval ''1 hour'', ''1 hour'') h', t, $days + 1);
+    END LOOP;
+END \$\$;
+RESET ROLE;
+SET client_min_messages = error;
+CREATE TABLE public.job AS SELECT t, orchestry.add_retention_policy(('s.' || t)::regclass, interval '$keep_days days', grace => interval '$grace_days days') AS id
+    FROM unnest('{plain,fallen,keyed}'::text[]) t;
+-- How many of the rows that are young enough are missing, and how many are there more than once.
+CREATE FUNCTION public.damage(now timestamptz) RETURNS bigint LANGUAGE plpgsql AS \$\$
+DECLARE t text; n bigint; damage bigint := 0;
+BEGIN
+    FOREACH t IN ARRAY '{plain,fallen,keyed}'::text[] LOOP
+        EXECUTE format('SELECT count(*) FROM generate_series(date_trunc(''hour'', \$1 - interval ''$keep_days days''), timestamptz ''2025-12-01'' + interval ''%s days'' - interval ''1 hour'', ''1 hour'') h
+            FULL JOIN (SELECT at, count(*) AS times FROM s.%I WHERE at >= \$1 - interval ''$keep_days days'' GROUP BY at) r ON r.at = h.h WHERE r.times IS DISTINCT FROM 1', $days + 1, t)
+            INTO n USING now;
+        damage := damage + n;
+    END LOOP;
+    RETURN damage;
+END \$\$;
+SQL
+
+my $clock = 62; # days since 2025-12-01
+sub now_sql { return "(timestamptz '2025-12-01' + interval '$clock days')" }
+
+sub move_clock
+{
+	$clock += $days_at_once;
+	my $now = $node->safe_psql($database, 'SELECT ' . now_sql());
+	$node->safe_psql($database, "ALTER SYSTEM SET orchestry.now = '$now'");
+	$node->safe_psql($database, 'SELECT pg_reload_conf()');
+	return;
+}
+
+sub wait_for_server
+{
+	return wait_until($node, $database, 'SELECT true');
+}
+
+sub undisturbed_round
+{
+	move_clock();
+	for my $job (split /\n/, $node->safe_psql($database, 'SELECT id FROM public.job ORDER BY id'))
+	{
+		$node->safe_psql($database, "CALL orchestry.run_job($job)");
+	}
+	return;
+}
+
+# The first process under the postmaster whose title matches, found without asking the server.
+sub find_child
+{
+	my ($pattern) = @_;
+	my $postmaster = $node->{_pid};
+	open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
+	for my $child (split ' ', <$list> // '')
+	{
+		open(my $title, '<', "/proc/$child/cmdline") or next;
+		return $child if (<$title> // '') =~ $pattern;
+	}
+	return 0;
+}
+
+# How long a job takes, for the moments of the kills.
+undisturbed_round();
+move_clock();
+my $plain = $node->safe_psql($database, "SELECT id FROM public.job WHERE t = 'plain'");
+my $start = time;
+$node->safe_psql($database, "CALL orchestry.run_job($plain)");
+my $work_s = time - $start;
+note('one job takes ' . seconds($work_s));
+
+my ($struck, $tries, $damage, $by_worker) = (0, 0, 0, 0);
+my @tables = qw(plain fallen keyed);
+while ($struck < $kills && $tries < 2 * $kills)
+{
+	++$tries;
+	move_clock();
+	my $table = $tables[ int(rand(@tables)) ];
+	my $job = $node->safe_psql($database, "SELECT id FROM public.job WHERE t = '$table'");
+	my $in_worker = rand() < 0.6;
+	my $session;
+	if ($in_worker)
+	{
+		$node->safe_psql($database, "SELECT orchestry.start_job($job)");
+	}
+	else
+	{
+		$session = $node->background_psql($database, on_error_stop => 0);
+		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
+		$session->{run}->pump_nb;
+	}
+	my $title = $in_worker ? qr/orchestry worker/ : qr/ CALL/;
+	my $victim = 0;
+	my $deadline = time + 1;
+	$victim = find_child($title) until $victim || time > $deadline;
+	if ($victim)
+	{
+		usleep(int(rand($work_s) * 1_000_000));
+		if (kill 'KILL', $victim)
+		{
+			++$struck;
+			++$by_worker if $in_worker;
+			usleep(1_000) while kill(0, $victim) && slurp_file("/proc/$victim/stat") !~ /\) Z/;
+			usleep(20_000); # the postmaster has to see it before it can be waited for
+		}
+	}
+	eval { $session->{run}->kill_kill; } if $session;
+	wait_for_server();
+	$damage += $node->safe_psql($database, 'SELECT public.damage(' . now_sql() . ')');
+}
+diag("$struck kills in $tries runs, $by_worker of them of a worker");
+is($struck, $kills, 'all kills were made');
+is($damage, 0, 'after each of them every young row was there, once');
+
+# Two rounds without a kill: what was torn is completed, and its grace ends.
+wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");
+$node->safe_psql($database, 'CALL orchestry.run_due()'); # what was queued, and what crashed
+undisturbed_round();
+undisturbed_round();
+is($node->safe_psql($database, "SELECT count(*) FROM orchestry.runs WHERE state IN ('queued', 'waiting', 'running')"), 0, 'every run has ended');
+is($node->safe_psql($database, 'SELECT public.damage(' . now_sql() . ')'), 0, 'every young row is there, once');
+is($node->safe_psql($database, 'SELECT count(*) FROM pg_inherits WHERE inhdetachpending'), 0, 'no partition is half detached');
+is($node->safe_psql($database, "SELECT count(*) FROM pg_class c WHERE c.relnamespace = 's'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition AND c.relname <> 'account' AND NOT EXISTS (SELECT FROM orchestry.quarantine q WHERE q.partition = c.oid AND q.detached_at IS NOT NULL)"),
+	0, 'every detached partition is on record, with its grace');
+is($node->safe_psql($database, "SELECT count(*) FROM orchestry.detached_partition d WHERE NOT EXISTS (SELECT FROM orchestry.quarantine q WHERE q.partition = d.relid) OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = d.relid)"),
+	0, 'and every record is of one');
+is($node->safe_psql($database, "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent IN ('s.plain'::regclass, 's.fallen'::regclass, 's.keyed'::regclass) AND c.relname ~ '^orchestry'"),
+	0, 'no attached partition has a name in quarantine');
+is($node->safe_psql($database, <<"SQL"), 0, 'what is attached is what is young enough');
+SELECT count(*) FROM (SELECT t || to_char(d, '_YYYYMMDD') AS name FROM unnest('{plain,fallen,keyed}'::text[]) t,
+        generate_series(timestamptz '2025-12-01', timestamptz '2025-12-01' + interval '$days days', '1 day') d
+        WHERE d + interval '1 day' > @{[ now_sql() ]} - interval '$keep_days days') wanted
+    FULL JOIN (SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent IN ('s.plain'::regclass, 's.fallen'::regclass, 's.keyed'::regclass) AND c.relname !~ 'default') attached USING (name)
+WHERE wanted.name IS NULL OR attached.name IS NULL
+SQL
+my $torn = 0;
+for my $table (split /\n/, $node->safe_psql($database, "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE relnamespace = 's'::regnamespace AND relkind = 'r' AND relname !~ 'default|account'"))
+{
+	++$torn if $node->safe_psql($database, "SELECT count(*) FROM $table") != 24;
+}
+is($torn, 0, 'each partition that is left has all its rows');
+is($node->safe_psql($database, 'SELECT count(*) FROM s.fallen_default'), 0, 'and the default partition none');
+is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
+
+$node->stop;
+done_testing();
