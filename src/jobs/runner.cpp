@@ -214,7 +214,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             "Run SELECT orchestry.start_job(" + std::to_string(job_.id.value) +
                 "); the owner needs LOGIN.",
             {}};
-    std::string stepped_aside_for; // whom the last attempt found in the way
+    std::string stepped_aside_for; // whom the first attempt that could tell found in the way
     for (record.attempts = 1;; ++record.attempts) {
         progress_.phase = pg::Progress::Phase::step;
         publish();
@@ -251,7 +251,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             const catalog::Elevated elevated;
             failure->detail = pg::describe_blockers(step.lock_requests);
         });
-        if (!failure->detail.empty())
+        if (stepped_aside_for.empty())
             stepped_aside_for = failure->detail;
         if (record.attempts >= settings::lock_attempts) {
             failure->hint = "The next run tries again. End what is in the way, or raise "

@@ -9,6 +9,9 @@ namespace orchestry::pg {
 
 namespace {
 
+/// A message that names more is not read.
+constexpr int most_blockers_described = 5;
+
 LOCKTAG object_tag(Oid database, Oid class_id, std::uint32_t object, std::uint16_t part) {
     LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, database, class_id, object, part);
@@ -58,9 +61,11 @@ std::string describe_blockers(const std::vector<LockRequest>& requests) {
             "AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
             "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
             "AND l.relation OPERATOR(pg_catalog.=) ANY ($1) "
-            "AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() ORDER BY l.pid",
+            "AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() "
+            "ORDER BY a.xact_start NULLS FIRST, l.pid, l.relation",
             relids);
     std::string blockers;
+    int found = 0;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const Row row = spi.row(i);
         const std::string held = row.text(2);
@@ -74,6 +79,8 @@ std::string describe_blockers(const std::vector<LockRequest>& requests) {
         });
         if (!conflicts)
             continue;
+        if (++found > most_blockers_described)
+            continue;
         if (!blockers.empty())
             blockers += "; ";
         if (row.is_null(3)) {
@@ -86,6 +93,8 @@ std::string describe_blockers(const std::vector<LockRequest>& requests) {
             blockers += ", transaction open for " + row.text(8) + " s";
         blockers += ") holds " + held + " on " + row.text(4);
     }
+    if (found > most_blockers_described)
+        blockers += "; and " + std::to_string(found - most_blockers_described) + " more";
     return blockers;
 }
 

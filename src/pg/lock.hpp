@@ -22,8 +22,8 @@ void set_lock_timeout(GucLevel& guc, std::int64_t timeout_us);
 /// "ShareUpdateExclusiveLock on public.events, ..." in the order of the requests.
 std::string describe_locks(const std::vector<LockRequest>& requests);
 
-/// Who holds locks that conflict with `requests` right now, one phrase each, for a message; empty
-/// when nobody.
+/// Who holds locks that conflict with `requests` right now, one phrase each, for a message, the
+/// oldest transactions first and at most five of them; empty when nobody.
 std::string describe_blockers(const std::vector<LockRequest>& requests);
 
 /// "ShareUpdateExclusiveLock", as pg_locks spells it.

@@ -16,7 +16,8 @@ install_gate($node, $database);
 sub accepts_after
 {
 	my $start = time;
-	usleep(20_000) until $node->psql($database, 'SELECT 1') == 0 || time - $start > 60;
+	# Not psql: one that is refused may not live to read its query, and the test would die of the broken pipe.
+	usleep(20_000) until run_log([ 'pg_isready', '-q', '-h', $node->host, '-p', $node->port ]) || time - $start > 60;
 	return time - $start;
 }
 
@@ -36,7 +37,7 @@ for my $case (['launcher', 'TERM'], ['scheduler', 'TERM'], ['launcher', 'KILL'],
 	my $log = -s $node->logfile;
 	my $start = time;
 	kill $signal, $victim;
-	wait_for_exit(10, $victim);
+	wait_for_exit($victim);
 	accepts_after();
 	my $accepted = time;
 	wait_until($node, $database, <<"SQL");
@@ -44,9 +45,9 @@ SELECT count(*) FILTER (WHERE backend_type = 'orchestry launcher' AND pid <> $vi
    AND count(*) FILTER (WHERE backend_type = 'orchestry scheduler' AND pid <> $victim) = 1
 FROM pg_stat_activity
 SQL
-	my $back = time - $accepted;
-	cmp_ok($back, '<', 5, "$kind ended by SIG$signal: all are back (" . seconds($back)
-		  . ' after the server accepts, ' . seconds(time - $start) . ' after the signal)');
+	pass("$kind ended by SIG$signal: all are back");
+	took_at_most(time - $accepted, 5, 'after the server accepts');
+	note(seconds(time - $start) . ' after the signal');
 	my %lines;
 	my $text = slurp_file($node->logfile, $log);
 	$lines{$1}++ while $text =~ /\] orchestry (\w+) /g;
@@ -65,7 +66,7 @@ for my $signal ('TERM', 'KILL')
 	my ($worker) = processes($node, 'worker');
 	my $run = $node->safe_psql($database, "SELECT run_id FROM orchestry.run WHERE job_id = $job AND state = 'running'");
 	kill $signal, $worker;
-	wait_for_exit(10, $worker);
+	wait_for_exit($worker);
 	accepts_after();
 	like(wait_for_run($node, $database, $run), qr/^crashed\|57P02/, "SIG$signal to a worker: its run has crashed");
 	is( $node->safe_psql($database, <<"SQL"), '1|t|t', 'once; its job is tried again after a pause, not at once');
@@ -112,7 +113,7 @@ SQL
 	{
 		$kills++;
 		kill $signal, $worker;
-		wait_for_exit(10, $worker);
+		wait_for_exit($worker);
 		accepts_after();
 	}
 	$node->safe_psql($database, "UPDATE public.gate SET mode = 'open'");
@@ -166,12 +167,13 @@ my @ours = (processes($node, 'launcher'), processes($node, 'scheduler'), process
 is(scalar(@ours), 5, 'launcher, scheduler, two workers and a session are there');
 my $start = time;
 $node->kill9;
-my $gone = wait_for_exit(30, @ours);
-cmp_ok($gone, '<', 5, 'all are gone after the postmaster was killed: ' . seconds($gone));
+my $gone = wait_for_exit(@ours);
+is(scalar(grep { is_alive($_) } @ours), 0, 'all are gone after the postmaster was killed');
+took_at_most($gone, 5, 'they go');
 eval { $session->quit };
 $start = time;
 $node->start;
-cmp_ok(time - $start, '<', 10, 'the server starts again: ' . seconds(time - $start));
+took_at_most(time - $start, 10, 'the server starts again');
 $node->safe_psql($database, "UPDATE public.gate SET mode = 'open'");
 wait_until($node, $database, "SELECT count(*) = 3 FROM orchestry.run WHERE state = 'crashed' AND finished_at > now() - interval '1 min' AND run_id > $run");
 pass('the three runs have crashed');

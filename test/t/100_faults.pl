@@ -201,7 +201,7 @@ for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['erro
 	}
 	is(join("\n", @damages), '', "$what, $process, $level: $tried of " . ($at - 1) . ' points, nothing broken at any');
 	cmp_ok($tried, '>', 0, 'and then it passes');
-	cmp_ok($slowest, '<', 5, 'the scheduler was back after ' . seconds($slowest) . ' at most');
+	took_at_most($slowest, 5, 'the scheduler was back, at the latest');
 }
 diag(join ', ', map { "$_ $points{$_}" } sort keys %points);
 for my $point ('planned', 'step begins', 'step locked', 'table created', 'table attached', 'step applied', 'step recorded', 'step done',

@@ -13,9 +13,8 @@ use Time::HiRes qw(time usleep);
 my $database = 'postgres';
 my $lock_timeout_ms = 200;
 my $promised_ms = $lock_timeout_ms + 50;
-# What a busy machine may add. The open transactions last much longer than both together.
-my $noise_ms = long_count(750, 50);
-my $open_s = long_count(2, 5);
+my $noise_ms = 50; # what the machine may add
+my $open_s = 5; # how long somebody is in the way where times are measured (ORCHESTRY_LONG)
 my $after_s = 10; # a run must be over so soon after nobody is in the way any more
 # No scheduler at first: a changed policy is due at once, and its run is to begin when somebody is in the way.
 my $node = new_server('lock_stall', preload => 0, conf => <<"CONF");
@@ -24,6 +23,7 @@ autovacuum = off
 log_lock_waits = on
 deadlock_timeout = '@{[ $promised_ms + $noise_ms ]} ms'
 orchestry.lock_timeout = '$lock_timeout_ms ms'
+orchestry.lock_attempts = 1000
 CONF
 
 $node->safe_psql($database, <<'SQL');
@@ -101,23 +101,33 @@ sub finish_clients
 	return (@longest, $count);
 }
 
-# Someone whose transaction is open for $open_s after a statement.
+# Someone whose transaction is open after a statement.
 sub open_transaction
 {
 	my ($statement) = @_;
 	my $session = $node->background_psql($database);
 	$session->query_safe("SET application_name = 'in the way'; BEGIN; $statement");
 	my $pid = $session->query_safe('SELECT pg_backend_pid()');
-	$session->{stdin} .= "SELECT pg_sleep($open_s);\nCOMMIT;\n\\q\n";
-	$session->{run}->pump_nb;
 	return ($session, $pid);
 }
 
-sub wait_for_end_of
+# Returns the moment from which nobody is in the way.
+sub end
 {
 	my ($session) = @_;
-	$session->{run}->finish;
-	return time;
+	$session->query_safe('COMMIT');
+	my $free = time;
+	$session->quit;
+	return $free;
+}
+
+# Waits until whoever maintains has stepped aside because of somebody, with nothing held.
+sub wait_until_aside
+{
+	my ($who) = @_;
+	wait_until($node, $database, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $who AND wait_event_type = 'Extension')");
+	usleep($open_s * 1_000_000) if $ENV{ORCHESTRY_LONG}; # and so again and again
+	return;
 }
 
 # The maintenance that is not part of a job is called from a session.
@@ -147,29 +157,28 @@ sub measure
 	my ($run, $ended, $caller);
 	if ($case{call}) { $caller = call($case{call}) }
 	else { $run = $node->safe_psql($database, "SELECT orchestry.start_job($job)") }
-	my $free;
 	if (!$case{waits})
 	{
 		my $result = wait_for_run($node, $database, $run);
 		is($result, 'ok', "$case{what}: ok");
 		my $early = $node->safe_psql($database, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid AND xact_start IS NOT NULL");
 		is($early, '1', "$case{what}: done while the transaction was open");
-		$free = wait_for_end_of($session);
+		end($session);
 	}
 	elsif ($caller)
 	{
-		$free = wait_for_end_of($session);
-		wait_for_end_of($caller);
-		cmp_ok(time - $free, '<', $after_s, "$case{what}: done " . seconds(time - $free) . ' after nobody was in the way');
+		wait_until_aside(q(query ~ '^CALL orchestry'));
+		my $free = end($session);
+		$caller->{run}->finish;
+		took_at_most(time - $free, $after_s, "$case{what}: done after nobody was in the way");
 		ok($case{check}->(), "$case{what}: it has succeeded");
 	}
 	else
 	{
-		$free = wait_for_end_of($session);
-		my $result = wait_for_run($node, $database, $run);
-		my $took = time - $free;
-		is($result, 'ok', "$case{what}: ok");
-		cmp_ok($took, '<', $after_s, "$case{what}: done " . seconds($took) . ' after nobody was in the way');
+		wait_until_aside(q(backend_type = 'orchestry worker'));
+		my $free = end($session);
+		is(wait_for_run($node, $database, $run), 'ok', "$case{what}: ok");
+		took_at_most(time - $free, $after_s, "$case{what}: done after nobody was in the way");
 		like($node->safe_psql($database,
 				"SELECT string_agg(message, ' ') FROM orchestry.run_steps WHERE run_id = $run AND attempts > 1"),
 			qr/process $pid .*"in the way"/, "$case{what}: the history names who was in the way");
@@ -183,6 +192,7 @@ sub measure
 	}
 	my ($before, $after, $count) = finish_clients($clients, $begin);
 	$longest{ $case{what} } = sprintf '%.0f ms (before %.0f ms, %d transactions)', $after, $before, $count;
+	return if !$ENV{ORCHESTRY_LONG};
 	cmp_ok($after, '<=', max($before, $promised_ms) + $noise_ms,
 		sprintf '%s: no client waits longer than %d ms (with up to %d ms of the machine): %s', $case{what}, $promised_ms,
 		$noise_ms, $longest{ $case{what} });
@@ -230,15 +240,14 @@ wait_until($node, $database, q(SELECT current_setting('orchestry.lock_attempts')
 	like($node->safe_psql($database, "SELECT detail FROM orchestry.runs WHERE run_id = $run"),
 		qr/process $pid .*"in the way"/, 'its detail names who was in the way');
 	$node->safe_psql($database, 'SELECT orchestry.start_scheduler()');
-	my $free = wait_for_end_of($session);
+	my $free = end($session);
 	wait_until($node, $database, "SELECT last_state = 'ok' AND failures = 0 FROM orchestry.jobs WHERE job_id = $job");
-	my $took = time - $free;
-	cmp_ok($took, '<', $after_s, 'the job has succeeded ' . seconds($took) . ' after nobody was in the way');
+	took_at_most(time - $free, $after_s, 'the job has succeeded after nobody was in the way');
 }
 
 cmp_ok($node->safe_psql($database, q(SELECT count(*) FROM orchestry.run_steps WHERE action = 'analyze' AND state = 'ok')),
 	'>', 0, 'the parents were analyzed as well');
-diag("longest transaction of the clients, lock_timeout $lock_timeout_ms ms, somebody in the way for $open_s s:");
+diag("longest transaction of the clients, lock_timeout $lock_timeout_ms ms:");
 diag(sprintf '  %-42s %s', $_, $longest{$_}) for sort keys %longest;
 is(count_log($node, qr/PANIC|TRAP|deadlock detected|terminated by signal/), 0, 'the log is clean');
 $node->stop;
