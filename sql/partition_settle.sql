@@ -25,11 +25,12 @@ SET orchestry.now = '2026-03-15 15:00:00+00';
 CALL orchestry.run('events');
 SELECT * FROM known WHERE target = 'events'::regclass;
 -- time passed
-SET orchestry.now = '2026-03-15 16:00:00+00';
+SET orchestry.now = '2026-03-31 20:59:59+00';
 CALL orchestry.run('events');
 SELECT * FROM known WHERE target = 'events'::regclass;
 -- the clock went back: the past that is wanted may begin earlier
-SET orchestry.now = '2026-03-15 15:59:58+00';
+CALL mark();
+SET orchestry.now = '2026-03-15 11:59:59+00';
 CALL orchestry.run('events');
 SELECT * FROM known WHERE target = 'events'::regclass;
 -- a partition is detached, or dropped, or attached

@@ -42,13 +42,16 @@ CREATE TABLE orchestry.job_state (
     last_ok_at    timestamptz,
     confirmed_at  timestamptz,
     fingerprint   bigint,
-    settled_until timestamptz
+    settled_from  timestamptz,
+    settled_until timestamptz,
+    CHECK (num_nulls(fingerprint, settled_from, settled_until) IN (0, 3))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE orchestry.job_state IS 'What is known of each job at run time. Not dumped: a restored job starts afresh.';
 COMMENT ON COLUMN orchestry.job_state.next_run_at IS 'When the job is due';
 COMMENT ON COLUMN orchestry.job_state.failures IS 'Failed runs in a row; the retry backs off with it';
 COMMENT ON COLUMN orchestry.job_state.confirmed_at IS 'When the clock was last found to go on as expected, or resume_job() said that it is right; removal waits when it is far ahead of that';
-COMMENT ON COLUMN orchestry.job_state.fingerprint IS 'Of the catalog state that settled_until was computed from';
+COMMENT ON COLUMN orchestry.job_state.fingerprint IS 'Of the partitions that settled_until was computed from';
+COMMENT ON COLUMN orchestry.job_state.settled_from IS 'When settled_until was computed; of a clock that is set back to before that nothing is known';
 COMMENT ON COLUMN orchestry.job_state.settled_until IS 'While the fingerprint holds, nothing is due before this instant';
 
 CREATE TABLE orchestry.run (

@@ -163,7 +163,7 @@ bool confirm_restored(const Job& job) {
 
 /// Due at once, with nothing remembered from elsewhere.
 void make_due(JobId id) {
-    catalog::store_settlement(id, std::nullopt, std::nullopt);
+    catalog::unsettle(id);
     catalog::set_next_run(id, settings::now());
 }
 

@@ -38,7 +38,7 @@ class PartitionTask : public jobs::Task {
     }
 
     std::vector<JobId> settled(const std::vector<Job>& jobs, base::Instant now) const override {
-        return partition::quiet_jobs(jobs, now);
+        return catalog::settled(jobs, now);
     }
 
     void settle(const Job& job, base::Instant now) const override {

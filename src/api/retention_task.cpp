@@ -43,7 +43,7 @@ class RetentionTask : public jobs::Task {
     }
 
     std::vector<JobId> settled(const std::vector<Job>& jobs, base::Instant now) const override {
-        return retention::quiet_jobs(jobs, now);
+        return catalog::settled(jobs, now);
     }
 
     void settle(const Job& job, base::Instant now) const override {

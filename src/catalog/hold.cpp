@@ -132,7 +132,8 @@ void release_hold(std::int64_t id, const std::string& reason) {
             "WHERE hold_id OPERATOR(pg_catalog.=) $1",
             id, settings::now(), reason);
     // What the hold kept may be due at once.
-    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_until = NULL WHERE "
+    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_from = NULL, "
+            "settled_until = NULL WHERE "
             "settled_until IS NOT NULL");
 }
 

@@ -15,7 +15,7 @@ constexpr const char* select_jobs_sql =
     "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), "
     "s.last_run_id, s.last_state, "
     "s.fingerprint, s.settled_until, j.target_schema, j.target_name, n.nspname, c.relname, "
-    "GREATEST(j.anchor, s.last_ok_at, s.confirmed_at) "
+    "GREATEST(j.anchor, s.last_ok_at, s.confirmed_at), s.settled_from "
     "FROM orchestry.job j LEFT JOIN orchestry.job_state s ON s.job_id OPERATOR(pg_catalog.=) "
     "j.job_id "
     "LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
@@ -47,8 +47,9 @@ Job read_job(const pg::Row& row) {
     job.failures = row.integer(13);
     job.last_run_id = unless_null<std::int64_t>(row, 14, [&](int c) { return row.bigint(c); });
     job.last_state = row.text(15);
-    job.fingerprint = unless_null<std::int64_t>(row, 16, [&](int c) { return row.bigint(c); });
-    job.settled_until = unless_null<base::Instant>(row, 17, [&](int c) { return row.instant(c); });
+    job.settlement = unless_null<Settlement>(row, 16, [&](int c) {
+        return Settlement{row.bigint(c), row.instant(23), row.instant(17)};
+    });
     job.trusted_at = row.instant(22);
     job.target_name = row.is_null(20) ? pg::quote_qualified(row.text(18), row.text(19))
                                       : pg::quote_qualified(row.text(20), row.text(21));
@@ -217,14 +218,26 @@ void require_owner(const Job& job) {
         .hint("Run SET ROLE to the owner first, or ask the owner to do this.");
 }
 
-void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
-                      std::optional<base::Instant> settled_until) {
+void settle(const Job& job, std::int64_t fingerprint, base::Instant now,
+            std::optional<base::Instant> until) {
+    if (!until || *until <= now) {
+        if (job.settlement)
+            unsettle(job.id);
+        return;
+    }
     Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.job_state SET fingerprint = $2, settled_until = $3 "
-            "WHERE job_id OPERATOR(pg_catalog.=) $1",
-            id.value, fingerprint,
-            settled_until ? pg::param(*settled_until) : pg::null_param(TIMESTAMPTZOID));
+    spi.run("UPDATE orchestry.job_state SET fingerprint = $2, settled_from = $3, "
+            "settled_until = $4 WHERE job_id OPERATOR(pg_catalog.=) $1",
+            job.id.value, fingerprint, now, *until);
+}
+
+void unsettle(JobId id) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_from = NULL, "
+            "settled_until = NULL WHERE job_id OPERATOR(pg_catalog.=) $1",
+            id.value);
 }
 
 void confirm(JobId id, base::Instant now) {

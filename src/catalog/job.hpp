@@ -16,6 +16,15 @@ struct JobId {
     auto operator<=>(const JobId&) const = default;
 };
 
+/// Since when and until when a job is known to have nothing to do, as long as the partitions of its
+/// table stay as they are. The beginning counts as well: a clock that was set back to before it
+/// shows times of which nothing is known.
+struct Settlement {
+    std::int64_t fingerprint = 0; // of the partitions; see fingerprints()
+    base::Instant from{0};
+    base::Instant until{0};
+};
+
 struct Job {
     JobId id;
     std::string kind;
@@ -37,8 +46,7 @@ struct Job {
     int failures = 0; // in a row
     std::optional<std::int64_t> last_run_id;
     std::string last_state;
-    std::optional<std::int64_t> fingerprint;    // of what settled_until was computed from
-    std::optional<base::Instant> settled_until; // nothing is due before this instant
+    std::optional<Settlement> settlement;
 };
 
 /// What a new job consists of, apart from its policy.
@@ -107,10 +115,12 @@ bool may_act_for(Oid owner);
 void require_owner(const Job& job);
 void require_owner_of(Oid relid);
 
-/// Remembers until when, and for which state of the catalogs, a job has nothing to do. Both NULL:
-/// unknown.
-void store_settlement(JobId id, std::optional<std::int64_t> fingerprint,
-                      std::optional<base::Instant> settled_until);
+/// Remembers that a job has nothing to do from `now` until `until`, while the partitions of its
+/// table are those of `fingerprint`; or, when that is no time at all, that nothing is known.
+void settle(const Job& job, std::int64_t fingerprint, base::Instant now,
+            std::optional<base::Instant> until);
+/// Whatever was known of the job may be wrong now.
+void unsettle(JobId id);
 
 /// Remembers that the clock is right at `now` as far as the job is concerned, because somebody says
 /// so or because it has gone on as was to be expected. A later leap of the clock is measured from

@@ -497,11 +497,11 @@ std::vector<std::int64_t> fingerprints(const std::vector<Oid>& parents) {
     return prints;
 }
 
-std::vector<JobId> unchanged(const std::vector<Job>& jobs) {
+std::vector<JobId> settled(const std::vector<Job>& jobs, base::Instant now) {
     std::vector<const Job*> known;
     std::vector<Oid> parents;
     for (const Job& job : jobs) {
-        if (!job.fingerprint)
+        if (!job.settlement || now < job.settlement->from || job.settlement->until <= now)
             continue;
         known.push_back(&job);
         parents.push_back(job.target);
@@ -509,7 +509,7 @@ std::vector<JobId> unchanged(const std::vector<Job>& jobs) {
     const std::vector<std::int64_t> current = fingerprints(parents);
     std::vector<JobId> unchanged;
     for (std::size_t i = 0; i < known.size(); ++i)
-        if (*known[i]->fingerprint == current[i])
+        if (known[i]->settlement->fingerprint == current[i])
             unchanged.push_back(known[i]->id);
     return unchanged;
 }

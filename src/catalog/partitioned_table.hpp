@@ -86,8 +86,8 @@ std::optional<base::TimeExtent> time_extent(Oid parent, Oid partition);
 /// order. Cheap enough for thousands of parents.
 std::vector<std::int64_t> fingerprints(const std::vector<Oid>& parents);
 
-/// Those of the jobs whose table's partitions are as they were when the job's settlement was
-/// stored.
-std::vector<JobId> unchanged(const std::vector<Job>& jobs);
+/// Those of the jobs that are known to have nothing to do at `now`: their table's partitions are as
+/// they were when they were settled. One pass over the catalogs for all of them.
+std::vector<JobId> settled(const std::vector<Job>& jobs, base::Instant now);
 
 } // namespace orchestry::catalog

@@ -147,21 +147,34 @@ void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>
     if (jobs.empty())
         return;
     std::vector<std::int64_t> ids, repeats;
-    std::vector<const Job*> fresh;
+    struct {
+        std::vector<std::int64_t> ids;
+        std::vector<std::string> kinds, names;
+        std::vector<Oid> targets, owners;
+    } fresh;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         ids.push_back(jobs[i].id.value);
         if (jobs[i].last_state == "noop" && jobs[i].last_run_id)
             repeats.push_back(*jobs[i].last_run_id);
-        else
-            fresh.push_back(&jobs[i]);
-    }
-    for (const Job* job : fresh) {
-        const RunId run = begin_run(*job, Trigger::schedule);
-        finish_run(run, {.state = RunState::noop, .failure = {}});
-        update_job_state(job->id, run, RunState::noop, 0, settings::now());
+        else {
+            fresh.ids.push_back(jobs[i].id.value);
+            fresh.kinds.push_back(jobs[i].kind);
+            fresh.targets.push_back(jobs[i].target);
+            fresh.names.push_back(jobs[i].target_name);
+            fresh.owners.push_back(jobs[i].owner);
+        }
     }
     Elevated elevated;
     pg::Spi spi;
+    spi.run("WITH made AS (INSERT INTO orchestry.run (job_id, kind, target, target_name, owner, "
+            "trigger, state, started_at, finished_at) "
+            "SELECT n.*, 'schedule', 'noop', $6, $7 FROM ROWS FROM (pg_catalog.unnest($1), "
+            "pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
+            "pg_catalog.unnest($5)) n RETURNING run_id, job_id) "
+            "UPDATE orchestry.job_state s SET last_run_id = made.run_id, last_state = 'noop' "
+            "FROM made WHERE s.job_id OPERATOR(pg_catalog.=) made.job_id",
+            fresh.ids, fresh.kinds, fresh.targets, fresh.names, fresh.owners, settings::clock(),
+            settings::clock());
     spi.run(
         "UPDATE orchestry.run SET repeated = repeated OPERATOR(pg_catalog.+) 1, finished_at = $2 "
         "WHERE run_id OPERATOR(pg_catalog.=) ANY ($1)",

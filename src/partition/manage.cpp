@@ -428,7 +428,7 @@ void promote_default(pg::Session& session, Oid parent) {
             .hint("Wait until it has ended: SELECT * FROM orchestry.progress;");
     Promotion(session, parent).run();
     session.ensure_snapshot();
-    catalog::store_settlement(job, std::nullopt, std::nullopt);
+    catalog::unsettle(job);
 }
 
 } // namespace orchestry::partition

@@ -9,8 +9,4 @@ namespace orchestry::partition {
 /// Remembers that the set of a job is quiet, or that this is not known. To be called after a run.
 void remember_quiet(const catalog::Job& job, base::Instant now);
 
-/// Those of the jobs that are known to have nothing to do at `now`. One pass over the catalogs for
-/// all of them.
-std::vector<catalog::JobId> quiet_jobs(const std::vector<catalog::Job>& jobs, base::Instant now);
-
 } // namespace orchestry::partition

@@ -150,6 +150,26 @@ SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
     return nullptr;
 }
 
+/// How our own statements are planned. A kept plan outlives what it was planned for: our history is
+/// empty when a process plans its statements, and may hold millions of rows when it runs them. So
+/// an index is used wherever there is one. The costs mean nothing then, and must not call for JIT.
+class PlanningForGrowth {
+  public:
+    PlanningForGrowth() noexcept : seqscan_(enable_seqscan), jit_(jit_enabled) {
+        enable_seqscan = false;
+        jit_enabled = false;
+    }
+    ~PlanningForGrowth() {
+        enable_seqscan = seqscan_;
+        jit_enabled = jit_;
+    }
+    PlanningForGrowth(const PlanningForGrowth&) = delete;
+    PlanningForGrowth& operator=(const PlanningForGrowth&) = delete;
+
+  private:
+    bool seqscan_, jit_;
+};
+
 } // namespace
 
 std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan plan,
@@ -165,6 +185,9 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
         nulls[i] = params[i].null ? 'n' : ' ';
     }
     const SPIPlanPtr kept = plan == Plan::kept ? kept_plan(sql, types, count) : nullptr;
+    std::optional<PlanningForGrowth> planning;
+    if (kept)
+        planning.emplace();
     const int result = protect([&] {
         const bool read_only = reading == Reading::latest; // reads with the active snapshot
         if (read_only)

@@ -49,18 +49,7 @@ void remember_quiet(const catalog::Job& job, base::Instant now) {
     });
     const std::optional<base::Instant> until =
         is_quiet ? quiet_until(set, policy->plan(), now) : std::nullopt;
-    if (until && *until > now)
-        catalog::store_settlement(job.id, fingerprint, until);
-    else if (job.settled_until)
-        catalog::store_settlement(job.id, std::nullopt, std::nullopt);
-}
-
-std::vector<catalog::JobId> quiet_jobs(const std::vector<catalog::Job>& jobs, base::Instant now) {
-    std::vector<catalog::Job> candidates;
-    std::copy_if(
-        jobs.begin(), jobs.end(), std::back_inserter(candidates),
-        [&](const catalog::Job& job) { return job.settled_until && now < *job.settled_until; });
-    return catalog::unchanged(candidates);
+    catalog::settle(job, fingerprint, now, until);
 }
 
 } // namespace orchestry::retention

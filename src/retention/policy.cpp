@@ -226,7 +226,7 @@ void store_settings(catalog::JobId job, const Settings& settings) {
     spi.run("UPDATE orchestry.job SET time_zone = $2 WHERE job_id OPERATOR(pg_catalog.=) $1 "
             "AND time_zone OPERATOR(pg_catalog.<>) $2",
             job.value, settings.time_zone);
-    catalog::store_settlement(job, std::nullopt, std::nullopt);
+    catalog::unsettle(job);
 }
 
 void store_announced(catalog::JobId job, base::Instant at) {

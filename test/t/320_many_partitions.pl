@@ -87,7 +87,7 @@ sub grow
 		$case{what}, $made, $at_once, $took, 1000 * $took / (($made - $at_once) || 1), $locks);
 
 	# A run that looks at everything and finds nothing to do, and the one after it.
-	$node->safe_psql($database, "UPDATE orchestry.job_state SET fingerprint = NULL, settled_until = NULL WHERE job_id = $job");
+	$node->safe_psql($database, "UPDATE orchestry.job_state SET fingerprint = NULL, settled_from = NULL, settled_until = NULL WHERE job_id = $job");
 	$start = time;
 	$locks = watch("$table nothing", sub { is(run_in_worker($job), 'noop', "$case{what}: then nothing is left to do") });
 	cmp_ok($locks, '<=', $most_locks, "$case{what}: a run with nothing to do holds at most $locks locks");
