@@ -6,6 +6,7 @@
 # create    the first nine daily partitions of each table (with a primary key and an index)
 # nothing   a maintenance run that finds all as it should be (median of RUNS)
 # one new   a run a day later: one new partition for each table (median of 3)
+# two dropped  a run that drops the two oldest partitions of each table for good (no grace)
 # locks     the most locks that the maintaining session was seen to hold at once during `one new`
 set -euo pipefail
 
@@ -81,6 +82,20 @@ BEGIN
 END $$;
 SQL
 
+sql <<'SQL'
+CREATE PROCEDURE plain_drop(before date) LANGUAGE plpgsql AS $$
+DECLARE
+    part regclass;
+BEGIN
+    FOR part IN SELECT p.oid FROM pg_class t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class p ON p.oid = i.inhrelid
+                WHERE t.relkind = 'p' AND t.relnamespace = 'plain'::regnamespace AND p.relname < t.relname || to_char(before, '_YYYYMMDD')
+    LOOP
+        EXECUTE format('DROP TABLE %s', part);
+        COMMIT;
+    END LOOP;
+END $$;
+SQL
+
 make_tables() { # SCHEMA COUNT
     sql -c "DROP SCHEMA IF EXISTS $1 CASCADE; CREATE SCHEMA $1" 2>/dev/null
     sql <<SQL
@@ -88,6 +103,8 @@ SELECT format('CREATE TABLE $1.t%s (id bigint NOT NULL, ts timestamptz NOT NULL,
        format('CREATE INDEX ON $1.t%s (app, ts)', g) FROM generate_series(1, $2) g \gexec
 SQL
 }
+
+count_partitions() { sql -c "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relkind = 'p'"; }
 
 drop_tables() { # SCHEMA: one table at a time, or the lock table overflows
     sql <<SQL
@@ -154,9 +171,26 @@ for n in $PARENTS; do
             echo "CALL partman.run_maintenance_proc();" | with_locks bench_partman
         done | median)
         partman_locks=$(peak bench_partman)
-        sql -c "DELETE FROM partman.part_config"
     fi
     row "one new each" "$ours" "$partman" "$plain" "$(ratio "$ours" "$partman")" "$(ratio "$ours" "$plain")"
+
+    ahead="SELECT set_config('orchestry.now', (now() + interval '3 days')::text, false)"
+    { echo "$ahead \\g /dev/null"
+      sql -c "SELECT format('SELECT orchestry.add_retention_policy(%L, keep => ''1 day'', grace => ''0'')', oid::regclass) || ';'
+              FROM pg_class WHERE relkind = 'p' AND relnamespace = 'ours'::regnamespace"
+    } | ps_psql -q >/dev/null 2>&1
+    before=$(count_partitions)
+    ours=$(echo "$ahead \\g /dev/null
+                 CALL orchestry.run();" | seconds)
+    plain=$(echo "CALL plain_drop(current_date + 2);" | seconds)
+    partman=-
+    if $has_partman; then
+        sql -c "UPDATE partman.part_config SET retention = '2 days', retention_keep_table = false"
+        partman=$(echo "CALL partman.run_maintenance_proc();" | seconds)
+        sql -c "DELETE FROM partman.part_config"
+    fi
+    row "two dropped each" "$ours" "$partman" "$plain" "$(ratio "$ours" "$partman")" "$(ratio "$ours" "$plain")"
+    echo "partitions dropped: $(($before - $(count_partitions)))"
     row "locks held at once" "$ours_locks" "$partman_locks" "$plain_locks" "" ""
     for schema in ours plain partman_set; do
         [[ $schema == partman_set && $has_partman == false ]] || drop_tables $schema
