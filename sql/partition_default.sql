@@ -112,6 +112,7 @@ SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'
 -- what no step needs keeps rows out for nothing, and goes
 ALTER TABLE large_default ADD CONSTRAINT orchestry_default_without_0000000000000000 CHECK (at < '2030-01-01') NOT VALID;
 SELECT action, object FROM steps('large');
+SET orchestry.now = '2026-04-15 11:59:59+00'; -- before the time for which nothing is due, as is known
 CALL orchestry.run('large');
 SELECT count(*) AS left_over FROM pg_constraint WHERE conrelid = 'large_default'::regclass AND contype = 'c';
 -- not in the range of now: rows may come for it any moment

@@ -122,13 +122,13 @@ LINES
 section_fuzz() {
     local build=$root/build/fuzz fuzzer corpus failed=0
     cmake -S "$root" -B "$build" -DORCHESTRY_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++ >/dev/null
-    cmake --build "$build" --parallel "$(nproc)" >/dev/null
+    cmake --build "$build" --target fuzzers --parallel "$(nproc)" >/dev/null
     for fuzzer in test/fuzz/*_fuzz.cpp; do
         fuzzer=$(basename "$fuzzer" .cpp)
         corpus=$TORTURE_DIR/corpus/$fuzzer
         mkdir -p "$corpus"
         echo "-- $fuzzer: $FUZZ_RUNS runs"
-        (cd "$corpus" && "$build/$fuzzer" -runs="$FUZZ_RUNS" -seed="${ORCHESTRY_SEED:-1}" -rss_limit_mb=1024 \
+        (cd "$corpus" && "$build/$fuzzer" -runs="$FUZZ_RUNS" -max_len=512 -seed="${ORCHESTRY_SEED:-1}" -rss_limit_mb=1024 \
             -print_final_stats=1 -verbosity=0 . 2>&1 | tail -n 20) || failed=1
     done
     return "$failed"

@@ -452,7 +452,10 @@ void put_in_order(std::vector<Job>& jobs) {
         if (reached[i])
             return;
         reached[i] = true;
-        for (const Oid table : task_of(jobs[i].kind).goes_after(jobs[i]))
+        std::vector<Oid> tables;
+        (void)pg::in_subtransaction( // what is wrong, the run of the job will say
+            [&] { tables = task_of(jobs[i].kind).goes_after(jobs[i]); });
+        for (const Oid table : tables)
             for (std::size_t j = 0; j < jobs.size(); ++j)
                 if (jobs[j].target == table && jobs[j].kind == jobs[i].kind)
                     reach(j);

@@ -13,8 +13,6 @@ using base::Error;
 namespace errc = base::errc;
 
 constexpr const char* object_in_use = "55006";
-constexpr const char* undefined_table = "42P01";
-
 /// One transaction of setup can hold about this many locks on new tables without needing more
 /// shared memory than a default server has.
 constexpr std::int64_t setup_locks = 3'000;
@@ -24,16 +22,6 @@ constexpr std::int64_t locks_per_table = 3;
 /// Pauses between attempts to get the locks of a promotion.
 constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
 constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
-
-/// The name of a table that exists. Raises 42P01.
-std::string require_name(Oid relid) {
-    std::optional<std::string> name = pg::relation_name(relid);
-    if (!name)
-        throw Error(undefined_table,
-                    "the table with OID " + std::to_string(relid) + " does not exist")
-            .hint("Give the table by name.");
-    return *std::move(name);
-}
 
 void require_create_privilege(const Set& set) {
     pg::Spi spi;
@@ -164,7 +152,7 @@ Leftover make_runway(const Set& set, const CheckedPolicy& policy, base::Instant 
 
 catalog::JobId add_policy(Oid parent, const Settings& settings, const std::string& schedule,
                           base::Instant now) {
-    const std::string name = require_name(parent);
+    const std::string name = pg::require_relation_name(parent);
     catalog::require_owner_of(parent);
     const CheckedPolicy policy(settings, catalog::require_key_column(parent), Names::unchecked);
     const base::Schedule due = catalog::parse_schedule(schedule);
@@ -201,7 +189,7 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
 }
 
 Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
-    const std::string name = require_name(parent);
+    const std::string name = pg::require_relation_name(parent);
     catalog::require_owner_of(parent);
     const KeyColumn key = catalog::require_key_column(parent);
     const CheckedPolicy policy(require_policy(parent).settings, key, Names::checked_before);
@@ -251,7 +239,7 @@ constexpr const char* check_violation = "23514";
 class Promotion {
   public:
     Promotion(pg::Session& session, Oid parent)
-        : session_(session), parent_(parent), name_(require_name(parent)) {}
+        : session_(session), parent_(parent), name_(pg::require_relation_name(parent)) {}
     void run();
 
   private:
@@ -418,7 +406,7 @@ void Promotion::run() {
 
 void promote_default(pg::Session& session, Oid parent) {
     session.ensure_snapshot();
-    const std::string name = require_name(parent);
+    const std::string name = pg::require_relation_name(parent);
     catalog::require_owner_of(parent);
     (void)catalog::require_key_column(parent);
     const catalog::JobId job = require_policy(parent).job;

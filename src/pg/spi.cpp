@@ -227,6 +227,15 @@ std::optional<std::string> relation_name(Oid relid) {
     return std::string(name);
 }
 
+std::string require_relation_name(Oid relid) {
+    std::optional<std::string> name = relation_name(relid);
+    if (!name)
+        throw base::Error("42P01",
+                          "the table with OID " + std::to_string(relid) + " does not exist")
+            .hint("Give the table by name.");
+    return *std::move(name);
+}
+
 std::string quote_identifier(std::string_view name) {
     const std::string terminated(name);
     return protect([&] { return ::quote_identifier(terminated.c_str()); });

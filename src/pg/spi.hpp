@@ -126,6 +126,8 @@ void run_statements(const std::vector<std::string>& statements);
 
 /// "schema"."name" of a relation, quoted where needed; nullopt when it is gone.
 std::optional<std::string> relation_name(Oid relid);
+/// The same of a relation that has to be there: raises 42P01.
+std::string require_relation_name(Oid relid);
 std::string quote_identifier(std::string_view name);
 std::string quote_qualified(std::string_view schema, std::string_view name);
 std::string quote_literal(std::string_view text);

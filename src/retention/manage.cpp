@@ -12,17 +12,6 @@ namespace errc = base::errc;
 
 namespace {
 
-constexpr const char* undefined_table = "42P01";
-
-std::string require_name(Oid relid) {
-    std::optional<std::string> name = pg::relation_name(relid);
-    if (!name)
-        throw Error(undefined_table,
-                    "the table with OID " + std::to_string(relid) + " does not exist")
-            .hint("Give the table by name.");
-    return *std::move(name);
-}
-
 /// Single rows are another kind of removal, with other means.
 void require_whole_partitions(const Settings& settings, Oid relid) {
     if (const auto why = why_rows(settings, relid))
@@ -43,7 +32,7 @@ std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings,
     if (policies.empty())
         return std::nullopt;
     const catalog::JobId job = policies.front().job;
-    const std::string name = require_name(relid);
+    const std::string name = pg::require_relation_name(relid);
     if (policies.front().settings == settings && catalog::get_job(job).schedule == schedule) {
         pg::report(NOTICE, "table " + name + " has this retention policy already");
         return job;
@@ -77,7 +66,7 @@ void announce(const Set& set, const Policy& policy, base::Instant first_run, bas
 
 catalog::JobId add_policy(Oid relid, Settings settings, const std::string& schedule,
                           base::Instant now) {
-    (void)require_name(relid);
+    (void)pg::require_relation_name(relid);
     catalog::require_owner_of(relid);
     settings = completed(std::move(settings), relid);
     require_whole_partitions(settings, relid);
@@ -113,7 +102,7 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
 namespace {
 
 catalog::Quarantined require_quarantined(Oid partition) {
-    const std::string name = require_name(partition);
+    const std::string name = pg::require_relation_name(partition);
     std::optional<catalog::Quarantined> record = catalog::find_quarantined(partition);
     if (!record)
         throw Error(errc::not_prerequisite_state, "table " + name + " is not in quarantine")
@@ -139,7 +128,7 @@ void require_free_name(const catalog::Quarantined& record) {
     });
     if (OidIsValid(holder))
         throw Error(errc::duplicate_table,
-                    "the name of the partition is taken by " + require_name(holder))
+                    "the name of the partition is taken by " + pg::require_relation_name(holder))
             .hint("Rename that first.");
 }
 
@@ -159,7 +148,7 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
 } // namespace
 
 std::int64_t reattach(Oid partition) {
-    const std::string name = require_name(partition);
+    const std::string name = pg::require_relation_name(partition);
     const catalog::Quarantined record = require_quarantined(partition);
     const std::int64_t budget_us = catalog::settings::lock_budget_us();
     const std::int64_t waited_us = pg::lock_relations(reattach_locks(record), budget_us);
@@ -172,8 +161,9 @@ std::int64_t reattach(Oid partition) {
     rename(name, record.former_name);
     {
         const catalog::AsOwner owner(record.parent);
-        pg::run_statements({"ALTER TABLE " + require_name(record.parent) + " ATTACH PARTITION " +
-                            require_name(partition) + " FOR VALUES " + record.bounds});
+        pg::run_statements({"ALTER TABLE " + pg::require_relation_name(record.parent) +
+                            " ATTACH PARTITION " + pg::require_relation_name(partition) +
+                            " FOR VALUES " + record.bounds});
     }
     catalog::delete_quarantined(partition);
     catalog::Hold hold;

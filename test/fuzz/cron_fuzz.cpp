@@ -38,6 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     base::looks_like_cron(line);
     try {
         const base::Cron cron = base::parse_cron(line);
+        if (start / 4 % 64 != 0)
+            return 0; // walking the calendar takes a thousand times as long as reading the line
         for (int i = 0; i < 20; ++i) {
             const base::Instant next = base::next_after(cron, zone, t);
             require(next > t);

@@ -48,9 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         });
         attempt(
             [&] { require(pattern.render(table, lower, ~lower).size() <= base::max_name_bytes); });
+        if (lower % 4096 != 0)
+            return; // these look at many names: slower than all the rest
         attempt([&] { pattern.check_distinct_integer(); });
-        if (lower % 256 == 0) // slower than all the rest
-            attempt([&] { pattern.check_distinct({0, 1, 0}); });
+        attempt([&] { pattern.check_distinct({0, 1, 0}); });
     });
     return 0;
 }
