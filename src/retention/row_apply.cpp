@@ -105,12 +105,12 @@ RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, Plan
     if (p.relid != basis.relid)
         step.lock_requests.push_back({basis.relid, AccessShareLock});
     step.lock_requests.push_back({p.relid, RowExclusiveLock});
-    const std::string deletion = delete_where(p.object, policy.condition(p.horizon, {}));
-    step.sql = deletion;
+    step.sql = delete_where(p.object, policy.condition(p.horizon, {}));
     if (p.action == RowAction::archive) {
         const std::string& archive = policy.plan().archive;
-        step.sql = "WITH gone AS (" + deletion + " RETURNING *) INSERT INTO " + archive +
-                   " SELECT * FROM gone";
+        std::string columns = "*"; // when the archive does not fit, which the step will say
+        (void)pg::in_subtransaction([&] { columns = archived_columns(basis.relid, archive); });
+        step.sql = moving(step.sql, archive, columns, "", "SELECT count(*) FROM kept");
         if (const Oid target = find_archive(archive); OidIsValid(target))
             step.lock_requests.push_back({target, RowExclusiveLock});
     }
