@@ -6,7 +6,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA live;
 CREATE SCHEMA attic;
 SET search_path = live;
-SELECT setval('orchestry.job_job_id_seq', 7201, false), setval('orchestry.hold_hold_id_seq', 7201, false);
+SELECT setval('orchestry.job_job_id_seq', 7401, false), setval('orchestry.hold_hold_id_seq', 6401, false);
 CREATE FUNCTION history(job bigint) RETURNS TABLE (action text, object text, state text, rows bigint, sqlstate text, message text)
 LANGUAGE sql BEGIN ATOMIC
     SELECT s.action, s.object, s.state, s.rows, s.sqlstate, s.message FROM orchestry.run_steps s

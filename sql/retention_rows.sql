@@ -5,7 +5,7 @@ SET extra_float_digits = -10;
 SET orchestry.now = '2026-06-15 12:00:00+00';
 CREATE SCHEMA kept;
 SET search_path = kept;
-SELECT setval('orchestry.job_job_id_seq', 7101, false), setval('orchestry.hold_hold_id_seq', 7101, false);
+SELECT setval('orchestry.job_job_id_seq', 7301, false), setval('orchestry.hold_hold_id_seq', 6301, false);
 CREATE FUNCTION planned(target regclass, as_of timestamptz DEFAULT now()) RETURNS TABLE (job bigint, action text, object text, reason text, blocked_by text)
 LANGUAGE sql BEGIN ATOMIC
     SELECT p.job_id, p.action, p.object, p.reason, p.blocked_by FROM orchestry.plan(target, as_of) p ORDER BY p.seq;
