@@ -113,6 +113,23 @@ sub start_session
 	return $session;
 }
 
+# Kills a process, and waits until the postmaster has seen it and restarts the others. False: it had just ended by itself.
+sub kills_server
+{
+	my ($pid) = @_;
+	my $offset = -s $node->logfile;
+	return 0 unless kill 'KILL', $pid;
+	usleep(1_000) while -e "/proc/$pid";
+	my $deadline = time + 1; # what the postmaster has reaped it says at once
+	until (count_log($node, "PID $pid\\) was terminated by signal 9", $offset))
+	{
+		return 0 if time > $deadline;
+		usleep(5_000);
+	}
+	wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
+	return 1;
+}
+
 # Each policy goes the way that is meant for it.
 add_work();
 is($node->safe_psql($database, "SELECT string_agg(DISTINCT CASE WHEN reason ~ 'follow index' THEN 'index' ELSE 'walk' END, ' ') FROM orchestry.plan('s.indexed') WHERE action = 'delete_rows'"),
@@ -153,12 +170,10 @@ while ($struck < $kills && $tries < 3 * $kills)
 	if ($victim)
 	{
 		usleep(int(rand($work_s) * 1_000_000));
-		if (kill 'KILL', $victim)
+		if (kills_server($victim))
 		{
 			++$struck;
 			++$by_worker if $in_worker;
-			usleep(1_000) while kill(0, $victim) && slurp_file("/proc/$victim/stat") !~ /\) Z/;
-			usleep(20_000); # the postmaster has to see it before it can be waited for
 		}
 	}
 	eval { $_->{run}->kill_kill; } for @sessions;
