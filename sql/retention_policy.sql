@@ -48,9 +48,6 @@ SELECT orchestry.add_retention_policy('ev', '2 months', schedule => '61 * * * *'
 SELECT orchestry.add_retention_policy('ev', '2 months', time_zone => 'Mars/Olympus');
 SELECT orchestry.add_retention_policy('ev', '2 months', time_column => 'nope');
 SELECT orchestry.add_retention_policy('ev', '2 months', time_column => 'v');
-SELECT orchestry.add_retention_policy('ev', '2 months', "where" => 'v = 1');
-SELECT orchestry.add_retention_policy('ev', '2 months', archive_to => 'ev_archive');
-SELECT orchestry.add_retention_policy('ev', '2 months', keep_last => 10, keep_last_by => '{v}');
 CREATE TABLE plain (at timestamptz);
 SELECT orchestry.add_retention_policy('plain', '2 months');
 CREATE TABLE by_list (at timestamptz) PARTITION BY LIST (at);

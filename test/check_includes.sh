@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the arrows between the rooms of src/: each room may include only what stands left of it,
 #   base <- pg <- catalog <- capabilities <- jobs <- api <- module.cpp
-# and capabilities never include each other. src/base and every plan.hpp and plan.cpp, with the
-# headers of their own room that they include, are pure: the standard library, base/ and each other.
+# and capabilities never include each other. src/base and every plan.hpp, plan.cpp, *_plan.hpp and
+# *_plan.cpp, with the headers of their own room that they include, are pure: the standard library, base/ and each other.
 # PG_VERSION_NUM stands in src/pg/compat.hpp alone. Headers of ours end in .hpp, PostgreSQL's in .h.
 #
 #   test/check_includes.sh [SRC]          prints "ok", or each offence and exits with 1
@@ -64,7 +64,7 @@ check() {
 
 # The pure files: base, the plans, and what these include from their own room, and so on.
 pure_files() {
-    local queue=(base/*.cpp base/*.hpp */plan.cpp */plan.hpp) seen=" " file include name
+    local queue=(base/*.cpp base/*.hpp */plan.cpp */plan.hpp */*_plan.cpp */*_plan.hpp) seen=" " file include name
     while ((${#queue[@]})); do
         file=${queue[0]}
         queue=("${queue[@]:1}")

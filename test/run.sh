@@ -8,6 +8,7 @@
 #   PG_CONFIG   the server to build for and to test in (default: the newest Debian one)
 #   TAP_FILES   only the TAP files whose path matches this regular expression (default: all)
 #   TEST_JOBS   how many TAP files run at a time (default: the number of processors)
+#   ORCHESTRY_DATA  directory of real data for the tests that want some (default: ../shared/data)
 #   KEEP        directory to keep logs and results in (default: removed when all is well)
 #
 # What is counted: a check (lint), a unit test, a regression file, an isolation spec, a TAP or pgTAP
@@ -223,6 +224,7 @@ run_tap() {
     test/modules/build.sh "$work/modules"
     export -f tap_file stem ps_as ps_user ps_own
     export work bindir pgxs PS_USER
+    export ORCHESTRY_DATA=${ORCHESTRY_DATA:-$root/../shared/data}
     # shellcheck disable=SC2016 # the inner shell expands $1
     find test/t -name '*.pl' 2>/dev/null | { grep -E "${TAP_FILES:-.}" || true; } | sort |
         xargs -r -n 1 -P "$TEST_JOBS" bash -euo pipefail -c 'tap_file "$1"' bash

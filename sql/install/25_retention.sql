@@ -19,15 +19,15 @@ CREATE TABLE orchestry.retention_policy (
 COMMENT ON TABLE orchestry.retention_policy IS 'How long the data of a table is kept, as the user said it. The zone is that of the job.';
 COMMENT ON COLUMN orchestry.retention_policy.keep IS 'How long data is kept; NULL for integer keys';
 COMMENT ON COLUMN orchestry.retention_policy.keep_keys IS 'How many keys back data is kept; NULL for keys that are times';
-COMMENT ON COLUMN orchestry.retention_policy.time_column IS 'The column that says how old a row is; NULL: the partition key';
-COMMENT ON COLUMN orchestry.retention_policy.predicate IS 'Of which rows; NULL: of all';
+COMMENT ON COLUMN orchestry.retention_policy.time_column IS 'The column that says how old a row is; NULL: the partition key, by which whole partitions go';
+COMMENT ON COLUMN orchestry.retention_policy.predicate IS 'Of which rows, as the server writes it; NULL: of all';
 COMMENT ON COLUMN orchestry.retention_policy.action IS 'drop: detached, and dropped after the grace; detach: detached and kept';
 COMMENT ON COLUMN orchestry.retention_policy.grace IS 'How long a detached partition waits in quarantine before it is dropped';
-COMMENT ON COLUMN orchestry.retention_policy.archive_to IS 'Where rows are moved to; NULL: nowhere';
+COMMENT ON COLUMN orchestry.retention_policy.archive_to IS 'The table that rows are moved to, qualified; NULL: none';
 COMMENT ON COLUMN orchestry.retention_policy.keep_last IS 'How many of the newest rows of each group stay whatever their age';
 COMMENT ON COLUMN orchestry.retention_policy.keep_last_by IS 'The columns that make a group for keep_last';
 COMMENT ON COLUMN orchestry.retention_policy.batch_rows IS 'How many rows the first batch takes';
-COMMENT ON COLUMN orchestry.retention_policy.key_unit IS 'What an integer key counts since 1970: s, ms, us or ns; NULL: the type of the key says all';
+COMMENT ON COLUMN orchestry.retention_policy.key_unit IS 'What a key or a time column of numbers counts since 1970: s, ms, us or ns; NULL: its type says all';
 COMMENT ON COLUMN orchestry.retention_policy.announced_at IS 'When the history was told what the first removal takes';
 SELECT pg_extension_config_dump('orchestry.retention_policy', '');
 -- pg_restore -j loads dumped tables in any order, so a policy may come before its job; likewise below.
@@ -108,7 +108,7 @@ CREATE FUNCTION orchestry.add_retention_policy(relation regclass, keep interval,
     schedule text DEFAULT '1 day', time_zone text DEFAULT NULL, key_unit text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_add_retention_policy_interval';
 COMMENT ON FUNCTION orchestry.add_retention_policy(regclass, interval, name, text, text, interval, text, integer, name[], integer, text, text, text) IS
-'Keeps the data of a partitioned table for keep: a partition that ends at or before now - keep is detached, waits in quarantine for grace and is then dropped (action drop) or kept (detach). reattach() brings it back until then. The newest partition always stays. The calendar runs in time_zone, by default that of the table''s partition policy, else UTC; key_unit (s, ms, us, ns) says what an integer key counts since 1970. Nothing is removed before the schedule''s next slot: see orchestry.plan(). Returns the job''s id. Only for the owner (42501); wrong settings are 22023, what selects single rows is 0A000, a second policy is 42710.';
+'Keeps the data of a partitioned table for keep: a partition that ends at or before now - keep is detached, waits in quarantine for grace and is then dropped (action drop) or kept (detach). reattach() brings it back until then. The newest partition always stays. The calendar runs in time_zone, by default that of the table''s partition policy, else UTC; key_unit (s, ms, us, ns) says what an integer key counts since 1970. Nothing is removed before the schedule''s next slot: see orchestry.plan(). Returns the job''s id. Only for the owner (42501); wrong settings are 22023, a second policy for the same is 42710. With "where", archive_to, keep_last, another time_column than the partition key, or for a table that is not partitioned, single rows are removed: those whose time_column lies before now - keep and that meet "where", one condition over the table''s columns, but for the newest keep_last rows of each group that keep_last_by makes. time_column is a timestamptz, a timestamp (read in time_zone), a date, a uuid of version 7 or a number of key_unit since 1970, which is guessed from the rows when it is not given. Rows go in batches, each committed alone: the first takes batch_rows, the others what takes orchestry.batch_target_time. archive_to names a table that they are moved to; it is made when it is not there. A table can have several such policies. 55000 for a table that publishes deletes without a replica identity; 42703, 42804 for an archive that does not fit.';
 
 CREATE FUNCTION orchestry.add_retention_policy(relation regclass, keep bigint, action text DEFAULT 'drop',
     grace interval DEFAULT '7 days', schedule text DEFAULT '1 day') RETURNS bigint

@@ -33,6 +33,8 @@ class RetentionTask : public jobs::Task {
     }
 
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
+        if (retention::takes_rows(job))
+            return row_steps(job, now);
         retention::Planned planned = retention::plan_job(job, now);
         const auto basis = std::make_shared<const retention::Basis>(std::move(planned.basis));
         std::vector<jobs::Step> steps;
@@ -63,6 +65,58 @@ class RetentionTask : public jobs::Task {
     }
 
   private:
+    static std::vector<jobs::Step> row_steps(const Job& job, base::Instant now) {
+        retention::PlannedRowSteps planned = retention::plan_row_job(job, now);
+        std::vector<jobs::Step> steps;
+        for (retention::RowStep& step : planned.steps)
+            steps.push_back(row_step_of(planned.basis, std::move(step)));
+        return steps;
+    }
+
+    static jobs::StepResult result_of(retention::Batch batch) {
+        using From = retention::Batch::State;
+        using To = jobs::StepResult::State;
+        jobs::StepResult result;
+        result.state = batch.state == From::more   ? To::more
+                       : batch.state == From::wait ? To::later
+                       : batch.state == From::done ? To::done
+                                                   : To::skipped;
+        result.rows = batch.rows;
+        result.lock_wait_us = batch.lock_wait_us;
+        result.message = std::move(batch.message);
+        return result;
+    }
+
+    static jobs::Step row_step_of(const retention::RowBasis& basis, retention::RowStep prepared) {
+        const retention::PlannedRows& planned = prepared.planned;
+        jobs::Step step;
+        step.action = retention::to_string(planned.action);
+        step.object = planned.object;
+        step.reason = planned.reason;
+        step.sql = prepared.sql;
+        step.locks = pg::describe_locks(prepared.lock_requests);
+        step.destructive = retention::is_destructive(planned.action);
+        if (step.destructive || planned.action == retention::RowAction::announce)
+            step.rows_estimate = planned.rows;
+        step.blocked_by = planned.blocked_by;
+        step.informative = planned.action == retention::RowAction::leave;
+        step.in_batches = step.destructive;
+        step.lock_requests = prepared.lock_requests;
+        if (planned.action == retention::RowAction::announce)
+            step.apply = [job = basis.job](std::int64_t) {
+                retention::store_announced(job, catalog::settings::now());
+                return jobs::StepResult{.message = {}};
+            };
+        if (step.destructive) {
+            const auto removal =
+                std::make_shared<retention::RowRemoval>(basis, std::move(prepared));
+            step.apply = [removal](std::int64_t lock_budget_us) {
+                return result_of(removal->next(lock_budget_us));
+            };
+        }
+        return step;
+    }
+
     static jobs::StepResult result_of(const retention::Step& step,
                                       const retention::Applied& applied, const char* how_detached) {
         jobs::StepResult result;

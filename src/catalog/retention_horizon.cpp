@@ -15,7 +15,11 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
         "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
         "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
         "AND j.origin_database OPERATOR(pg_catalog.=) $3 "
-        "AND p.predicate IS NULL AND p.archive_to IS NULL AND p.keep_last IS NULL",
+        "AND p.predicate IS NULL AND p.archive_to IS NULL AND p.keep_last IS NULL "
+        "AND (p.time_column IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_partitioned_table t "
+        "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.partrelid "
+        "AND a.attnum OPERATOR(pg_catalog.=) t.partattrs[0] WHERE t.partrelid "
+        "OPERATOR(pg_catalog.=) $1 AND a.attname OPERATOR(pg_catalog.=) p.time_column))",
         parent, system_identifier(), MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;

@@ -135,7 +135,11 @@ void record_step(RunId id, const StepRecord& step) {
     spi.run("INSERT INTO orchestry.run_step (run_id, seq, action, object, reason, sql, state, "
             "started_at, "
             "finished_at, attempts, lock_wait_ms, rows, bytes, sqlstate, message) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) "
+            "ON CONFLICT (run_id, seq) DO UPDATE SET state = EXCLUDED.state, finished_at = "
+            "EXCLUDED.finished_at, attempts = EXCLUDED.attempts, lock_wait_ms = "
+            "EXCLUDED.lock_wait_ms, rows = EXCLUDED.rows, bytes = EXCLUDED.bytes, sqlstate = "
+            "EXCLUDED.sqlstate, message = EXCLUDED.message",
             id.value, step.seq, step.action, step.object, text_or_null(step.reason),
             text_or_null(step.sql), step.state, step.started_at,
             base::Instant{GetCurrentTimestamp()}, step.attempts,

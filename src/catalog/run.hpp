@@ -59,6 +59,7 @@ std::optional<QueuedRun> claim_job_run(Oid owner);
 /// Writes the end of a run that this process runs. A no-op, or a failure that says the same as the
 /// job's previous one, takes the previous row's place and counts on.
 void finish_run(RunId id, const RunResult& result);
+/// Writes the row of a step, or over it what has become of the step since.
 void record_step(RunId id, const StepRecord& step);
 /// Records in one go that the jobs were looked at and had nothing to do, and when they are due
 /// again.

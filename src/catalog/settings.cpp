@@ -14,9 +14,11 @@ int lock_attempts = 10;
 int history_keep_s = 30 * 24 * 3600;
 int history_keep_runs = 1000;
 int log_min_messages = WARNING;
+int max_replication_lag_mb = 1024;
 
 namespace {
 
+int batch_target_ms = 100;
 char* now_text = nullptr;
 std::int64_t now_us = 0; // 0: the real clock
 
@@ -52,6 +54,8 @@ void assign_now(const char*, void* extra) noexcept {
 
 } // namespace
 
+std::int64_t batch_target_us() { return std::int64_t{batch_target_ms} * 1000; }
+
 base::Instant now() {
     return base::Instant{now_us != 0 ? now_us : GetCurrentTransactionStartTimestamp()};
 }
@@ -83,6 +87,15 @@ void define() {
                                 "How often a step tries to get its locks before the run fails.",
                                 nullptr, &lock_attempts, 10, 1, 1000, PGC_USERSET, 0, nullptr,
                                 nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.batch_target_time", "How long one batch of a step should take.",
+            "Batches of rows grow and shrink to come near it. Each is a transaction.",
+            &batch_target_ms, 100, 1, 60'000, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.max_replication_lag",
+            "How far a streaming replica may be behind before batches wait for it.",
+            "Measured in WAL that it has not replayed. -1 waits for none.", &max_replication_lag_mb,
+            1024, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
         DefineCustomIntVariable("orchestry.history_keep", "How long finished runs are remembered.",
                                 nullptr, &history_keep_s, 30 * 24 * 3600, 60, INT_MAX, PGC_SIGHUP,
                                 GUC_UNIT_S, nullptr, nullptr, nullptr);

@@ -22,6 +22,7 @@ namespace {
 
 constexpr const char* query_canceled = "57014";
 constexpr const char* deadlock_detected = "40P01";
+constexpr const char* serialization_failure = "40001"; // a row moved to another partition
 
 /// Retries of a failed run: soon at first, then further and further apart.
 constexpr std::int64_t retry_base_us = 5 * base::us_per_second;
@@ -93,7 +94,7 @@ class Run {
                                                   catalog::StepRecord& record);
     std::optional<pg::Failure> step_aside(int attempt);
     bool write(const catalog::StepRecord& record);
-    void count(const catalog::StepRecord& record);
+    void count(const catalog::StepRecord& record, const StepResult& applied);
     void fail(const pg::Failure& failure);
     void publish() { pg::publish_progress(job_.target, progress_); }
 
@@ -127,6 +128,9 @@ catalog::RunResult Run::execute() {
     std::erase_if(steps, [](const Step& step) { return step.informative; });
     progress_.phase = pg::Progress::Phase::step;
     progress_.steps_total = static_cast<std::int64_t>(steps.size());
+    for (const Step& step : steps)
+        if (step.in_batches && step.blocked_by.empty())
+            progress_.rows_total += step.rows_estimate.value_or(0);
 
     std::string blocked_by;
     for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -194,16 +198,24 @@ bool Run::write(const catalog::StepRecord& record) {
     return !failure;
 }
 
-void Run::count(const catalog::StepRecord& record) {
+void Run::count(const catalog::StepRecord& record, const StepResult& applied) {
     if (std::strcmp(record.state, "ok") != 0)
         return;
-    ++result_.steps;
-    result_.rows += record.rows;
-    result_.bytes += record.bytes;
+    if (applied.state != StepResult::State::more)
+        ++result_.steps;
+    result_.rows += applied.rows;
+    result_.bytes += applied.bytes;
+    progress_.rows_done += applied.rows;
+}
+
+/// Whether a failure is of the moment: others were in the way.
+bool is_worth_another_try(const pg::Failure& failure) {
+    return failure.is(base::errc::lock_not_available) || failure.is(deadlock_detected) ||
+           failure.is(serialization_failure);
 }
 
 /// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get
-/// its locks. A whole step and its record are one transaction.
+/// its locks. A whole step, or a batch of it, and its record are one transaction.
 std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record, Part part) {
     const auto& act = part == Part::whole ? step.apply : step.top_level->prepare;
     if (!act)
@@ -215,21 +227,27 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
                 "); the owner needs LOGIN.",
             {}};
     std::string stepped_aside_for; // whom the first attempt that could tell found in the way
-    for (record.attempts = 1;; ++record.attempts) {
+    int attempts = 0;              // of the batch at hand
+    int pauses = 0;                // one after the other
+    for (;;) {
+        ++attempts;
         progress_.phase = pg::Progress::Phase::step;
         publish();
         const TimestampTz start = GetCurrentTimestamp();
+        const std::int64_t rows_before = record.rows, bytes_before = record.bytes;
+        StepResult applied;
         std::optional<pg::Failure> failure = pg::in_subtransaction([&] {
-            StepResult applied;
             {
                 const StepScope scope(job_.owner);
                 applied = act(settings::lock_budget_us());
             }
             ORCHESTRY_FAULT_POINT("step applied");
-            record.state = applied.state == StepResult::State::done ? "ok" : "skipped";
+            if (applied.state == StepResult::State::later)
+                return;
+            record.state = applied.state == StepResult::State::skipped ? "skipped" : "ok";
             record.lock_wait_us += applied.lock_wait_us;
-            record.rows = applied.rows;
-            record.bytes = applied.bytes;
+            record.rows += applied.rows;
+            record.bytes += applied.bytes;
             record.message = applied.message;
             if (record.message.empty() && !stepped_aside_for.empty())
                 record.message = "stepped aside before: " + stepped_aside_for;
@@ -238,14 +256,28 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             catalog::record_step(id_, record);
             ORCHESTRY_FAULT_POINT("step recorded");
         });
+        if (!failure && applied.state == StepResult::State::later) {
+            if (const auto interrupted = step_aside(++pauses))
+                return interrupted;
+            attempts = 0;
+            continue;
+        }
         if (!failure) {
             ORCHESTRY_FAULT_POINT("step done");
             if (part == Part::whole)
-                count(record);
-            return std::nullopt;
+                count(record, applied);
+            if (applied.state != StepResult::State::more)
+                return std::nullopt;
+            session_.commit();
+            session_.ensure_snapshot();
+            attempts = pauses = 0;
+            continue;
         }
-        if (!failure->is(base::errc::lock_not_available) && !failure->is(deadlock_detected))
+        record.rows = rows_before;
+        record.bytes = bytes_before;
+        if (!is_worth_another_try(*failure))
             return failure;
+        ++record.attempts;
         record.lock_wait_us += GetCurrentTimestamp() - start;
         (void)pg::in_subtransaction([&] { // a message without names is better than none
             const catalog::Elevated elevated;
@@ -253,12 +285,13 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
         });
         if (stepped_aside_for.empty())
             stepped_aside_for = failure->detail;
-        if (record.attempts >= settings::lock_attempts) {
+        if (attempts >= settings::lock_attempts) {
+            --record.attempts; // there is no further one
             failure->hint = "The next run tries again. End what is in the way, or raise "
                             "orchestry.lock_timeout or orchestry.lock_attempts.";
             return failure;
         }
-        if (const auto interrupted = step_aside(record.attempts))
+        if (const auto interrupted = step_aside(attempts))
             return interrupted;
     }
 }
@@ -311,7 +344,7 @@ std::optional<pg::Failure> Run::apply_at_top_level(pg::WorkerSession& host, cons
         catalog::record_step(id_, record);
     });
     if (!failure)
-        count(record);
+        count(record, {.rows = record.rows, .bytes = record.bytes, .message = {}});
     return failure;
 }
 

@@ -14,17 +14,19 @@ namespace orchestry::jobs {
 struct StepResult {
     enum class State {
         done,
-        skipped
-    }; // skipped: the precondition did not hold any more after the lock
+        more,    // a batch is done, and there may be another: apply the step again
+        later,   // nothing was done, and why is in `message`: apply the step again after a pause
+        skipped, // the precondition did not hold any more after the lock
+    };
     State state = State::done;
-    std::int64_t rows = 0;
+    std::int64_t rows = 0; // of a step in batches: of this batch; likewise below
     std::int64_t bytes = 0;
     std::int64_t lock_wait_us = 0;
-    std::string message; // why it was skipped, or what is worth knowing
+    std::string message; // why it was skipped or has to wait, or what is worth knowing
 };
 
-/// One unit of a run, committed alone. Everything but the last members is what orchestry.plan()
-/// prints.
+/// One unit of a run, committed alone, or in batches of which each is committed alone and which
+/// share one record. Everything but the last members is what orchestry.plan() prints.
 struct Step {
     std::string action; // a verb of the capability: 'create', 'analyze', ...
     std::string object; // the quoted name of what it acts on
@@ -37,6 +39,7 @@ struct Step {
     std::string
         blocked_by; // not empty: the step is not executed, and this says why and what mends it
     bool informative = false; // only shown: something understood and left alone
+    bool in_batches = false;  // applied again until it has no more to do; counts rows on the way
 
     /// For describing who was in the way when the budget ran out.
     std::vector<pg::LockRequest> lock_requests;

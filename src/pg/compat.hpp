@@ -65,6 +65,18 @@ inline std::optional<int> statistics_target(HeapTuple attribute) {
 #endif
 }
 
+/// Visits the parts of an expression until `walker` answers true; 16 (commit 1c27d16e6e) gave the
+/// server's function a prototype, and a macro that casts.
+inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* context) {
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_walker(node, walker, context);
+#else
+    // Through void (*)(), from which the compiler lets any function be.
+    const auto any = reinterpret_cast<void (*)()>(walker);
+    return expression_tree_walker(node, reinterpret_cast<bool (*)()>(any), context);
+#endif
+}
+
 /// Memory for a GUC check hook's `extra` or string: 16 wants its own allocator, 15 plain malloc.
 inline void* guc_malloc_quiet(std::size_t size) {
 #if PG_VERSION_NUM >= 160000

@@ -1,5 +1,6 @@
 #include "pg/predicate.hpp"
 
+#include "pg/compat.hpp"
 #include "pg/scope.hpp"
 #include "pg/spi.hpp"
 
@@ -7,7 +8,7 @@ namespace orchestry::pg {
 
 namespace {
 
-enum class Fault { none, not_an_expression, subquery, is_volatile };
+enum class Fault { none, not_an_expression, subquery, is_volatile, session, whole_row };
 
 /// A position in an error is one in the predicate, not in the statement that brought it.
 void point_into_predicate(void* text) {
@@ -34,7 +35,41 @@ bool is_expression(const SelectStmt* select) {
            !select->withClause && select->op == SETOP_NONE;
 }
 
-Node* analyze(Relation relation, const char* text, Node* expression, Fault* fault) {
+/// Whether a function's result is a matter of the session or the clock. What a user's own function
+/// does cannot be seen; these are what people write.
+bool reads_session(Oid function, void*) {
+    switch (function) {
+    case F_NOW:
+    case F_TRANSACTION_TIMESTAMP:
+    case F_STATEMENT_TIMESTAMP:
+    case F_AGE_TIMESTAMP:
+    case F_AGE_TIMESTAMPTZ:
+    case F_CURRENT_USER:
+    case F_SESSION_USER:
+    case F_CURRENT_SCHEMA:
+    case F_CURRENT_SETTING_TEXT:
+    case F_CURRENT_SETTING_TEXT_BOOL:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool find_session_fault(Node* node, void* fault) {
+    if (!node)
+        return false;
+    const bool is_whole_row = IsA(node, Var) && castNode(Var, node)->varattno == InvalidAttrNumber;
+    if (is_whole_row)
+        *static_cast<Fault*>(fault) = Fault::whole_row;
+    else if (IsA(node, SQLValueFunction) || check_functions_in_node(node, reads_session, nullptr))
+        *static_cast<Fault*>(fault) = Fault::session;
+    else
+        return compat::walk_expression(node, find_session_fault, fault);
+    return true;
+}
+
+Node* analyze(Relation relation, const char* text, Node* expression, Session session,
+              Fault* fault) {
     ParseState* const state = make_parsestate(nullptr);
     state->p_sourcetext = text;
     ParseNamespaceItem* const item =
@@ -46,13 +81,16 @@ Node* analyze(Relation relation, const char* text, Node* expression, Fault* faul
         *fault = Fault::subquery;
     else if (contain_volatile_functions(analyzed))
         *fault = Fault::is_volatile;
+    else if (session == Session::must_not_matter)
+        (void)find_session_fault(analyzed, fault);
     free_parsestate(state);
     return analyzed;
 }
 
 } // namespace
 
-std::string check_predicate(Oid relid, const std::string& text, const char* argument) {
+std::string check_predicate(Oid relid, const std::string& text, const char* argument,
+                            Session session) {
     const OpenRelation relation(relid, AccessShareLock);
     const char* const source = text.c_str();
     Fault fault = Fault::none;
@@ -67,7 +105,7 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
             return nullptr;
         }
         return analyze(relation.get(), source, linitial_node(ResTarget, select->targetList)->val,
-                       &fault);
+                       session, &fault);
     });
     const auto refuse = [&](const char* message, const char* detail) {
         return base::Error(base::errc::invalid_parameter,
@@ -84,6 +122,12 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     case Fault::is_volatile:
         throw refuse("must not call volatile functions",
                      "What it selects would change from one row to the next.");
+    case Fault::session:
+        throw refuse("must not ask for the time or the session",
+                     "What it selects would depend on when and by whom it is run.")
+            .hint("Say how old rows may become with \"keep\" and \"time_column\".");
+    case Fault::whole_row:
+        throw refuse("must not use the row as a whole", "It would not fit every partition.");
     case Fault::none:
         break;
     }

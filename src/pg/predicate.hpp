@@ -7,13 +7,19 @@
 
 namespace orchestry::pg {
 
+/// Whether a condition may depend on when, by whom and under which settings it is evaluated.
+enum class Session { may_matter, must_not_matter };
+
 /// Checks that a text is one condition over the columns of a table, and nothing besides: it cannot
 /// end the statement it will be part of, reads no other table and calls nothing volatile. Returns
 /// it as the server writes it, with every name that is not a built-in one qualified, so that it
 /// means the same under any search_path. `argument`: the user's name for it. Raises 42601, 42703
 /// and the like as the server does for a WHERE clause, 22023 for what is not allowed here.
+/// Where the session must not matter, now(), CURRENT_DATE, CURRENT_USER and their like are not, nor
+/// is the row as a whole.
 /// Analyzing may call functions of the table's owner: do it with no more rights than the current
 /// user has.
-std::string check_predicate(Oid relid, const std::string& text, const char* argument);
+std::string check_predicate(Oid relid, const std::string& text, const char* argument,
+                            Session session = Session::may_matter);
 
 } // namespace orchestry::pg

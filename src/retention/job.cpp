@@ -33,12 +33,32 @@ Planned plan_job(const catalog::Job& job, base::Instant now) {
             prepare(set, plan(set, policy->plan(), now, ServerWorld(set.relid)))};
 }
 
+bool takes_rows(const catalog::Job& job) {
+    return why_rows(load_policy(job.id).settings, job.target).has_value();
+}
+
+PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
+    StoredPolicy stored = load_policy(job.id);
+    CheckedRowPolicy policy(stored.settings, job.target);
+    policy.plan().announced = stored.announced;
+    if (now == catalog::settings::now())
+        policy.plan().veto = veto_of(job, now);
+    const RowTable table = inspect_rows(job.target, policy, now);
+    PlannedRowSteps result{{job.target, table.quoted, job.id, std::move(stored.settings)}, {}};
+    for (PlannedRows& planned :
+         plan_rows(table, policy.plan(), now, ServerRowWorld(job.target, policy)))
+        result.steps.push_back(prepare_rows(result.basis, policy, std::move(planned)));
+    return result;
+}
+
 void check_clock(const catalog::Job& job, base::Instant now) {
     if (veto_of(job, now).empty())
         catalog::confirm(job.id, now);
 }
 
 void remember_quiet(const catalog::Job& job, base::Instant now) {
+    if (takes_rows(job))
+        return;
     // The fingerprint first: what changes after it is noticed.
     const std::int64_t fingerprint = catalog::fingerprints({job.target}).front();
     const auto policy = load(job, load_policy(job.id), now);

@@ -1,7 +1,9 @@
 #include "retention/manage.hpp"
 
 #include "catalog/settings.hpp"
+#include "retention/archive.hpp"
 #include "retention/guard.hpp"
+#include "retention/row_inspect.hpp"
 
 #include <algorithm>
 
@@ -11,16 +13,6 @@ using base::Error;
 namespace errc = base::errc;
 
 namespace {
-
-/// Single rows are another kind of removal, with other means.
-void require_whole_partitions(const Settings& settings, Oid relid) {
-    if (const auto why = why_rows(settings, relid))
-        throw Error(errc::feature_not_supported, "retention of single rows is not available")
-            .detail(*why)
-            .hint("Give only \"keep\", \"action\", \"grace\" and \"schedule\", for a table that is "
-                  "partitioned by the "
-                  "range of its time column.");
-}
 
 /// Already there with these settings: its job. With others: 42710.
 std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings,
@@ -62,14 +54,101 @@ void announce(const Set& set, const Policy& policy, base::Instant first_run, bas
         "See SELECT * FROM orchestry.plan(" + pg::quote_literal(set.quoted) + ");");
 }
 
+/// A row policy of the same rows: its job when it is the same in all, else 42710.
+std::optional<catalog::JobId> known_row_job(Oid relid, const Settings& settings,
+                                            const std::string& schedule) {
+    for (const StoredPolicy& policy : find_policies(relid)) {
+        const Settings& other = policy.settings;
+        if (!why_rows(other, relid) || other.predicate != settings.predicate ||
+            other.time_column != settings.time_column)
+            continue;
+        const std::string name = pg::require_relation_name(relid);
+        if (other == settings && catalog::get_job(policy.job).schedule == schedule) {
+            pg::report(NOTICE, "table " + name + " has this retention policy already");
+            return policy.job;
+        }
+        throw Error(errc::duplicate_object,
+                    "table " + name + " has a retention policy for these rows already")
+            .detail("It is job " + std::to_string(policy.job.value) + ".")
+            .hint("Run SELECT orchestry.alter_policy(" + std::to_string(policy.job.value) +
+                  ", '{\"keep\": ...}'); with what is to change, or give another \"where\".");
+    }
+    return std::nullopt;
+}
+
+void require_permanent_table(Oid relid) {
+    const char kind = pg::call<get_rel_relkind>(relid);
+    if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+        pg::call<get_rel_persistence>(relid) != RELPERSISTENCE_TEMP)
+        return;
+    throw Error(errc::wrong_object_type, "only a permanent table can have a retention policy")
+        .detail(require_name(relid) + " is none.");
+}
+
+/// Raises what the server says to a DELETE from a table that publishes deletes without a way to
+/// name the row.
+void require_replica_identity(const RowTable& table) {
+    for (const Leaf& leaf : table.leaves) {
+        const pg::OpenRelation relation(leaf.relid, AccessShareLock);
+        pg::protect([&] { CheckCmdReplicaIdentity(relation.get(), CMD_DELETE); });
+    }
+}
+
+void announce_rows(const RowTable& table, const CheckedRowPolicy& policy, base::Instant first_run,
+                   base::Instant now) {
+    const std::vector<PlannedRows> steps =
+        plan_rows(table, policy.plan(), now, ServerRowWorld(table.relid, policy));
+    if (std::none_of(steps.begin(), steps.end(),
+                     [](const PlannedRows& step) { return is_destructive(step.action); }))
+        return;
+    pg::report(
+        NOTICE, "table " + table.quoted + " may have rows past the time that the policy keeps",
+        "The first run is due at " +
+            base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) + ".",
+        "See SELECT * FROM orchestry.plan(" + pg::quote_literal(table.quoted) + ");");
+}
+
+/// Checks everything about a policy for rows that can be known before its first run, and makes the
+/// archive.
+RowTable checked_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant now) {
+    check_row_keep(policy.plan(), now);
+    RowTable table = inspect_rows(relid, policy, now);
+    require_replica_identity(table);
+    if (!policy.plan().archive.empty()) {
+        const catalog::AsOwner owner(relid);
+        make_archive(relid, policy.plan().archive);
+        (void)archived_columns(relid, policy.plan().archive);
+    }
+    return table;
+}
+
+catalog::JobId add_row_policy(Oid relid, Settings settings, const std::string& schedule,
+                              base::Instant now) {
+    require_permanent_table(relid);
+    const CheckedRowPolicy policy(completed_rows(std::move(settings), relid), relid);
+    const base::Schedule due = catalog::parse_schedule(schedule);
+    // Of two setups at once, one waits and then finds the other's policy.
+    (void)pg::lock_relations({{relid, ShareUpdateExclusiveLock}},
+                             catalog::settings::lock_budget_us());
+    if (const auto known = known_row_job(relid, policy.settings(), schedule))
+        return *known;
+    const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
+    announce_rows(checked_rows(relid, policy, now), policy, first_run, now);
+    const catalog::JobId job = catalog::insert_job(
+        {"retention", relid, schedule, policy.settings().time_zone}, now, first_run);
+    store_settings(job, policy.settings());
+    return job;
+}
+
 } // namespace
 
 catalog::JobId add_policy(Oid relid, Settings settings, const std::string& schedule,
                           base::Instant now) {
     (void)pg::require_relation_name(relid);
     catalog::require_owner_of(relid);
+    if (why_rows(settings, relid))
+        return add_row_policy(relid, std::move(settings), schedule, now);
     settings = completed(std::move(settings), relid);
-    require_whole_partitions(settings, relid);
     const CheckedPolicy policy(std::move(settings), catalog::require_key_column(relid));
     const base::Schedule due = catalog::parse_schedule(schedule);
     // Of two setups at once, one waits and then finds the other's policy.
@@ -90,8 +169,21 @@ catalog::JobId add_policy(Oid relid, Settings settings, const std::string& sched
 }
 
 void alter_policy(const catalog::Job& job, const std::string& patch, base::Instant now) {
-    const Settings settings = patched(load_policy(job.id).settings, patch);
-    require_whole_partitions(settings, job.target);
+    const Settings before = load_policy(job.id).settings;
+    const Settings settings = patched(before, patch);
+    const bool takes_rows = why_rows(before, job.target).has_value();
+    if (why_rows(settings, job.target).has_value() != takes_rows)
+        throw Error(errc::invalid_parameter,
+                    takes_rows ? "a policy for single rows cannot become one for whole partitions"
+                               : "a policy for whole partitions cannot become one for single rows")
+            .hint("Add another policy, and remove this one with SELECT orchestry.remove_policy(" +
+                  std::to_string(job.id.value) + ");");
+    if (takes_rows) {
+        const CheckedRowPolicy policy(completed_rows(settings, job.target), job.target);
+        (void)checked_rows(job.target, policy, now);
+        store_settings(job.id, policy.settings());
+        return;
+    }
     const CheckedPolicy policy(settings, catalog::require_key_column(job.target));
     check_keep(inspect(job.target, policy.kind(), job.id), policy.plan(), now);
     store_settings(job.id, policy.settings());

@@ -8,8 +8,9 @@ namespace orchestry::retention {
 /// Gives a table a retention policy. Removes nothing: the first run comes with the schedule's next
 /// slot, so that there is time to look at orchestry.plan(). The caller must own the table. Asked
 /// for the same again, it says so in a NOTICE and changes nothing. Raises, with nothing changed:
-/// 42501, 42703, 0A000 for what selects single rows, 22023 for what does not fit, 42710 when the
-/// table has another policy, 55P03 when somebody else changes it.
+/// 42501, 42703, 22023 for what does not fit, 42710 when the table has another policy for the same,
+/// 55000 when a publication needs a replica identity to publish deletes, 55P03 when somebody else
+/// changes the table, and what find_archive() and its like raise.
 catalog::JobId add_policy(Oid relid, Settings settings, const std::string& schedule,
                           base::Instant now);
 

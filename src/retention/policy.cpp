@@ -257,10 +257,16 @@ void apply_setting(Settings& settings, const catalog::PatchEntry& entry) {
         settings.key_unit = entry.is_null() ? std::nullopt : std::optional(entry.text());
     else if (key == "batch_rows")
         settings.batch_rows = entry.integer();
+    else if (key == "where")
+        settings.predicate = entry.is_null() ? std::nullopt : std::optional(entry.text());
+    else if (key == "archive_to")
+        settings.archive_to = entry.is_null() ? std::nullopt : std::optional(entry.text());
+    else if (key == "keep_last")
+        settings.keep_last = entry.is_null() ? std::nullopt : std::optional(entry.integer());
     else
         throw invalid("unknown setting \"" + key + "\" of a retention policy")
-            .hint("The settings are keep, action, grace, time_zone, key_unit, batch_rows, schedule "
-                  "and max_runtime.");
+            .hint("The settings are keep, action, grace, time_zone, key_unit, where, archive_to, "
+                  "keep_last, batch_rows, schedule and max_runtime.");
 }
 
 } // namespace

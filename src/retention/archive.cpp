@@ -1,0 +1,118 @@
+#include "retention/archive.hpp"
+
+namespace orchestry::retention {
+
+using base::Error;
+namespace errc = base::errc;
+
+namespace {
+
+constexpr const char* datatype_mismatch = "42804";
+constexpr const char* not_null_violation = "23502";
+
+std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
+
+/// Whether one table is the other, or one is a partition or a child of the other at any depth.
+bool is_related(Oid one, Oid other) {
+    const auto is_below = [](Oid root, Oid relid) {
+        return pg::protect(
+            [&] { return list_member_oid(find_all_inheritors(root, NoLock, nullptr), relid); });
+    };
+    return is_below(one, other) || is_below(other, one);
+}
+
+void require_table(Oid source, Oid target) {
+    const char kind = pg::call<get_rel_relkind>(target);
+    if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+        throw Error(errc::wrong_object_type, "archive " + name_of(target) + " is not a table");
+    if (is_related(source, target))
+        throw Error(errc::invalid_parameter,
+                    "table " + name_of(source) + " cannot be its own archive")
+            .detail("Rows in " + name_of(target) + " are rows of it as well.")
+            .hint("Name another table, or one that does not exist yet.");
+}
+
+void require_insert(Oid target) {
+    const AclResult result =
+        pg::protect([&] { return pg_class_aclcheck(target, GetUserId(), ACL_INSERT); });
+    if (result == ACLCHECK_OK)
+        return;
+    const std::string role =
+        pg::protect([]() -> const char* { return GetUserNameFromId(GetUserId(), false); });
+    throw Error(errc::insufficient_privilege,
+                "the owner of the table may not write into archive " + name_of(target))
+        .hint("Run GRANT INSERT ON " + name_of(target) + " TO " + pg::quote_identifier(role) + ";");
+}
+
+} // namespace
+
+Oid find_archive(const std::string& archive) {
+    pg::Spi spi;
+    spi.run("SELECT COALESCE(pg_catalog.to_regclass($1)::pg_catalog.oid, 0)", archive);
+    return spi.row(0).oid(1);
+}
+
+void make_archive(Oid source, const std::string& archive) {
+    if (OidIsValid(find_archive(archive)))
+        return;
+    pg::run_statements({"CREATE TABLE " + archive + " (LIKE " + name_of(source) +
+                        " INCLUDING COMMENTS INCLUDING COMPRESSION INCLUDING CONSTRAINTS "
+                        "INCLUDING INDEXES INCLUDING STORAGE)"});
+}
+
+std::string archived_columns(Oid source, const std::string& archive) {
+    const Oid target = find_archive(archive);
+    if (!OidIsValid(target))
+        throw Error(errc::undefined_table, "archive " + archive + " does not exist any more")
+            .hint("Make it again, or run SELECT orchestry.alter_policy(...) with another "
+                  "\"archive_to\".");
+    require_table(source, target);
+    pg::Spi spi;
+    // A generated column of the archive makes its own value, whatever the table's had.
+    spi.run(
+        "SELECT pg_catalog.quote_ident(COALESCE(s.attname, t.attname)), "
+        "pg_catalog.format_type(s.atttypid, s.atttypmod), "
+        "pg_catalog.format_type(t.atttypid, t.atttypmod), "
+        "s.attname IS NULL, t.attname IS NULL, "
+        "s.atttypid IS NOT DISTINCT FROM t.atttypid AND (t.atttypmod OPERATOR(pg_catalog.=) -1 "
+        "OR s.atttypmod IS NOT DISTINCT FROM t.atttypmod), "
+        "t.attgenerated OPERATOR(pg_catalog.<>) '', "
+        "t.attnotnull AND NOT t.atthasdef AND t.attidentity OPERATOR(pg_catalog.=) '' "
+        "FROM (SELECT a.* FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) "
+        "$1 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) s "
+        "FULL JOIN (SELECT a.* FROM pg_catalog.pg_attribute a WHERE a.attrelid "
+        "OPERATOR(pg_catalog.=) $2 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) "
+        "t ON t.attname OPERATOR(pg_catalog.=) s.attname ORDER BY s.attnum, t.attnum",
+        source, target);
+    std::string columns;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        const std::string column = row.text(1);
+        const bool only_archive = row.boolean(4), only_source = row.boolean(5);
+        if (only_source)
+            throw Error(errc::undefined_column, "archive " + archive + " lacks column " + column)
+                .detail("Table " + name_of(source) + " has it.")
+                .hint("Run ALTER TABLE " + archive + " ADD COLUMN " + column + " " + row.text(2) +
+                      ";");
+        if (only_archive && row.boolean(8))
+            throw Error(not_null_violation, "column " + column + " of archive " + archive +
+                                                " needs a value that no row has")
+                .detail("Table " + name_of(source) + " has no such column.")
+                .hint("Run ALTER TABLE " + archive + " ALTER COLUMN " + column +
+                      " DROP NOT NULL; or give it a default.");
+        if (only_archive || row.boolean(7))
+            continue;
+        if (!row.boolean(6))
+            throw Error(datatype_mismatch,
+                        "column " + column + " of archive " + archive + " is of another type")
+                .detail("It is " + row.text(3) + ", and in table " + name_of(source) + " it is " +
+                        row.text(2) + ".")
+                .hint("Run ALTER TABLE " + archive + " ALTER COLUMN " + column + " TYPE " +
+                      row.text(2) + ";");
+        columns += (columns.empty() ? "" : ", ") + column;
+    }
+    require_insert(target);
+    return columns;
+}
+
+} // namespace orchestry::retention

@@ -1,0 +1,282 @@
+#include "retention/row_inspect.hpp"
+
+#include "catalog/retention_horizon.hpp"
+#include "pg/xact.hpp"
+#include "retention/inspect.hpp"
+
+#include <algorithm>
+
+namespace orchestry::retention {
+
+using base::KeyKind;
+
+namespace {
+
+std::string hold_text(const catalog::Hold& hold) {
+    return catalog::describe(hold) + "; to end it: " + catalog::release_command(hold.id);
+}
+
+bool is_whole(const catalog::Hold& hold) {
+    return hold.predicate.empty() && hold.extent.from == base::minus_infinity &&
+           hold.extent.to == base::plus_infinity;
+}
+
+/// The partition key, when it is a time.
+std::optional<catalog::KeyColumn> time_key(Oid relid) {
+    if (!catalog::has_supported_key(relid))
+        return std::nullopt;
+    catalog::KeyColumn key = catalog::require_key_column(relid);
+    const bool is_time = key.type == TIMESTAMPTZOID || key.type == TIMESTAMPOID ||
+                         key.type == DATEOID || key.type == UUIDOID;
+    return is_time ? std::optional(std::move(key)) : std::nullopt;
+}
+
+std::string select_from(const std::string& quoted) {
+    return "SELECT FROM ONLY " + quoted + " AS " + CheckedRowPolicy::row;
+}
+
+class RowInspection {
+  public:
+    RowInspection(Oid relid, const CheckedRowPolicy& policy, base::Instant now)
+        : relid_(relid), policy_(policy), now_(now), owner_(catalog::owner_of(relid)),
+          horizon_(row_horizon(policy.plan(), now)) {}
+
+    RowTable table();
+
+  private:
+    void add_leaves(Oid root, const std::optional<base::Range>& range, bool leaves_whole);
+    void add_partitions(const catalog::PartitionedTable& table);
+    void measure(Leaf& leaf) const;
+    std::string time_index_of(Oid leaf) const;
+    std::string keep_last_index_sql() const;
+    std::vector<std::string> foreign_key_indexes_sql() const;
+    bool has_index_on(const std::vector<std::string>& leading, const std::string& last) const;
+    std::string create_index_sql(const std::vector<std::string>& columns) const;
+
+    const Oid relid_;
+    const CheckedRowPolicy& policy_;
+    const base::Instant now_;
+    const Oid owner_;
+    const std::int64_t horizon_;
+    const catalog::Holds holds_;
+    RowTable table_;
+};
+
+RowTable RowInspection::table() {
+    table_.relid = relid_;
+    table_.quoted = pg::relation_name(relid_).value_or("");
+    table_.owner = pg::quote_identifier(
+        pg::protect([&]() -> const char* { return GetUserNameFromId(owner_, false); }));
+    if (const auto key = catalog::has_supported_key(relid_)
+                             ? std::optional(catalog::require_key_column(relid_))
+                             : std::nullopt;
+        key && key->name == policy_.column().name)
+        add_partitions(catalog::read_partitioned_table(relid_, policy_.plan().kind));
+    else
+        add_leaves(relid_, std::nullopt, false);
+    table_.time_index_sql = create_index_sql({policy_.column().name});
+    if (policy_.plan().keep_last > 0)
+        table_.keep_last_index_sql = keep_last_index_sql();
+    table_.foreign_key_indexes_sql = foreign_key_indexes_sql();
+    return std::move(table_);
+}
+
+void RowInspection::add_partitions(const catalog::PartitionedTable& table) {
+    const std::optional<std::int64_t> whole =
+        catalog::retention_horizon(relid_, table.kind, std::nullopt, now_);
+    for (const base::Member& member : table.members)
+        if (!member.detach_pending)
+            add_leaves(member.relid, member.range,
+                       whole && member.range.upper <= base::Bound::value(*whole));
+    if (table.fallback)
+        add_leaves(table.fallback->relid, std::nullopt, false);
+}
+
+void RowInspection::add_leaves(Oid root, const std::optional<base::Range>& range,
+                               bool leaves_whole) {
+    const List* const all = pg::protect([&] { return find_all_inheritors(root, NoLock, nullptr); });
+    for (int i = 0; i < list_length(all); ++i) {
+        Leaf leaf;
+        leaf.relid = list_nth_oid(all, i);
+        const char kind = pg::call<get_rel_relkind>(Oid{leaf.relid});
+        const std::optional<std::string> quoted = pg::relation_name(leaf.relid);
+        if (!quoted || (kind != RELKIND_RELATION && kind != RELKIND_FOREIGN_TABLE))
+            continue;
+        leaf.quoted = *quoted;
+        leaf.is_foreign = kind == RELKIND_FOREIGN_TABLE;
+        leaf.stranger = stranger(leaf.relid, owner_);
+        leaf.leaves_whole = leaves_whole;
+        leaf.range = range;
+        if (!leaf.is_foreign)
+            measure(leaf);
+        table_.leaves.push_back(std::move(leaf));
+    }
+}
+
+/// The server's own estimate of how many rows a query finds. An error, such as of a column that was
+/// renamed, will be that of the step.
+std::int64_t estimate(Oid owner_of, const std::string& query) {
+    std::int64_t rows = 0;
+    (void)pg::in_subtransaction([&] {
+        const catalog::AsOwner owner(owner_of);
+        pg::Spi spi;
+        spi.run("EXPLAIN (FORMAT JSON) " + query);
+        const std::string plan = spi.row(0).text(1);
+        spi.run("SELECT ($1::pg_catalog.json OPERATOR(pg_catalog.#>>) '{0,Plan,Plan "
+                "Rows}')::pg_catalog.float8::pg_catalog.int8",
+                plan);
+        rows = spi.row(0).bigint(1);
+    });
+    return rows;
+}
+
+void RowInspection::measure(Leaf& leaf) const {
+    leaf.pages = pg::protect([&] {
+        const Relation relation = try_relation_open(leaf.relid, AccessShareLock);
+        if (!relation)
+            return std::int64_t{0};
+        const std::int64_t pages = RelationGetNumberOfBlocks(relation);
+        relation_close(relation, AccessShareLock);
+        return pages;
+    });
+    if (leaf.pages == 0)
+        return;
+    const HeldRows held = held_rows(holds_, relid_, leaf.relid, policy_);
+    leaf.held = held.all;
+    leaf.time_index = time_index_of(leaf.relid);
+    leaf.rows = estimate(relid_, select_from(leaf.quoted));
+    leaf.past_rows = estimate(relid_, select_from(leaf.quoted) + " WHERE " +
+                                          policy_.condition(horizon_, held.condition));
+}
+
+/// An index that gives the rows in the order of their time. Partial ones need not have all.
+std::string RowInspection::time_index_of(Oid leaf) const {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i "
+            "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid "
+            "JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid "
+            "AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name "
+            "WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisvalid AND i.indpred IS NULL "
+            "AND m.amname OPERATOR(pg_catalog.=) 'btree' "
+            "AND i.indkey[0] OPERATOR(pg_catalog.=) a.attnum "
+            "ORDER BY i.indnatts, c.relname LIMIT 1",
+            leaf, policy_.column().name);
+    return spi.rows() > 0 ? spi.row(0).text(1) : "";
+}
+
+/// Whether the table has an index that leads with some columns in any order and then has another.
+bool RowInspection::has_index_on(const std::vector<std::string>& leading,
+                                 const std::string& last) const {
+    pg::Spi spi;
+    return spi.run(
+               "SELECT FROM pg_catalog.pg_index i CROSS JOIN LATERAL (SELECT "
+               "pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.place) AS names "
+               "FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY k (number, place) "
+               "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid "
+               "AND a.attnum OPERATOR(pg_catalog.=) k.number) x "
+               "WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND i.indisvalid AND i.indpred IS NULL "
+               "AND x.names[1:$3] OPERATOR(pg_catalog.@>) $2 "
+               "AND x.names[1:$3] OPERATOR(pg_catalog.<@) $2 "
+               "AND x.names[$3 OPERATOR(pg_catalog.+) 1] OPERATOR(pg_catalog.=) $4 LIMIT 1",
+               relid_, leading, static_cast<std::int32_t>(leading.size()), last) > 0;
+}
+
+std::string RowInspection::create_index_sql(const std::vector<std::string>& columns) const {
+    const bool is_partitioned = pg::call<get_rel_relkind>(Oid{relid_}) == RELKIND_PARTITIONED_TABLE;
+    std::string list;
+    for (const std::string& column : columns)
+        list += (list.empty() ? "" : ", ") + pg::quote_identifier(column);
+    return std::string("CREATE INDEX ") + (is_partitioned ? "" : "CONCURRENTLY ") + "ON " +
+           table_.quoted + " (" + list + ");";
+}
+
+std::string RowInspection::keep_last_index_sql() const {
+    std::vector<std::string> columns = policy_.settings().keep_last_by;
+    if (has_index_on(columns, policy_.column().name))
+        return {};
+    columns.push_back(policy_.column().name);
+    return create_index_sql(columns);
+}
+
+std::vector<std::string> RowInspection::foreign_key_indexes_sql() const {
+    pg::Spi spi;
+    spi.run(
+        "SELECT pg_catalog.format('CREATE INDEX %sON %I.%I (%s);', "
+        "CASE t.relkind WHEN 'p' THEN '' ELSE 'CONCURRENTLY ' END, n.nspname, t.relname, "
+        "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.place) "
+        "FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY k (number, place) "
+        "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid "
+        "AND a.attnum OPERATOR(pg_catalog.=) k.number)) "
+        "FROM pg_catalog.pg_constraint c "
+        "JOIN pg_catalog.pg_class t ON t.oid OPERATOR(pg_catalog.=) c.conrelid "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace "
+        "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) $1 "
+        "AND c.conparentid OPERATOR(pg_catalog.=) 0 AND NOT EXISTS (SELECT FROM "
+        "pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.conrelid "
+        "AND i.indisvalid AND i.indpred IS NULL AND c.conkey OPERATOR(pg_catalog.<@) "
+        "(i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(c.conkey) "
+        "OPERATOR(pg_catalog.-) 1]) ORDER BY 1",
+        relid_);
+    std::vector<std::string> commands;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        commands.push_back(spi.row(i).text(1));
+    return commands;
+}
+
+} // namespace
+
+RowTable inspect_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant now) {
+    return RowInspection(relid, policy, now).table();
+}
+
+std::vector<Oid> cascade_targets(Oid relid, Oid leaf) {
+    pg::Spi spi;
+    spi.run("WITH RECURSIVE reached (relid) AS (SELECT c.conrelid FROM pg_catalog.pg_constraint c "
+            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
+            "'c' AND c.confrelid IN ($1, $2) "
+            "UNION SELECT c.conrelid FROM pg_catalog.pg_constraint c JOIN reached r "
+            "ON c.confrelid OPERATOR(pg_catalog.=) r.relid "
+            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
+            "'c') SELECT r.relid FROM reached r ORDER BY r.relid",
+            relid, leaf);
+    std::vector<Oid> relids;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        relids.push_back(spi.row(i).oid(1));
+    return relids;
+}
+
+HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
+                   const CheckedRowPolicy& policy) {
+    HeldRows held;
+    if (holds.empty())
+        return held;
+    // Which of the rows that would be deleted along are held is not looked up: none may be.
+    for (const Oid other : cascade_targets(relid, leaf))
+        for (const catalog::Hold& hold : holds.covering(other)) {
+            held.all = "rows would go from " + pg::relation_name(other).value_or("") +
+                       " as well, which is under " + hold_text(hold);
+            return held;
+        }
+    const std::optional<catalog::KeyColumn> key = time_key(relid);
+    const bool is_another = key && key->name != policy.column().name;
+    for (const catalog::Hold& hold : holds.covering(leaf)) {
+        if (is_whole(hold)) {
+            held.all = hold_text(hold);
+            return held;
+        }
+        held.condition += (held.condition.empty() ? "(" : " OR (") +
+                          held_condition(hold, policy, is_another ? key : std::nullopt) + ")";
+    }
+    return held;
+}
+
+bool ServerRowWorld::has_past_row(const Leaf& leaf, std::int64_t horizon) const {
+    const HeldRows held = held_rows(catalog::Holds(), relid_, leaf.relid, policy_);
+    const catalog::AsOwner owner(relid_);
+    pg::Spi spi;
+    return spi.run(select_from(leaf.quoted) + " WHERE " +
+                   policy_.condition(horizon, held.condition) + " LIMIT 1") > 0;
+}
+
+} // namespace orchestry::retention
