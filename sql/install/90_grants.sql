@@ -30,6 +30,8 @@ GRANT EXECUTE ON FUNCTION
     orchestry.resume_all(boolean),
     orchestry.alter_policy(bigint, jsonb),
     orchestry.remove_policy(bigint),
+    orchestry.window_stats(double precision),
+    orchestry.quantiles(double precision, double precision[]),
     orchestry.scheduler_pid(),
     orchestry.capabilities(),
     orchestry._progress(),

@@ -15,6 +15,7 @@ extern int lock_attempts;     // orchestry.lock_attempts
 extern int history_keep_s;    // orchestry.history_keep
 extern int history_keep_runs; // orchestry.history_keep_runs, per job
 extern int log_min_messages;  // orchestry.log_min_messages
+extern int aggregate_mem_kb;  // orchestry.aggregate_mem
 
 /// The budget for all the strong locks of one step, in microseconds.
 inline std::int64_t lock_budget_us() { return std::int64_t{lock_timeout_ms} * 1000; }
