@@ -95,3 +95,10 @@ RESET temp_file_limit;
 SELECT count(*) AS files_left FROM pg_ls_tmpdir();
 RESET orchestry.aggregate_mem;
 SET orchestry.aggregate_mem = '1 kB';
+
+-- DROP EXTENSION takes columns of our types with it, and stays possible.
+SET client_min_messages = warning;
+BEGIN;
+DROP EXTENSION orchestry_ext CASCADE;
+SELECT attname FROM pg_attribute WHERE attrelid = 'serial_result'::regclass AND attnum > 0 AND NOT attisdropped;
+ROLLBACK;
