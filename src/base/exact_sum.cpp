@@ -121,6 +121,22 @@ void FixedPoint<Count>::carry() noexcept {
 }
 
 template <std::size_t Count>
+void FixedPoint<Count>::add_product(std::uint64_t a, std::uint64_t b, int position,
+                                    bool negative) noexcept {
+    const Uint128 product = static_cast<Uint128>(a) * b;
+    auto at = static_cast<std::size_t>(position / limb_bits);
+    const int shift = position % limb_bits;
+    const auto add = [&](Uint128 bits) {
+        const auto piece = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits) & limb_mask);
+        limbs_[at++] += negative ? -piece : piece;
+    };
+    add(product << shift);
+    for (Uint128 rest = product >> (limb_bits - shift); rest != 0; rest >>= limb_bits)
+        add(rest);
+    count_addition();
+}
+
+template <std::size_t Count>
 typename FixedPoint<Count>::Parts FixedPoint<Count>::parts() const {
     FixedPoint copy = *this;
     copy.carry();

@@ -62,7 +62,12 @@ class FixedPoint {
     /// The sum as sign and magnitude: the same for the same sum.
     Parts parts() const;
 
-    /// Adds what parts() said. The limbs must fit.
+    /// Whether add_parts() may be given these, and then still 2^30 more like them.
+    static bool fits(const Parts& parts) noexcept {
+        return parts.first + parts.limbs.size() < Count;
+    }
+
+    /// Adds what parts() said, which must fit.
     void add_parts(const Parts& parts) noexcept {
         for (std::size_t i = 0; i < parts.limbs.size(); ++i) {
             const std::int64_t limb = parts.limbs[i];
@@ -81,6 +86,9 @@ class FixedPoint {
         if (++additions_ == 512)
             carry();
     }
+
+    /// Adds a * b at a bit's position, negative or not.
+    void add_product(std::uint64_t a, std::uint64_t b, int position, bool negative) noexcept;
 
   private:
     void carry() noexcept;
@@ -111,6 +119,10 @@ class ExactSum : public FixedPoint<sum_limbs> {
         limb(at + 1) += (high ^ sign) - sign;
         count_addition();
     }
+    void add(double value, std::uint64_t times) noexcept {
+        const auto [mantissa, position] = decompose(value);
+        add_product(mantissa, times, position, value < 0);
+    }
 };
 
 /// A sum of squares of finite doubles, in units of 2^-2148.
@@ -132,6 +144,12 @@ class ExactSquares : public FixedPoint<square_limbs> {
             static_cast<std::int64_t>(static_cast<std::uint64_t>(rest >> 32) & limb_mask);
         limb(at + 3) += static_cast<std::int64_t>(static_cast<std::uint64_t>(rest >> 64));
         count_addition();
+    }
+    void add_square_of(double value, std::uint64_t times) noexcept {
+        const auto [mantissa, half_position] = decompose(value);
+        const Uint128 square = static_cast<Uint128>(mantissa) * mantissa;
+        add_product(static_cast<std::uint64_t>(square), times, 2 * half_position, false);
+        add_product(static_cast<std::uint64_t>(square >> 64), times, 2 * half_position + 64, false);
     }
 };
 

@@ -15,6 +15,35 @@ void Moments::add_special(double value, std::uint64_t times) noexcept {
     (std::isnan(value) ? nans_ : value > 0 ? infinities_ : minus_infinities_) += times;
 }
 
+Moments::Moments(const Parts& parts)
+    : finite_(parts.finite), nans_(parts.nans), infinities_(parts.infinities),
+      minus_infinities_(parts.minus_infinities) {
+    if (finite_ > 0) {
+        least_ = parts.least;
+        greatest_ = parts.greatest;
+    }
+    sum_.add_parts(parts.sum);
+    squares_.add_parts(parts.squares);
+}
+
+Moments::Parts Moments::parts() const {
+    return {finite_, nans_,     infinities_,  minus_infinities_,
+            least_,  greatest_, sum_.parts(), squares_.parts()};
+}
+
+void Moments::add(double value, std::uint64_t times) noexcept {
+    if (!std::isfinite(value)) {
+        add_special(value, times);
+        return;
+    }
+    value += 0.0;
+    finite_ += times;
+    least_ = std::min(least_, value);
+    greatest_ = std::max(greatest_, value);
+    sum_.add(value, times);
+    squares_.add_square_of(value, times);
+}
+
 void Moments::merge(const Moments& other) noexcept {
     finite_ += other.finite_;
     nans_ += other.nans_;

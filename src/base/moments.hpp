@@ -33,13 +33,34 @@ class Moments {
         for (const double value : values)
             add(value);
     }
+    void add(double value, std::uint64_t times) noexcept;
     void merge(const Moments& other) noexcept;
+
+    /// As it is stored.
+    struct Parts {
+        std::uint64_t finite = 0;
+        std::uint64_t nans = 0;
+        std::uint64_t infinities = 0;
+        std::uint64_t minus_infinities = 0;
+        double least = 0; // of the finite numbers
+        double greatest = 0;
+        ExactSum::Parts sum = {};
+        ExactSquares::Parts squares = {};
+    };
+    Parts parts() const;
+    explicit Moments(const Parts& parts);
+    Moments() = default;
 
     std::uint64_t count() const noexcept {
         return finite_ + nans_ + infinities_ + minus_infinities_;
     }
     std::uint64_t finite_count() const noexcept { return finite_; }
     std::uint64_t nan_count() const noexcept { return nans_; }
+    std::uint64_t infinity_count() const noexcept { return infinities_; }
+    std::uint64_t minus_infinity_count() const noexcept { return minus_infinities_; }
+    /// Of the finite numbers, of which there must be one.
+    double least() const noexcept { return least_; }
+    double greatest() const noexcept { return greatest_; }
 
     /// All of these are for at least one number.
     double sum() const { return average_of(1); }

@@ -3,6 +3,7 @@
 #include "base/pass_select.hpp"
 #include "base/quantile_select.hpp"
 #include "catalog/settings.hpp"
+#include "metrics/aggregate.hpp"
 
 #include <algorithm>
 
@@ -62,10 +63,7 @@ void go_to_start(BufFile* file) {
 } // namespace
 
 ValueSet* new_value_set(FunctionCallInfo fcinfo) {
-    MemoryContext context = nullptr;
-    if (!AggCheckCallContext(fcinfo, &context))
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("a transition function was called outside of its aggregate")));
+    const MemoryContext context = aggregate_context(fcinfo);
     auto* const set = static_cast<ValueSet*>(MemoryContextAllocZero(context, sizeof(ValueSet)));
     set->context = context;
     return set;
