@@ -33,7 +33,7 @@ PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/nul
 PG_CXXFLAGS = -std=c++20 -Wall -Wextra -Wno-missing-field-initializers -fvisibility=hidden \
 	-fvisibility-inlines-hidden -MMD -MP $(if $(WERROR),-Werror) $(EXTRA_CXXFLAGS)
 SHLIB_EXPORTS = src/exports.txt
-SHLIB_LINK += -lstdc++ $(EXTRA_LINK)
+SHLIB_LINK += -lstdc++ -lm $(EXTRA_LINK)
 EXTRA_CLEAN = $(OBJS:.o=.d) $(DATA_built)
 
 # The bitcode rule ignores PG_CXXFLAGS, and inlining guarded C++ entries into JIT code gains nothing.

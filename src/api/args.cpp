@@ -61,6 +61,37 @@ std::optional<std::string> Args::optional_name(int i) const {
                       : std::optional(std::string(NameStr(*DatumGetName(fcinfo_->args[i].value))));
 }
 
+std::optional<double> Args::optional_float8(int i) const {
+    return is_null(i) ? std::nullopt : std::optional(DatumGetFloat8(fcinfo_->args[i].value));
+}
+
+namespace {
+
+/// The elements of an array of a type of eight bytes without NULLs.
+template <typename T>
+std::vector<T> elements_of(Datum array, Oid type) {
+    Datum* elements = nullptr;
+    int count = 0;
+    pg::protect([&] {
+        deconstruct_array(DatumGetArrayTypeP(array), type, sizeof(T), FLOAT8PASSBYVAL,
+                          TYPALIGN_DOUBLE, &elements, nullptr, &count);
+    });
+    std::vector<T> values(static_cast<std::size_t>(count));
+    for (int n = 0; n < count; ++n)
+        std::memcpy(&values[static_cast<std::size_t>(n)], &elements[n], sizeof(T));
+    return values;
+}
+
+} // namespace
+
+std::vector<std::int64_t> Args::bigints(int i, const char* name) const {
+    return elements_of<std::int64_t>(datum(i, name), INT8OID);
+}
+
+std::vector<double> Args::float8s(int i, const char* name) const {
+    return elements_of<double>(datum(i, name), FLOAT8OID);
+}
+
 std::optional<std::vector<std::string>> Args::optional_names(int i) const {
     if (is_null(i))
         return std::nullopt;

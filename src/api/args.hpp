@@ -19,6 +19,7 @@ class Args {
     Oid relation(int i, const char* name) const { return DatumGetObjectId(datum(i, name)); }
     std::int32_t integer(int i, const char* name) const { return DatumGetInt32(datum(i, name)); }
     std::int64_t bigint(int i, const char* name) const { return DatumGetInt64(datum(i, name)); }
+    double float8(int i, const char* name) const { return DatumGetFloat8(datum(i, name)); }
     base::Instant instant(int i, const char* name) const {
         return {DatumGetTimestampTz(datum(i, name))};
     }
@@ -30,10 +31,14 @@ class Args {
     std::optional<base::Span> optional_interval(int i) const;
     std::optional<std::int64_t> optional_bigint(int i) const;
     std::optional<std::int32_t> optional_integer(int i) const;
+    std::optional<double> optional_float8(int i) const;
     std::optional<base::Instant> optional_instant(int i) const;
     std::optional<std::string> optional_name(int i) const;
     /// A name[] argument. Raises 22004 when it has NULLs.
     std::optional<std::vector<std::string>> optional_names(int i) const;
+    /// A bigint[] and a float8[] argument. They raise 22004 when it, or an element, is NULL.
+    std::vector<std::int64_t> bigints(int i, const char* name) const;
+    std::vector<double> float8s(int i, const char* name) const;
 
   private:
     FunctionCallInfo fcinfo_;

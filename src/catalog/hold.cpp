@@ -25,6 +25,14 @@ Oid hold_table() {
     });
 }
 
+bool holds_are_readable() {
+    return OidIsValid(hold_table()) && pg::protect([] {
+               const Oid schema = get_namespace_oid("orchestry", true);
+               return OidIsValid(get_relname_relid("_hold", schema)) &&
+                      OidIsValid(get_relname_relid("_quarantine", schema));
+           });
+}
+
 std::string describe(const Hold& hold) {
     return "hold " + std::to_string(hold.id) + " (" + hold.reason + ")";
 }

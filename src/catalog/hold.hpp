@@ -53,6 +53,10 @@ Oid hold_table();
 /// be there any more.
 bool any_in_force();
 
+/// Whether all that Holds and the records of the quarantine are read through is there. DROP
+/// EXTENSION may have begun to take it away.
+bool holds_are_readable();
+
 /// What keeps new holds from being committed before the current transaction ends. Whoever removes
 /// rows takes it after the locks on tables, and looks at the holds then.
 inline constexpr LOCKMODE hold_lock_mode = ShareLock;

@@ -15,6 +15,7 @@ int history_keep_s = 30 * 24 * 3600;
 int history_keep_runs = 1000;
 int log_min_messages = WARNING;
 int max_replication_lag_mb = 1024;
+int aggregate_mem_kb = 256 * 1024;
 
 namespace {
 
@@ -107,6 +108,11 @@ void define() {
                                  "Which messages of launcher, scheduler and workers are logged.",
                                  nullptr, &log_min_messages, WARNING, log_levels, PGC_SUSET, 0,
                                  nullptr, nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.aggregate_mem",
+            "How much memory the exact aggregates of one plan node may use for their values.",
+            "Groups that need more go on in temporary files.", &aggregate_mem_kb, 256 * 1024, 64,
+            MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
         DefineCustomStringVariable(
             "orchestry.now", "Sets the clock of plans and schedules, for tests.",
             "A timestamp with time zone; empty for the real clock.", &now_text, "", PGC_SUSET,

@@ -59,6 +59,15 @@ auto enter(const char* name, F&& body) -> decltype(body()) {
     }                                                                                              \
     static Datum name##_impl([[maybe_unused]] FunctionCallInfo fcinfo)
 
+/// As ORCHESTRY_FUNCTION, for what is called once for each row and cannot afford a guard. The body
+/// is C-like: nothing with a destructor, nothing that throws; the server's errors pass through it.
+#define ORCHESTRY_PLAIN_FUNCTION(name)                                                             \
+    extern "C" {                                                                                   \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
+    PG_FUNCTION_INFO_V1(name);                                                                     \
+    }                                                                                              \
+    Datum name(PG_FUNCTION_ARGS)
+
 /// Defines the main function of a background worker: ORCHESTRY_WORKER(orchestry_x_main) { ... }
 /// with `arg`.
 #define ORCHESTRY_WORKER(name)                                                                     \

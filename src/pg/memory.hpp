@@ -4,6 +4,8 @@
 #include <boost/container/flat_map.hpp>
 #include <boost/container/vector.hpp>
 
+#include <memory_resource>
+
 #include "pg/error.hpp"
 
 namespace orchestry::pg {
@@ -70,6 +72,23 @@ class ContextAllocator {
     }
 
   private:
+    MemoryContext context_;
+};
+
+/// The same for the containers of src/base, which know no memory context: std::pmr.
+class ContextResource : public std::pmr::memory_resource {
+  public:
+    explicit ContextResource(MemoryContext context) noexcept : context_(context) {}
+
+  private:
+    void* do_allocate(std::size_t bytes, std::size_t) override {
+        return ContextAllocator<std::byte>(context_).allocate(bytes); // aligned for any of ours
+    }
+    void do_deallocate(void* memory, std::size_t, std::size_t) override { pfree(memory); }
+    bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+        return this == &other;
+    }
+
     MemoryContext context_;
 };
 

@@ -59,6 +59,12 @@ void check_drop(Oid relid, int column) {
             refuse_to_drop_holds();
         return;
     }
+    // A column of one of our types goes with DROP EXTENSION too, after some of what holds are read
+    // by.
+    if (OidIsValid(catalog::hold_table()) && !catalog::holds_are_readable()) {
+        refuse_to_drop_holds();
+        return;
+    }
     refuse_if_held(relid, column == 0 ? "drop" : "drop a column of");
 }
 

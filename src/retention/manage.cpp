@@ -82,7 +82,7 @@ void require_permanent_table(Oid relid) {
         pg::call<get_rel_persistence>(relid) != RELPERSISTENCE_TEMP)
         return;
     throw Error(errc::wrong_object_type, "only a permanent table can have a retention policy")
-        .detail(require_name(relid) + " is none.");
+        .detail(pg::require_relation_name(relid) + " is none.");
 }
 
 /// Raises what the server says to a DELETE from a table that publishes deletes without a way to

@@ -1,0 +1,105 @@
+// SQL entry points of metrics: decode, call, encode.
+#include "api/args.hpp"
+#include "metrics/value_set.hpp"
+
+namespace orchestry::api {
+
+namespace {
+
+using metrics::ValueSet;
+
+/// A pointer that the server only hands around.
+template <typename T>
+T* internal(FunctionCallInfo fcinfo, int i) {
+    return fcinfo->args[i].isnull ? nullptr
+                                  : reinterpret_cast<T*>(DatumGetPointer(fcinfo->args[i].value));
+}
+
+template <typename T>
+Datum internal_or_null(FunctionCallInfo fcinfo, T* state) {
+    fcinfo->isnull = !state;
+    return PointerGetDatum(state);
+}
+
+/// The row type that the function is declared to return, looked up once for each query.
+TupleDesc result_row(FunctionCallInfo fcinfo) {
+    if (!fcinfo->flinfo->fn_extra)
+        pg::protect([&] {
+            const MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+            TupleDesc row = nullptr;
+            if (get_call_result_type(fcinfo, nullptr, &row) != TYPEFUNC_COMPOSITE)
+                elog(ERROR, "the result is not of a composite type");
+            fcinfo->flinfo->fn_extra = BlessTupleDesc(row);
+            MemoryContextSwitchTo(caller);
+        });
+    return static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
+}
+
+} // namespace
+
+ORCHESTRY_PLAIN_FUNCTION(orchestry_window_stats_transition) {
+    auto* set = internal<ValueSet>(fcinfo, 0);
+    if (fcinfo->args[1].isnull)
+        return internal_or_null(fcinfo, set);
+    if (!set)
+        set = metrics::new_value_set(fcinfo);
+    metrics::append(fcinfo, set, DatumGetFloat8(fcinfo->args[1].value));
+    return PointerGetDatum(set);
+}
+
+ORCHESTRY_PLAIN_FUNCTION(orchestry_quantiles_transition) {
+    auto* set = internal<ValueSet>(fcinfo, 0);
+    if (fcinfo->args[1].isnull || fcinfo->args[2].isnull)
+        return internal_or_null(fcinfo, set);
+    if (!set)
+        set = metrics::new_value_set(fcinfo);
+    metrics::require_fractions(set, DatumGetArrayTypeP(fcinfo->args[2].value));
+    metrics::append(fcinfo, set, DatumGetFloat8(fcinfo->args[1].value));
+    return PointerGetDatum(set);
+}
+
+ORCHESTRY_PLAIN_FUNCTION(orchestry_values_serialize) {
+    return PointerGetDatum(metrics::serialize(internal<ValueSet>(fcinfo, 0)));
+}
+
+// The bytes are only read by the combine function that is called next, so they stay where they are.
+ORCHESTRY_PLAIN_FUNCTION(orchestry_values_deserialize) {
+    return PointerGetDatum(DatumGetByteaPP(fcinfo->args[0].value));
+}
+
+ORCHESTRY_PLAIN_FUNCTION(orchestry_values_combine) {
+    auto* const set = internal<ValueSet>(fcinfo, 0);
+    const auto* const other = internal<bytea>(fcinfo, 1);
+    return internal_or_null(fcinfo, other ? metrics::combine(fcinfo, set, other) : set);
+}
+
+ORCHESTRY_FUNCTION(orchestry_window_stats_final) {
+    auto* const set = internal<ValueSet>(fcinfo, 0);
+    if (!set)
+        PG_RETURN_NULL();
+    const base::Moments moments = metrics::moments(*set);
+    constexpr double fractions[] = {0.5, 0.95, 0.99};
+    const std::vector<double> quantiles = metrics::quantiles(*set, moments, fractions);
+    const std::optional<double> deviation = moments.deviation();
+    Datum row[] = {Int64GetDatum(static_cast<std::int64_t>(moments.count())),
+                   Float8GetDatum(moments.average()),
+                   Float8GetDatum(moments.minimum()),
+                   Float8GetDatum(moments.maximum()),
+                   Float8GetDatum(deviation.value_or(0)),
+                   Float8GetDatum(quantiles[0]),
+                   Float8GetDatum(quantiles[1]),
+                   Float8GetDatum(quantiles[2])};
+    bool nulls[std::size(row)] = {};
+    nulls[4] = !deviation;
+    const TupleDesc desc = result_row(fcinfo);
+    return pg::protect([&] { return HeapTupleGetDatum(heap_form_tuple(desc, row, nulls)); });
+}
+
+ORCHESTRY_FUNCTION(orchestry_quantiles_final) {
+    auto* const set = internal<ValueSet>(fcinfo, 0);
+    if (!set)
+        PG_RETURN_NULL();
+    return PointerGetDatum(metrics::quantiles_array(*set));
+}
+
+} // namespace orchestry::api
