@@ -26,9 +26,11 @@ inline constexpr const char* duplicate_object = "42710";
 inline constexpr const char* wrong_object_type = "42809";
 inline constexpr const char* undefined_table = "42P01";
 inline constexpr const char* duplicate_table = "42P07";
+inline constexpr const char* program_limit_exceeded = "54000";
 inline constexpr const char* not_prerequisite_state = "55000";
 inline constexpr const char* lock_not_available = "55P03";
 inline constexpr const char* internal = "XX000";
+inline constexpr const char* data_corrupted = "XX001";
 } // namespace errc
 
 /// An error meant for the user, in PostgreSQL's message style: the message has no capital and no
