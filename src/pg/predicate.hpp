@@ -11,9 +11,9 @@ namespace orchestry::pg {
 /// end the statement it will be part of, reads no other table and calls nothing volatile. Returns
 /// it as the server writes it, with every name that is not a built-in one qualified, so that it
 /// means the same under any search_path. `argument`: the user's name for it. Raises 42601, 42703
-/// and the like as the server does for a WHERE clause, 22023 for what is not allowed here.
-/// Analyzing may call functions of the table's owner: do it with no more rights than the current
-/// user has.
+/// and the like as the server does for a WHERE clause, 22023 for what is not allowed here. Names
+/// are looked up in the caller's search_path, but as the table's owner, whose functions may be
+/// called.
 std::string check_predicate(Oid relid, const std::string& text, const char* argument);
 
 } // namespace orchestry::pg
