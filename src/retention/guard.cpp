@@ -63,9 +63,12 @@ void check_drop(Oid relid, int column) {
     refuse_if_held(relid, column == 0 ? "drop" : "drop a column of");
 }
 
-/// A partition is leaving its parent. Only DETACH in one go is stopped here: for the second half of
-/// DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
+/// A partition comes to its parent or leaves it. Only DETACH in one go is stopped here: for the
+/// second half of DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
 void check_leaving(Oid partition, Oid parent) {
+    // The command's own changes are not visible yet: what comes has no parent, what leaves has one.
+    if (!pg::call<has_superclass>(partition))
+        return;
     const bool in_one_go = pg::protect([&] {
         const Relation relation = relation_open(parent, NoLock);
         const bool exclusively = CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
