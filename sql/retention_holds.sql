@@ -103,6 +103,12 @@ DROP TABLE ev_1;
 TRUNCATE ev_4;
 ROLLBACK;
 
+-- what comes is not in the way of a hold
+CREATE TABLE ev_7 PARTITION OF ev FOR VALUES FROM ('2026-07-01') TO ('2026-08-01');
+CREATE TABLE ev_8 (LIKE ev);
+ALTER TABLE ev ATTACH PARTITION ev_8 FOR VALUES FROM ('2026-08-01') TO ('2026-09-01');
+DROP TABLE ev_7, ev_8;
+
 -- retention goes around what is held and does not fail
 SELECT orchestry.add_retention_policy('ev', '2 months') AS job \gset
 SELECT * FROM planned('ev');

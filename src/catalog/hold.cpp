@@ -1,6 +1,5 @@
 #include "catalog/hold.hpp"
 
-#include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
 #include "pg/lock.hpp"
 #include "pg/predicate.hpp"
@@ -161,54 +160,61 @@ Holds::Holds() {
             hold.extent.from = row.instant(3);
         if (!row.is_null(4))
             hold.extent.to = row.instant(4);
-        holds_.push_back(std::move(hold));
+        if (OidIsValid(hold.relid))
+            holds_.push_back({std::move(hold), {}});
     }
+    if (holds_.empty())
+        return;
+    for (Quarantined& record : all_quarantined())
+        quarantine_.emplace(record.relid, std::move(record));
+    for (Placed& placed : holds_)
+        placed.place = place_of(placed.hold.relid);
 }
 
-namespace {
-
-/// What a table is a partition of, or was before it came into quarantine.
-struct Above {
-    Oid relid = InvalidOid; // InvalidOid: of nothing
-    std::optional<base::TimeExtent>
-        extent; // the times of the partition's rows, where that is known
-};
-
-Above above(Oid relid) {
-    const Oid parent = pg::protect([&] {
-        return get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
-    });
-    if (OidIsValid(parent))
-        return {parent, time_extent(parent, relid)};
-    if (const auto record = find_quarantined(relid))
-        return {record->parent, record->extent};
-    return {};
+std::vector<Holds::Above> Holds::place_of(Oid relid) const {
+    std::vector<Above> place;
+    const auto is_known = [&](Oid table) {
+        return table == relid || std::any_of(place.begin(), place.end(), [&](const Above& above) {
+                   return above.relid == table;
+               });
+    };
+    for (Oid below = relid; OidIsValid(below); below = place.back().relid) {
+        const Oid parent = pg::protect([&] {
+            return get_rel_relispartition(below) ? get_partition_parent(below, true) : InvalidOid;
+        });
+        Above next{parent, {}};
+        if (OidIsValid(parent))
+            next.extent = time_extent(parent, below);
+        else if (const auto found = quarantine_.find(below); found != quarantine_.end())
+            next = {found->second.parent, found->second.extent};
+        // Somebody may have made what a table was detached from a partition of that table.
+        if (!OidIsValid(next.relid) || is_known(next.relid))
+            break;
+        place.push_back(std::move(next));
+    }
+    return place;
 }
-
-bool is_within(Oid relid, Oid table) {
-    while (OidIsValid(relid) && relid != table)
-        relid = above(relid).relid;
-    return OidIsValid(relid);
-}
-
-bool covers(const Hold& hold, Oid relid, const std::optional<base::TimeExtent>& extent) {
-    if (is_within(hold.relid, relid))
-        return true;
-    Above next = above(relid);
-    if (extent)
-        next.extent = extent;
-    while (OidIsValid(next.relid) && next.relid != hold.relid)
-        next = above(next.relid);
-    return OidIsValid(next.relid) && (!next.extent || next.extent->overlaps(hold.extent));
-}
-
-} // namespace
 
 std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExtent>& extent) const {
+    if (holds_.empty())
+        return {};
+    const auto find = [](const std::vector<Above>& place, Oid table) {
+        return std::find_if(place.begin(), place.end(),
+                            [&](const Above& above) { return above.relid == table; });
+    };
+    std::vector<Above> place = place_of(relid);
+    if (extent && !place.empty())
+        place.front().extent = extent;
     std::vector<Hold> covering;
-    for (const Hold& hold : holds_)
-        if (OidIsValid(hold.relid) && covers(hold, relid, extent))
-            covering.push_back(hold);
+    for (const Placed& placed : holds_) {
+        const auto above = find(place, placed.hold.relid);
+        const bool is_below =
+            placed.hold.relid == relid || find(placed.place, relid) != placed.place.end();
+        const bool is_above =
+            above != place.end() && (!above->extent || above->extent->overlaps(placed.hold.extent));
+        if (is_below || is_above)
+            covering.push_back(placed.hold);
+    }
     return covering;
 }
 

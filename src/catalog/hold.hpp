@@ -4,6 +4,9 @@
 
 #include "catalog/job.hpp"
 #include "catalog/partitioned_table.hpp"
+#include "catalog/quarantine.hpp"
+
+#include <map>
 
 namespace orchestry::catalog {
 
@@ -43,7 +46,20 @@ class Holds {
                                const std::optional<base::TimeExtent>& extent = std::nullopt) const;
 
   private:
-    std::vector<Hold> holds_;
+    /// What a table is a partition of, or was before it came into quarantine.
+    struct Above {
+        Oid relid = InvalidOid;
+        std::optional<base::TimeExtent> extent; ///< of the partition's rows, where that is known
+    };
+    struct Placed {
+        Hold hold;
+        std::vector<Above> place;
+    };
+    /// From the table upwards.
+    std::vector<Above> place_of(Oid relid) const;
+
+    std::vector<Placed> holds_;
+    std::map<Oid, Quarantined> quarantine_;
 };
 
 /// The table orchestry.hold; InvalidOid when the extension is not there (any more).

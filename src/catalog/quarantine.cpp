@@ -91,6 +91,8 @@ std::optional<Quarantined> find_quarantined(Oid relid) {
     return std::move(records.front());
 }
 
+std::vector<Quarantined> all_quarantined() { return select_where("$1", pg::param(true)); }
+
 std::vector<Quarantined> quarantined_by(JobId job) {
     return select_where("q.job_id OPERATOR(pg_catalog.=) $1", pg::param(job.value));
 }

@@ -28,6 +28,8 @@ void delete_quarantined(Oid relid);
 
 /// The record of a table; nullopt when it is not in quarantine.
 std::optional<Quarantined> find_quarantined(Oid relid);
+/// All records of this database.
+std::vector<Quarantined> all_quarantined();
 /// What a job has in quarantine, in the order of detaching.
 std::vector<Quarantined> quarantined_by(JobId job);
 

@@ -92,6 +92,10 @@ Node* analyze(Relation relation, const char* text, Node* expression, Session ses
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
                             Session session) {
     const OpenRelation relation(relid, AccessShareLock);
+    const std::string callers_path = namespace_search_path;
+    // Reading a constant of a domain runs the domain's checks: code of the table's owner.
+    SecureContext owner(relation->rd_rel->relowner, Restriction::restricted);
+    owner.guc().set("search_path", callers_path.c_str());
     const char* const source = text.c_str();
     Fault fault = Fault::none;
     Node* const condition = protect([&]() -> Node* {
@@ -131,8 +135,7 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     case Fault::none:
         break;
     }
-    GucLevel guc;
-    guc.set("search_path", "pg_catalog, pg_temp");
+    owner.guc().set("search_path", "pg_catalog, pg_temp");
     return protect([&]() -> const char* {
         return deparse_expression(
             condition, deparse_context_for(RelationGetRelationName(relation.get()), relid), false,

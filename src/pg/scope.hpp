@@ -27,14 +27,16 @@ class Scoped {
     int exceptions_ = std::uncaught_exceptions();
 };
 
-/// GUC settings that end with the scope (as a function's SET clause would).
+/// GUC settings that end with the scope, and with them whatever code of users has set in it: a
+/// function of a table's owner must not leave its search_path to the superuser whose plan() called
+/// it.
 class GucLevel : Scoped {
   public:
     GucLevel() : level_(call<NewGUCNestLevel>()) {}
     ~GucLevel() {
         // GUC levels of an aborted (sub)transaction are closed by the abort.
         if (!unwinding())
-            quiet([level = level_] { AtEOXact_GUC(true, level); });
+            quiet([level = level_] { AtEOXact_GUC(false, level); });
     }
     GucLevel(const GucLevel&) = delete;
     GucLevel& operator=(const GucLevel&) = delete;

@@ -169,11 +169,14 @@ std::vector<Step> prepare(const Set& set, std::vector<PlannedStep> planned) {
     return steps;
 }
 
-void rename(const std::string& quoted, const std::string& name) {
-    // Renaming needs CREATE on the schema, which the owner of a table need not have. It calls none
-    // of the owner's code.
-    const catalog::Elevated elevated;
-    pg::run_statements({rename_sql(quoted, name)});
+void rename(Oid relid, const std::string& name) {
+    // ALTER TABLE would go by a name, which may stand for another table by then, and would need
+    // CREATE on the schema, which the owner of a table need not have.
+    const char* const terminated = name.c_str();
+    pg::protect([&] {
+        RenameRelationInternal(relid, terminated, false, false);
+        CommandCounterIncrement();
+    });
 }
 
 // --- execution ----------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ bool Application::record(std::optional<base::Instant> detached_at) {
     record.extent = base::time_extent(kind_, member_->range);
     record.detached_at = detached_at;
     if (!before)
-        rename(member_->quoted, record.name);
+        rename(planned_.relid, record.name);
     ORCHESTRY_FAULT_POINT("partition renamed");
     catalog::insert_quarantined(record);
     return true;
@@ -326,7 +329,7 @@ void Application::raise_referenced(const pg::Failure& failure) {
     partition.relid = planned_.relid;
     partition.quoted = planned_.object;
     for (const ForeignKey& key : foreign_keys_to(basis_.parent))
-        if (key.is_readable && ServerWorld(basis_.parent).is_referenced(partition, key))
+        if (key.remedy.empty() && ServerWorld(basis_.parent).is_referenced(partition, key))
             throw base::Error(foreign_key_violation, "rows of " + key.table + " reference " +
                                                          planned_.object + " by foreign key " +
                                                          key.name)
@@ -402,7 +405,7 @@ void Application::reinstate() {
         skip("it has its name back already");
         return;
     }
-    rename(pg::relation_name(planned_.relid).value_or(""), record->former_name);
+    rename(planned_.relid, record->former_name);
     catalog::delete_quarantined(planned_.relid);
     applied_.done = true;
 }
@@ -410,7 +413,7 @@ void Application::reinstate() {
 Applied Application::act() {
     if (!lock(step_.lock_requests))
         return applied_;
-    const GuardPause holds_are_checked_here;
+    const GuardExemption holds_are_checked_here(planned_.relid);
     pg::GucLevel guc;
     if (planned_.action == Action::finalize_detach)
         guc.set("lock_timeout",

@@ -47,9 +47,9 @@ void end_at_top_level(const Step& step);
 
 // --- the parts, for those who hold the locks already --------------------------------------------
 
-/// ALTER TABLE ... RENAME, with the right that this needs in any schema. `quoted`: the table,
-/// qualified and quoted; `name`: unquoted.
-void rename(const std::string& quoted, const std::string& name);
+/// ALTER TABLE ... RENAME, whatever rights the current user has on the schema. `name`: unquoted.
+/// Raises 42P07 when it is taken.
+void rename(Oid relid, const std::string& name);
 
 /// The tables at the other ends of a table's foreign keys with the modes in which DDL on the table
 /// locks them, in the order of their OIDs; a table that is at both gets the stronger mode.

@@ -12,7 +12,7 @@ namespace {
 
 constinit object_access_hook_type previous_access_hook = nullptr;
 constinit ProcessUtility_hook_type previous_utility_hook = nullptr;
-constinit int pauses = 0;
+constinit Oid exempt_relid = InvalidOid;
 
 bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP; }
 
@@ -20,7 +20,8 @@ bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RE
 /// to go. So a hold on the table itself that is being set at this moment is either seen or will
 /// find the table gone; one on a table that it belongs to is waited for.
 void refuse_if_held(Oid relid, const char* what) {
-    if (!OidIsValid(catalog::hold_table()) || !catalog::is_installed() || is_temporary(relid))
+    if (relid == exempt_relid || !OidIsValid(catalog::hold_table()) || !catalog::is_installed() ||
+        is_temporary(relid))
         return;
     if (pg::call<get_rel_relispartition>(relid) || catalog::find_quarantined(relid))
         pg::protect([] { LockRelationOid(catalog::hold_table(), catalog::hold_lock_mode); });
@@ -68,9 +69,12 @@ void check_drop(Oid relid, int column) {
     refuse_if_held(relid, column == 0 ? "drop" : "drop a column of");
 }
 
-/// A partition is leaving its parent. Only DETACH in one go is stopped here: for the second half of
-/// DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
+/// A partition comes to its parent or leaves it. Only DETACH in one go is stopped here: for the
+/// second half of DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
 void check_leaving(Oid partition, Oid parent) {
+    // The command's own changes are not visible yet: what comes has no parent, what leaves has one.
+    if (!pg::call<has_superclass>(partition))
+        return;
     const bool in_one_go = pg::protect([&] {
         const Relation relation = relation_open(parent, NoLock);
         const bool exclusively = CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
@@ -110,7 +114,7 @@ void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
     const bool concerns_us = access == OAT_TRUNCATE ||
                              (access == OAT_DROP && class_id == RelationRelationId) ||
                              (access == OAT_POST_ALTER && class_id == InheritsRelationId);
-    if (concerns_us && pauses == 0)
+    if (concerns_us)
         pg::enter("object_access_hook",
                   [&] { check_access(access, class_id, object_id, sub_id, arg); });
 }
@@ -147,7 +151,7 @@ void check_utility(const Node* statement) {
 void on_utility(PlannedStmt* statement, const char* query, bool read_only,
                 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
                 DestReceiver* receiver, QueryCompletion* completion) {
-    if (IsA(statement->utilityStmt, AlterTableStmt) && pauses == 0 && IsTransactionState())
+    if (IsA(statement->utilityStmt, AlterTableStmt) && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] { check_utility(statement->utilityStmt); });
     const ProcessUtility_hook_type next =
         previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
@@ -163,7 +167,9 @@ void install_guard() {
     ProcessUtility_hook = on_utility;
 }
 
-GuardPause::GuardPause() { ++pauses; }
-GuardPause::~GuardPause() { --pauses; }
+GuardExemption::GuardExemption(std::uint32_t relid) : previous_(exempt_relid) {
+    exempt_relid = relid;
+}
+GuardExemption::~GuardExemption() { exempt_relid = previous_; }
 
 } // namespace orchestry::retention

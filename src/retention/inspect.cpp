@@ -22,20 +22,36 @@ std::string beside(Oid relid, const std::string& name) {
     return pg::quote_qualified(schema ? schema : "", name);
 }
 
+/// What keeps a role from reading a table, as the command that ends it; empty: nothing.
+std::string remedy(Oid role, Oid relid) {
+    pg::Spi spi;
+    spi.run(
+        "SELECT CASE WHEN NOT pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE') "
+        "THEN pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, r.rolname) "
+        "WHEN NOT pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') "
+        "THEN pg_catalog.format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, r.rolname) "
+        "WHEN c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls "
+        "AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE')) "
+        "THEN pg_catalog.format('ALTER ROLE %I BYPASSRLS;', r.rolname) ELSE '' END "
+        "FROM pg_catalog.pg_roles r, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+        "WHERE r.oid OPERATOR(pg_catalog.=) $1 AND c.oid OPERATOR(pg_catalog.=) $2",
+        role, relid);
+    return spi.rows() == 0 ? std::string() : spi.row(0).text(1);
+}
+
 std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& condition,
                                             Oid relid) {
     pg::Spi spi;
     spi.run("SELECT c.oid, pg_catalog.quote_ident(c.conname), " + other +
-                ", pg_catalog.has_table_privilege($2, " + other +
-                ", 'SELECT') FROM pg_catalog.pg_constraint c "
+                " FROM pg_catalog.pg_constraint c "
                 "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " +
                 condition + " ORDER BY 3, 1",
-            relid, catalog::owner_of(relid));
+            relid);
     std::vector<ForeignKey> keys;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        keys.push_back(
-            {row.oid(1), row.text(2), row.oid(3), {}, false, !row.is_null(4) && row.boolean(4)});
+        keys.push_back({row.oid(1), row.text(2), row.oid(3), {}, false, {}});
     }
     for (ForeignKey& key : keys) {
         key.table = pg::relation_name(key.relid).value_or("");
@@ -60,7 +76,7 @@ void find_dependents(std::vector<Thing*> things) {
         "AND c.oid OPERATOR(pg_catalog.=) d.objid "
         "WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
         "AND d.refobjid OPERATOR(pg_catalog.=) ANY ($1) AND d.deptype OPERATOR(pg_catalog.=) 'n' "
-        "AND c.conrelid IS DISTINCT FROM d.refobjid GROUP BY d.refobjid",
+        "AND COALESCE(c.conrelid OPERATOR(pg_catalog.<>) d.refobjid, true) GROUP BY d.refobjid",
         relids);
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         for (Thing* thing : things)
@@ -185,9 +201,12 @@ std::vector<ForeignKey> foreign_keys_of(Oid relid) {
 }
 
 std::vector<ForeignKey> foreign_keys_to(Oid relid) {
-    return select_foreign_keys(
+    std::vector<ForeignKey> keys = select_foreign_keys(
         "c.conrelid",
         "c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0", relid);
+    for (ForeignKey& key : keys)
+        key.remedy = remedy(catalog::owner_of(relid), key.relid);
+    return keys;
 }
 
 std::string stranger(Oid relid, Oid set_owner) {
@@ -225,8 +244,12 @@ bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& ke
     pg::Spi spi;
     spi.run(
         "SELECT pg_catalog.string_agg("
-        "pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I', p.attname, n.nspname, o.oprname, "
-        "f.attname), ' AND ') "
+        "pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I%s', p.attname, n.nspname, o.oprname, "
+        "f.attname, (SELECT pg_catalog.format(' COLLATE %I.%I', cn.nspname, l.collname) "
+        "FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace cn "
+        "ON cn.oid OPERATOR(pg_catalog.=) l.collnamespace "
+        "WHERE l.oid OPERATOR(pg_catalog.=) p.attcollation "
+        "AND p.attcollation OPERATOR(pg_catalog.<>) f.attcollation)), ' AND ') "
         "FROM pg_catalog.pg_constraint c, ROWS FROM (pg_catalog.unnest(c.confkey), "
         "pg_catalog.unnest(c.conkey), "
         "pg_catalog.unnest(c.conpfeqop)) k (primary_number, foreign_number, operator_id) "

@@ -250,7 +250,7 @@ std::int64_t reattach(Oid partition) {
     require_free_name(record);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);
-    rename(name, record.former_name);
+    rename(partition, record.former_name);
     {
         const catalog::AsOwner owner(record.parent);
         pg::run_statements({"ALTER TABLE " + pg::require_relation_name(record.parent) +

@@ -196,10 +196,11 @@ PlannedStep& Planner::add(Action action, const Thing& thing, std::string reason)
     return steps_.back();
 }
 
-/// The hold that keeps a table, or nothing.
+/// The hold that keeps a table, or nothing. Rows of a stranger's table are not looked at: reading
+/// it may run code of the stranger, with the rights of the set's owner.
 const Hold* Planner::hold_on(const Thing& thing) const {
     for (const Hold& hold : thing.holds)
-        if (hold.predicate.empty() || world_.has_held_row(thing, hold))
+        if (hold.predicate.empty() || !thing.stranger.empty() || world_.has_held_row(thing, hold))
             return &hold;
     return nullptr;
 }
@@ -294,9 +295,9 @@ std::string Planner::why_not_concurrently() const {
 const ForeignKey* Planner::referenced_by(const Partition& partition) const {
     const ForeignKey* passing = nullptr;
     for (const ForeignKey& key : set_.referenced_by) {
-        if (key.is_readable && !world_.is_referenced(partition, key))
+        if (key.remedy.empty() && !world_.is_referenced(partition, key))
             continue;
-        if (!key.in_quarantine || !key.is_readable)
+        if (!key.in_quarantine || !key.remedy.empty())
             return &key;
         passing = &key;
     }
@@ -306,8 +307,10 @@ const ForeignKey* Planner::referenced_by(const Partition& partition) const {
 /// Whether referenced rows wait for others that are about to go. Those in quarantine may still come
 /// back.
 bool Planner::leave_referenced(const Partition& partition, const std::string& reason) {
+    if (!partition.stranger.empty())
+        return false;
     const ForeignKey* const key = referenced_by(partition);
-    if (!key || !key->in_quarantine || !key->is_readable)
+    if (!key || !key->in_quarantine || !key->remedy.empty())
         return false;
     PlannedStep& step = add(Action::leave, partition, reason);
     step.waits = true;
@@ -333,10 +336,9 @@ void Planner::detach(const Partition& partition) {
     step.concurrently = not_concurrently.empty();
     step.blocked_by = objection(partition);
     const ForeignKey* const key = step.blocked_by.empty() ? referenced_by(partition) : nullptr;
-    if (key && !key->is_readable)
+    if (key && !key->remedy.empty())
         step.blocked_by = "it cannot be seen whether rows of " + key->table +
-                          " reference it by foreign key " + key->name + ": GRANT SELECT ON " +
-                          key->table + " TO " + set_.owner + ";";
+                          " reference it by foreign key " + key->name + ": " + key->remedy;
     else if (key)
         step.blocked_by = "rows of " + key->table + " reference it by foreign key " + key->name +
                           ": delete those first, or give " + key->table +

@@ -62,8 +62,9 @@ struct ForeignKey {
     std::uint32_t relid = 0; ///< of the other table
     std::string table;       ///< the other table, qualified and quoted
     bool in_quarantine =
-        false;               ///< the other table is a detached partition that waits to be dropped
-    bool is_readable = true; ///< by the owner of the set
+        false;          ///< the other table is a detached partition that waits to be dropped
+    std::string remedy; ///< of other tables to the set: the command that lets the set's owner read
+                        ///< the table; empty: none is needed
 };
 
 /// One partitioned table as the catalogs have it.

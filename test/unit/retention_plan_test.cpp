@@ -307,7 +307,7 @@ TEST(RetentionPlan, ConcurrentlyUnlessSomethingForbidsIt) {
     };
     EXPECT_TRUE(first().concurrently);
     EXPECT_TRUE(contains(first().reason, "a background worker detaches it concurrently"));
-    set.references = {{7, "fk", 2, "public.acct", false, true}};
+    set.references = {{7, "fk", 2, "public.acct", false, {}}};
     EXPECT_FALSE(first().concurrently);
     EXPECT_TRUE(contains(first().reason, "because foreign keys make it lock other tables"));
     set.references.clear();
@@ -357,7 +357,7 @@ TEST(RetentionPlan, AHoldOnSomeRowsCountsWhereThereAreSuch) {
 
 TEST(RetentionPlan, ReferencedRowsBlockAndNameTheConstraint) {
     Set set = year_of_months();
-    set.referenced_by = {{7, "note_t_fkey", 2, "public.note", false, true}};
+    set.referenced_by = {{7, "note_t_fkey", 2, "public.note", false, {}}};
     FakeWorld world;
     world.referenced = {{1, 7}};
     const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
@@ -369,7 +369,8 @@ TEST(RetentionPlan, ReferencedRowsBlockAndNameTheConstraint) {
 
 TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {
     Set set = year_of_months();
-    set.referenced_by = {{7, "late_fkey", 2, "public.late", true, false}};
+    set.referenced_by = {
+        {7, "late_fkey", 2, "public.late", true, "GRANT SELECT ON public.late TO alice;"}};
     const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld());
     EXPECT_EQ(taken(steps), "");
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "GRANT SELECT ON public.late TO alice;"));
@@ -377,14 +378,14 @@ TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {
 
 TEST(RetentionPlan, RowsThatWaitInQuarantineAreWaitedFor) {
     Set set = year_of_months();
-    set.referenced_by = {{7, "note_1_fkey", 2, "public.q_note_1", true, true}};
+    set.referenced_by = {{7, "note_1_fkey", 2, "public.q_note_1", true, {}}};
     FakeWorld world;
     world.referenced = {{1, 7}};
     const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
     EXPECT_EQ(taken(steps), "detach 2");
     EXPECT_EQ(find(steps, 1)->action, Action::leave) << "no failure: they are about to go";
     EXPECT_TRUE(find(steps, 1)->waits) << "and the clock does not say when";
-    set.referenced_by.push_back({8, "note_t_fkey", 3, "public.note", false, true});
+    set.referenced_by.push_back({8, "note_t_fkey", 3, "public.note", false, {}});
     world.referenced.insert({1, 8});
     EXPECT_EQ(find(plan(set, keep(months(3)), at(2026, 6, 1), world), 1)->action, Action::detach);
 }
@@ -398,6 +399,31 @@ TEST(RetentionPlan, OtherPeoplesTablesAndNeededOnesBlock) {
     EXPECT_EQ(taken(steps), "drop 22, detach 2") << "one that cannot go does not keep the others";
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "ALTER TABLE public.p1 OWNER TO alice;"));
     EXPECT_TRUE(contains(find(steps, 21)->blocked_by, "needed by view v"));
+}
+
+/// Fails when it is asked about rows.
+class UnreadableWorld : public World {
+  public:
+    bool has_held_row(const Thing& thing, const Hold&) const override {
+        ADD_FAILURE() << "rows of " << thing.quoted << " were looked at";
+        return false;
+    }
+    bool is_referenced(const Partition& partition, const ForeignKey&) const override {
+        ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
+        return false;
+    }
+};
+
+TEST(RetentionPlan, RowsOfStrangersAreNotLookedAt) {
+    Set set = year_of_months();
+    set.partitions.resize(2);
+    set.partitions[0].stranger = "bob";
+    set.referenced_by = {{7, "note_fkey", 2, "public.note", false, {}}};
+    auto steps = plan(set, keep(months(3)), at(2027, 6, 1), UnreadableWorld());
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "belongs to role bob"));
+    set.partitions[0].holds = {{5, "case 1", "customer = 1"}};
+    steps = plan(set, keep(months(3)), at(2027, 6, 1), UnreadableWorld());
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "hold 5")) << "it may have such rows";
 }
 
 TEST(RetentionPlan, AVetoBlocksAllRemovalAndNothingElse) {
