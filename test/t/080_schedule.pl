@@ -266,7 +266,7 @@ set_gate($node, $database, 'open');
 wait_until($node, $database, "SELECT bool_and(last_state = 'ok') FROM orchestry.jobs WHERE job_id IN ($more[0], $more[1])");
 my $holder = $node->background_psql($database);
 $holder->query_safe("BEGIN; SELECT orchestry.resume_job($more[0])");
-$node->safe_psql($database, "UPDATE orchestry.job SET time_zone = 'Nowhere/City' WHERE job_id = $more[1]; UPDATE orchestry.job_state SET next_run_at = now(), fingerprint = NULL WHERE job_id = $more[1]");
+$node->safe_psql($database, "UPDATE orchestry.job SET time_zone = 'Nowhere/City' WHERE job_id = $more[1]; UPDATE orchestry.job_state SET next_run_at = now(), fingerprint = NULL, settled_from = NULL, settled_until = NULL WHERE job_id = $more[1]");
 my $last_at = job_row($more[2], "COALESCE(last_at, '-infinity')");
 grow($more[2]);
 wait_until($node, $database, "SELECT last_state = 'ok' FROM orchestry.jobs WHERE job_id = $more[2]");

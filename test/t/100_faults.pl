@@ -14,6 +14,7 @@ plan skip_all => 'needs test/modules/build.sh; test/run.sh calls it' unless $mod
 my $database = 'postgres';
 my $node = new_server('faults', preload => 0, conf => <<"CONF");
 autovacuum = off
+orchestry.databases = '' # no scheduler at first: it would try again what is to fail in a session
 orchestry.max_workers = 1
 orchestry.naptime = '10 s' # it has to be woken when there is something to do
 orchestry.history_keep_runs = 100000
@@ -45,7 +46,7 @@ sub wait_for
 	my $start = time;
 	until (ask("SELECT $condition") eq 't')
 	{
-		if (time - $start > 60) { fail("gave up waiting: $what"); die $what }
+		if (time - $start > 180) { fail("gave up waiting: $what"); die $what }
 		usleep(20_000);
 	}
 	return time - $start;
@@ -155,6 +156,10 @@ for my $case (['error', 'plain'], ['error', 'fallback'], ['error', 'linked'], ['
 	cmp_ok($at, '>', 10, 'and then it passes');
 	$session->quit if $session;
 }
+
+ask(q(ALTER SYSTEM SET orchestry.databases = '*'));
+ask('SELECT pg_reload_conf()');
+wait_for_scheduler($node, $database);
 
 # In the worker and in the scheduler. With FATAL, which starts processes anew, every fifth point in the short mode.
 for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['error', 'worker', 'statement'], ['fatal', 'worker', 'statement'],
