@@ -8,8 +8,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $database = 'postgres';
-my $conf = "wal_level = logical\norchestry.databases = ''\norchestry.now = '2026-06-15 12:00:00+00'\nautovacuum = off\n";
-my $publisher = new_server('publisher', conf => $conf);
+my $conf = "orchestry.databases = ''\norchestry.now = '2026-06-15 12:00:00+00'\nautovacuum = off\n";
+my $publisher = new_server('publisher', conf => $conf, init => { allows_streaming => 'logical' });
 my $subscriber = new_server('subscriber', conf => $conf);
 for my $node ($publisher, $subscriber)
 {
