@@ -1,6 +1,7 @@
 #include "catalog/hold.hpp"
 
 #include "catalog/settings.hpp"
+#include "pg/fault.hpp"
 #include "pg/lock.hpp"
 #include "pg/predicate.hpp"
 
@@ -77,6 +78,7 @@ std::int64_t insert_hold(const Hold& hold) {
             hold.reason, settings::now(), system_identifier(), MyDatabaseId);
     if (spi.rows() != 1)
         throw Error(errc::undefined_object, "the table to be held does not exist any more");
+    ORCHESTRY_FAULT_POINT("hold recorded");
     return spi.row(0).bigint(1);
 }
 
@@ -138,6 +140,7 @@ void release_hold(std::int64_t id, const std::string& reason) {
             "release_reason = $3 "
             "WHERE hold_id OPERATOR(pg_catalog.=) $1",
             id, settings::now(), reason);
+    ORCHESTRY_FAULT_POINT("hold released");
     // What the hold kept may be due at once.
     spi.run("UPDATE orchestry.job_state SET fingerprint = NULL, settled_from = NULL, "
             "settled_until = NULL WHERE "

@@ -249,8 +249,9 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
             record.rows += applied.rows;
             record.bytes += applied.bytes;
             record.message = applied.message;
-            if (record.message.empty() && !stepped_aside_for.empty())
-                record.message = "stepped aside before: " + stepped_aside_for;
+            if (applied.state == StepResult::State::done && !stepped_aside_for.empty())
+                record.message += (record.message.empty() ? "" : "; ") +
+                                  std::string("stepped aside before: ") + stepped_aside_for;
             if (part == Part::preparation && applied.state == StepResult::State::done)
                 return;
             catalog::record_step(id_, record);

@@ -396,6 +396,7 @@ void Application::drop() {
     ORCHESTRY_FAULT_POINT("partition dropped");
     if (planned_.relid == planned_.root)
         catalog::delete_quarantined(planned_.relid);
+    ORCHESTRY_FAULT_POINT("record deleted");
     applied_.done = true;
 }
 
@@ -474,6 +475,7 @@ Applied begin_at_top_level(const Basis& basis, const Step& step, std::int64_t lo
 void end_at_top_level(const Step& step) {
     require_detached(step.planned.relid);
     catalog::begin_grace(step.planned.relid, catalog::settings::now());
+    ORCHESTRY_FAULT_POINT("grace begun");
 }
 
 } // namespace orchestry::retention

@@ -1,6 +1,7 @@
 #include "retention/manage.hpp"
 
 #include "catalog/settings.hpp"
+#include "pg/fault.hpp"
 #include "retention/archive.hpp"
 #include "retention/guard.hpp"
 #include "retention/row_inspect.hpp"
@@ -251,12 +252,14 @@ std::int64_t reattach(Oid partition) {
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);
     rename(partition, record.former_name);
+    ORCHESTRY_FAULT_POINT("name given back");
     {
         const catalog::AsOwner owner(record.parent);
         pg::run_statements({"ALTER TABLE " + pg::require_relation_name(record.parent) +
                             " ATTACH PARTITION " + pg::require_relation_name(partition) +
                             " FOR VALUES " + record.bounds});
     }
+    ORCHESTRY_FAULT_POINT("partition attached again");
     catalog::delete_quarantined(partition);
     catalog::Hold hold;
     hold.relid = partition;

@@ -43,6 +43,22 @@ CREATE TABLE s.promoted_default PARTITION OF s.promoted DEFAULT;
 CREATE TABLE public.job AS SELECT t AS name, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 day', '2 days', schedule => '1 year') AS job_id
     FROM unnest('{plain,small,large,linked,pending,promoted}'::text[]) t;
 CALL orchestry.run();
+-- What leaves: a partition of last year beside that of today.
+CREATE TABLE s.leaving (LIKE s.plain INCLUDING ALL) PARTITION BY RANGE (at);
+CREATE TABLE s.leaving_small (LIKE s.plain INCLUDING ALL) PARTITION BY RANGE (at);
+CREATE TABLE s.leaving_small_default PARTITION OF s.leaving_small DEFAULT;
+CREATE TABLE s.leaving_linked (account bigint DEFAULT 1 REFERENCES s.account, at timestamptz NOT NULL DEFAULT now()) PARTITION BY RANGE (at);
+CREATE TABLE s.dropped_linked (LIKE s.leaving_linked INCLUDING ALL, FOREIGN KEY (account) REFERENCES s.account) PARTITION BY RANGE (at);
+DO $$
+DECLARE t text;
+BEGIN
+    FOREACH t IN ARRAY '{leaving,leaving_small,leaving_linked,dropped_linked}'::text[] LOOP
+        EXECUTE format('CREATE TABLE s.%I PARTITION OF s.%I FOR VALUES FROM (%L) TO (%L)', t || '_old', t, now() - interval '1 year', now() - interval '11 months');
+        EXECUTE format('CREATE TABLE s.%I PARTITION OF s.%I FOR VALUES FROM (%L) TO (%L)', t || '_new', t, now() - interval '1 day', now() + interval '10 days');
+        INSERT INTO public.job SELECT t, orchestry.add_retention_policy(('s.' || t)::regclass, interval '30 days', schedule => '1 year');
+    END LOOP;
+END $$;
+CALL orchestry.run('s.dropped_linked');
 INSERT INTO s.large SELECT now() - interval '1 year', repeat('x', 500) FROM generate_series(1, 30000);
 INSERT INTO s.promoted SELECT date_trunc('day', now()) + interval '30 days' + i * interval '1 s' FROM generate_series(1, 1000) i;
 SQL
@@ -51,7 +67,7 @@ SQL
 sub traffic
 {
 	my ($name) = @_;
-	my $write = $name eq 'linked'
+	my $write = $name =~ 'linked'
 	  ? "INSERT INTO s.account DEFAULT VALUES;\n"
 	  : "INSERT INTO s.$name DEFAULT VALUES;\n";
 	return ($write, "SELECT count(*) FROM s.$name WHERE at >= now() - interval '1 s';\n",
@@ -143,7 +159,7 @@ sub call
 my %longest;
 
 # One kind of maintenance. `in_the_way`: the statement of the open transaction. `waits`: whether the step has to wait for
-# it at all. `steps`: what must have been done.
+# it at all; `patiently`: without stepping aside, because nobody waits behind it. `steps`: what must have been done.
 sub measure
 {
 	my ($name, %case) = @_;
@@ -172,6 +188,16 @@ sub measure
 		$caller->{run}->finish;
 		took_at_most(time - $free, $after_s, "$case{what}: done after nobody was in the way");
 		ok($case{check}->(), "$case{what}: it has succeeded");
+	}
+	elsif ($case{waits} eq 'patiently')
+	{
+		wait_until($node, $database, q(SELECT EXISTS (SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE a.backend_type = 'orchestry worker' AND l.locktype = 'virtualxid' AND NOT l.granted)));
+		is($node->safe_psql($database, "SELECT count(*) FROM pg_locks WHERE relation = 's.$name'::regclass AND mode = 'AccessExclusiveLock'"), '0',
+			"$case{what}: while it waits it keeps nobody from the table");
+		usleep($open_s * 1_000_000) if $ENV{ORCHESTRY_LONG};
+		my $free = end($session);
+		is(wait_for_run($node, $database, $run), 'ok', "$case{what}: ok");
+		took_at_most(time - $free, $after_s, "$case{what}: done after nobody was in the way");
 	}
 	else
 	{
@@ -227,6 +253,12 @@ measure('pending', what => 'complete a DETACH', in_the_way => 'SELECT count(*) F
 		my $partition = $node->safe_psql($database, q(SELECT max(partition::text) FROM orchestry.partitions WHERE parent = 's.pending'::regclass));
 		$node->psql($database, "SET lock_timeout = '100 ms'; ALTER TABLE s.pending DETACH PARTITION $partition CONCURRENTLY");
 	});
+
+measure('leaving', what => 'detach concurrently', in_the_way => "LOCK TABLE ONLY s.leaving IN ACCESS SHARE MODE", waits => 'patiently', steps => 'announce detach');
+measure('leaving_small', what => 'detach beside a DEFAULT partition', in_the_way => 'SELECT count(*) FROM s.leaving_small', waits => 1, steps => 'announce detach');
+measure('leaving_linked', what => 'detach with a foreign key', in_the_way => 'INSERT INTO s.account DEFAULT VALUES', waits => 1, steps => 'announce detach');
+measure('dropped_linked', what => 'drop with a foreign key', in_the_way => 'SELECT count(*) FROM s.account', waits => 1, steps => 'drop',
+	prepare => sub { $node->safe_psql($database, "UPDATE orchestry.detached_partition SET detached_at = now() - interval '8 days' WHERE parent_name = 'dropped_linked'") });
 
 # Somebody who is in the way for longer than all attempts of a run: it fails and says why, and the next one succeeds.
 $node->append_conf('postgresql.conf', 'orchestry.lock_attempts = 2');
