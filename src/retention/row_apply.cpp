@@ -24,6 +24,9 @@ constexpr const char* foreign_key_violation = "23503";
 constexpr const char* row_lock_timeout = "10ms";
 /// How long a step waits for VACUUM on its table altogether.
 constexpr std::int64_t vacuum_patience_us = 5 * base::us_per_minute;
+/// An index is followed until nothing is found any more, but not more often than this: where old
+/// rows keep coming, a run would have no end.
+constexpr int most_passes = 3;
 /// A walk's first batch, where it is not known how many rows a block has.
 constexpr std::int64_t first_blocks = 100;
 
@@ -164,6 +167,7 @@ class RowRemoval::Impl {
 
     Pace walk_; // in blocks
     std::optional<Blocks> ahead_;
+    int tails_ = 0;                   // how often the table's end was looked for
     std::vector<Blocks> with_locked_; // where somebody had locked rows
     bool is_second_look_ = false;     // at those
     std::int64_t left_ = 0;           // rows that were locked at the second look as well
@@ -172,6 +176,7 @@ class RowRemoval::Impl {
     std::optional<std::string> cursor_;
     bool is_beyond_cursor_ = false; // rows at the cursor itself cannot be removed
     std::int64_t removed_in_pass_ = 0;
+    int passes_ = 0;
     bool is_last_pass_over_ = false;
 };
 
@@ -291,7 +296,6 @@ RowRemoval::Impl::Counts RowRemoval::Impl::remove_found(const std::string& victi
 
 void RowRemoval::Impl::begin_walk() {
     ahead_ = Blocks{0, blocks_of(planned_.relid)};
-    // What comes later is young, or it is there at the next run.
     pg::Spi spi;
     spi.run("SELECT c.reltuples, c.relpages FROM pg_catalog.pg_class c "
             "WHERE c.oid OPERATOR(pg_catalog.=) $1",
@@ -347,6 +351,10 @@ RowRemoval::Impl::Counts RowRemoval::Impl::walk_on() {
     if (ahead_->empty())
         return {};
     const Blocks blocks{ahead_->first, std::min(ahead_->first + walk_.amount(), ahead_->end)};
+    // Rows that are changed while they wait for the walk move to the table's end.
+    const bool looks_further =
+        !is_second_look_ && blocks.end == ahead_->end && tails_ < most_passes;
+    const std::int64_t end = looks_further ? blocks_of(planned_.relid) : ahead_->end;
     const std::int64_t start = GetCurrentTimestamp();
     std::optional<Counts> counts;
     if (!is_second_look_)
@@ -358,7 +366,8 @@ RowRemoval::Impl::Counts RowRemoval::Impl::walk_on() {
         walk_.took(GetCurrentTimestamp() - start);
     if (is_second_look_ && blocks.end == ahead_->end)
         with_locked_.pop_back();
-    ahead_->first = blocks.end;
+    tails_ += looks_further;
+    *ahead_ = {blocks.end, std::max(end, blocks.end)};
     return *counts;
 }
 
@@ -376,8 +385,8 @@ RowRemoval::Impl::Counts RowRemoval::Impl::follow_index() {
     is_beyond_cursor_ = counts.removed == 0 && counts.at && counts.at == cursor_;
     cursor_ = counts.at;
     removed_in_pass_ += counts.removed;
-    if (counts.found == 0) { // the end of a pass; the last is the one that has found nothing
-        is_last_pass_over_ = removed_in_pass_ == 0;
+    if (counts.found == 0) { // the end of a pass
+        is_last_pass_over_ = removed_in_pass_ == 0 || ++passes_ == most_passes;
         removed_in_pass_ = 0;
         is_beyond_cursor_ = false;
     }
