@@ -188,3 +188,20 @@ SELECT orchestry._summary_of_buckets(
 $$;
 COMMENT ON FUNCTION orchestry.from_histogram(jsonb) IS
 'The summary of an exponential histogram: an ExponentialHistogramDataPoint of OTLP''s JSON, or a native histogram with whole counts of Prometheus'' remote-write protocol in JSON. Its values count as the middles of their buckets, those of the zero bucket as 0. stddev() is then not known, and sum() and avg() only if the histogram has its sum. 22023 for scales out of -4 to 20, and for counts that contradict each other.';
+
+-- Windows.
+-- IMMUTABLE as timezone(text, timestamptz) is: the result depends on the arguments and the rules of the zone alone,
+-- never on the session. So buckets can be indexed and have statistics, without which the planner sorts. When a new
+-- version of the zones' rules changes the past, an index on days or months of such a zone has to be rebuilt.
+CREATE FUNCTION orchestry.time_bucket(width interval, ts timestamptz, time_zone text DEFAULT 'UTC') RETURNS timestamptz
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_time_bucket';
+COMMENT ON FUNCTION orchestry.time_bucket(interval, timestamptz, text) IS
+'The start of the bucket that ts lies in. width is of one unit (22023): months and days are those of the zone''s calendar, months counted from 2000-01-01 and days from Monday 2000-01-03, at local midnight or the first instant after it; hours and less are real time counted from 2000-01-03 UTC, so that no hour is lost or repeated. Infinite times are their own bucket.';
+
+CREATE FUNCTION orchestry.window_aggregate(source regclass, time_column name, value_column name, group_by name[] DEFAULT '{}',
+    "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
+RETURNS TABLE (labels jsonb, data_points bigint, avg_value double precision, min_value double precision, max_value double precision,
+               stddev_value double precision, p50_value double precision, p95_value double precision, p99_value double precision)
+LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_window_aggregate';
+COMMENT ON FUNCTION orchestry.window_aggregate(regclass, name, name, name[], timestamptz, timestamptz) IS
+'window_stats() of the rows of source from "from" up to but without "to" (NULL: no limit), for each group; labels are the group''s columns and values. Groups without values have no row. Runs with the caller''s rights. The time is a timestamptz, or a timestamp or date in UTC, the value any number (42804); 42703 for columns that do not exist, 22023 for a window that ends before it begins.';

@@ -36,6 +36,8 @@ GRANT EXECUTE ON FUNCTION
     orchestry.remove_policy(bigint),
     orchestry.window_stats(double precision),
     orchestry.quantiles(double precision, double precision[]),
+    orchestry.time_bucket(interval, timestamptz, text),
+    orchestry.window_aggregate(regclass, name, name, name[], timestamptz, timestamptz),
     orchestry.summarize(double precision),
     orchestry.merge(orchestry.summary),
     orchestry._summary_in(cstring),

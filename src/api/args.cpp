@@ -31,6 +31,10 @@ Datum Args::datum(int i, const char* name) const {
 base::Span Args::interval(int i, const char* name) const { return span_of(datum(i, name)); }
 std::string Args::text(int i, const char* name) const { return text_of(datum(i, name)); }
 
+std::string Args::name(int i, const char* name) const {
+    return NameStr(*DatumGetName(datum(i, name)));
+}
+
 std::optional<Oid> Args::optional_relation(int i) const {
     return is_null(i) ? std::nullopt : std::optional(DatumGetObjectId(fcinfo_->args[i].value));
 }

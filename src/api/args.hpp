@@ -25,6 +25,7 @@ class Args {
     }
     base::Span interval(int i, const char* name) const;
     std::string text(int i, const char* name) const;
+    std::string name(int i, const char* name) const;
 
     std::optional<Oid> optional_relation(int i) const;
     std::optional<std::string> optional_text(int i) const;

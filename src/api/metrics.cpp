@@ -1,6 +1,8 @@
 // SQL entry points of metrics: decode, call, encode.
 #include "api/args.hpp"
+#include "metrics/time_buckets.hpp"
 #include "metrics/value_set.hpp"
+#include "metrics/window.hpp"
 
 namespace orchestry::api {
 
@@ -100,6 +102,65 @@ ORCHESTRY_FUNCTION(orchestry_quantiles_final) {
     if (!set)
         PG_RETURN_NULL();
     return PointerGetDatum(metrics::quantiles_array(*set));
+}
+
+namespace {
+
+/// The buckets of a call's width and zone, kept from row to row as long as these stay the same.
+struct KnownBuckets {
+    KnownBuckets(const base::Span& w, const std::string& z, std::string_view zone)
+        : width(w), buckets(w, z) {
+        zone_size = zone.copy(zone_text, sizeof zone_text);
+    }
+    bool are_of(const base::Span& w, std::string_view zone) const {
+        return width == w && std::string_view(zone_text, zone_size) == zone;
+    }
+
+    base::Span width;
+    metrics::TimeBuckets buckets;
+    std::size_t zone_size;
+    char zone_text[TZ_STRLEN_MAX + 1];
+};
+
+} // namespace
+
+ORCHESTRY_FUNCTION(orchestry_time_bucket) {
+    const Args args(fcinfo, "time_bucket");
+    const base::Span width = args.interval(0, "width");
+    const auto* const zone = reinterpret_cast<const text*>(
+        pg::protect([&] { return DatumGetTextPP(fcinfo->args[2].value); }));
+    const std::string_view zone_name(VARDATA_ANY(zone), VARSIZE_ANY_EXHDR(zone));
+    auto* known = static_cast<KnownBuckets*>(fcinfo->flinfo->fn_extra);
+    if (!known) {
+        known = static_cast<KnownBuckets*>(pg::call<MemoryContextAlloc>(
+            fcinfo->flinfo->fn_mcxt, static_cast<Size>(sizeof(KnownBuckets))));
+        new (known) KnownBuckets(width, std::string(zone_name), zone_name);
+        fcinfo->flinfo->fn_extra = known;
+    } else if (!known->are_of(width, zone_name)) {
+        fcinfo->flinfo->fn_extra = nullptr; // should the new ones be refused
+        std::destroy_at(known);
+        new (known) KnownBuckets(width, std::string(zone_name), zone_name);
+        fcinfo->flinfo->fn_extra = known;
+    }
+    return TimestampTzGetDatum(known->buckets.start_of(args.instant(1, "ts")).us);
+}
+
+ORCHESTRY_FUNCTION(orchestry_window_aggregate) {
+    const Args args(fcinfo, "window_aggregate");
+    const metrics::Window window{.source = args.relation(0, "source"),
+                                 .time_column = args.name(1, "time_column"),
+                                 .value_column = args.name(2, "value_column"),
+                                 .group_by =
+                                     args.optional_names(3).value_or(std::vector<std::string>()),
+                                 .from = args.optional_instant(4),
+                                 .to = args.optional_instant(5)};
+    ResultSet result(fcinfo);
+    metrics::aggregate_window(window, [&](const pg::Row& row) {
+        const auto column = [&](int i) { return row.param(i); };
+        result.add(column(1), column(2), column(3), column(4), column(5), column(6), column(7),
+                   column(8), column(9));
+    });
+    return Datum{0};
 }
 
 } // namespace orchestry::api

@@ -23,6 +23,7 @@ inline constexpr const char* name_too_long = "42622";
 inline constexpr const char* undefined_column = "42703";
 inline constexpr const char* undefined_object = "42704";
 inline constexpr const char* duplicate_object = "42710";
+inline constexpr const char* datatype_mismatch = "42804";
 inline constexpr const char* wrong_object_type = "42809";
 inline constexpr const char* undefined_table = "42P01";
 inline constexpr const char* duplicate_table = "42P07";

@@ -189,13 +189,13 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
     if (kept)
         planning.emplace();
     const int result = protect([&] {
-        const bool read_only = reading == Reading::latest; // reads with the active snapshot
-        if (read_only)
+        const bool read_only = reading != Reading::statement; // reads with the active snapshot
+        if (reading == Reading::latest)
             PushActiveSnapshot(GetLatestSnapshot());
         const int code =
             kept ? SPI_execute_plan(kept, values, nulls, read_only, 0)
                  : SPI_execute_with_args(sql, count, types, values, nulls, read_only, 0);
-        if (read_only)
+        if (reading == Reading::latest)
             PopActiveSnapshot();
         return code;
     });

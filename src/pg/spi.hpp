@@ -59,6 +59,11 @@ class Row {
     std::string text(int column) const;
     /// A text[] column without NULLs.
     std::vector<std::string> text_array(int column) const;
+    /// The column as it is, to be handed on.
+    Param param(int column) const {
+        return is_null(column) ? Param{type(column), 0, true}
+                               : Param{type(column), datum(column), false};
+    }
     /// The column's type.
     Oid type(int column) const { return TupleDescAttr(desc_, column - 1)->atttypid; }
 
@@ -107,13 +112,20 @@ class Spi : Scoped {
         return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept,
                        Reading::latest);
     }
+    /// Runs one query as part of the statement that called us: on its snapshot, changing nothing.
+    template <typename... A>
+    std::uint64_t read(const std::string& sql, const A&... args) {
+        const Param params[] = {param(args)..., Param{}};
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::once,
+                       Reading::caller);
+    }
 
     std::uint64_t rows() const noexcept { return table_ ? processed_ : 0; }
     Row row(std::uint64_t index) const { return Row(table_->vals[index], table_->tupdesc); }
 
   private:
     enum class Plan { once, kept };
-    enum class Reading { statement, latest };
+    enum class Reading { statement, latest, caller };
     std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan,
                           Reading reading);
 
