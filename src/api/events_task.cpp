@@ -39,17 +39,18 @@ class EventsTask : public jobs::Task {
         const events::PlannedStep& planned = prepared->planned;
         jobs::Step step;
         step.action = events::to_string(planned.action);
-        step.object = basis->shape.source_name;
+        step.object = planned.object;
         step.reason = planned.reason;
         step.blocked_by = planned.blocked_by;
         step.informative = planned.action == events::Action::leave;
         if (step.informative)
             return step;
-        step.sql = prepared->statement + ";";
-        step.locks = pg::describe_locks(basis->lock_requests);
+        for (const std::string& statement : prepared->statements)
+            step.sql += (step.sql.empty() ? "" : "\n") + statement + ";";
+        step.locks = pg::describe_locks(prepared->lock_requests);
         step.rows_estimate = planned.rows;
         step.destructive = true;
-        step.lock_requests = basis->lock_requests;
+        step.lock_requests = prepared->lock_requests;
         step.apply = [basis, prepared](std::int64_t lock_budget_us) {
             const events::Applied applied = events::apply(*basis, *prepared, lock_budget_us);
             jobs::StepResult result;

@@ -13,13 +13,14 @@ struct Basis {
     Settings settings;
     Shape shape;
     Oid target = InvalidOid;
-    std::vector<pg::LockRequest> lock_requests; ///< of each step, in the order they are taken
 };
 
 /// A planned step made ready to be shown and applied.
 struct Step {
     PlannedStep planned;
-    std::string statement; ///< what is executed; the holds of that moment are looked up again
+    std::vector<std::string> statements; ///< what is executed; the holds of that moment are looked
+                                         ///< up again
+    std::vector<pg::LockRequest> lock_requests; ///< in the order in which they are taken
 };
 
 /// The steps of a job, and what they are based on.

@@ -1,6 +1,7 @@
 #include "events/inspect.hpp"
 
 #include "base/arith.hpp"
+#include "catalog/partitioned_table.hpp"
 
 #include <algorithm>
 
@@ -93,48 +94,48 @@ constexpr double blocks_looked_at = 2'000;
 
 class Inspection {
   public:
-    Inspection(const Shape& shape, const Policy& policy, const Kept& kept, Instant upper)
-        : shape_(shape), policy_(policy), kept_(kept), upper_(upper) {}
+    Inspection(const Shape& shape, const Policy& policy, const Kept& kept)
+        : shape_(shape), policy_(policy), kept_(kept) {}
 
-    std::optional<Instant> oldest() const;
-    void sample(Source& source) const;
+    void look_at(Segment& segment) const;
 
   private:
-    Instant sampled_from(Instant oldest) const;
-    std::vector<SampledBucket> read(Instant lower, const std::string& rows) const;
+    std::optional<Instant> oldest(const Segment& segment) const;
+    Instant sampled_from(const Segment& segment) const;
+    std::vector<SampledBucket> read(const Segment& segment, Instant lower,
+                                    const std::string& rows) const;
     double blocks() const;
 
     const Shape& shape_;
     const Policy& policy_;
     const Kept& kept_;
-    const Instant upper_;
 };
 
-std::optional<Instant> Inspection::oldest() const {
+std::optional<Instant> Inspection::oldest(const Segment& segment) const {
     pg::Spi spi;
     spi.run("SELECT pg_catalog.timezone('UTC', pg_catalog.min(" + shape_.time_column + ")) FROM " +
-            shape_.source_name + " WHERE " +
-            removable(shape_, kept_, {base::minus_infinity, upper_}));
+            shape_.source_name + " WHERE " + removable(shape_, kept_, {segment.from, segment.to}));
     // Either a timestamptz seen in UTC or a wall clock's time read as UTC: the same number.
     return spi.row(0).is_null(1) ? std::nullopt : std::optional(spi.row(0).instant(1));
 }
 
 /// A list of calendar buckets is kept short: of what is further back there is no sample.
-Instant Inspection::sampled_from(Instant oldest) const {
+Instant Inspection::sampled_from(const Segment& segment) const {
     const base::Grid grid = policy_.grid();
-    const Instant lower = grid.floor(oldest);
+    const Instant lower = grid.floor(*segment.oldest);
     if (policy_.bucket.us > 0)
         return lower;
     const std::int64_t length_us = base::saturating_multiply(
         (policy_.bucket.days + 28 * std::int64_t{policy_.bucket.months}) * base::us_per_day,
         calendar_buckets_per_step);
-    return std::max(
-        lower, grid.floor({std::max(base::saturating_subtract(upper_.us, length_us), lower.us)}));
+    return std::max(lower, grid.floor({std::max(base::saturating_subtract(segment.to.us, length_us),
+                                                lower.us)}));
 }
 
-std::vector<SampledBucket> Inspection::read(Instant lower, const std::string& rows) const {
+std::vector<SampledBucket> Inspection::read(const Segment& segment, Instant lower,
+                                            const std::string& rows) const {
     pg::Spi spi;
-    spi.run(sample_sql(shape_, policy_, lower, upper_, rows));
+    spi.run(sample_sql(shape_, policy_, lower, segment.to, rows));
     std::vector<SampledBucket> buckets;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
@@ -152,23 +153,76 @@ double Inspection::blocks() const {
     return spi.row(0).float8(1) / BLCKSZ;
 }
 
-void Inspection::sample(Source& source) const {
-    const Instant lower = sampled_from(*source.oldest);
-    const std::string due = removable(shape_, kept_, {lower, upper_});
-    source.sample = read(lower, "(SELECT * FROM " + shape_.source_name + " WHERE " + due +
-                                    " LIMIT " + std::to_string(rows_looked_at) + ") l");
+void Inspection::look_at(Segment& segment) const {
+    segment.oldest = oldest(segment);
+    if (!segment.oldest)
+        return;
+    const Instant lower = sampled_from(segment);
+    const std::string due = removable(shape_, kept_, {std::max(lower, segment.from), segment.to});
+    segment.sample = read(segment, lower,
+                          "(SELECT * FROM " + shape_.source_name + " WHERE " + due + " LIMIT " +
+                              std::to_string(rows_looked_at) + ") l");
     std::int64_t rows = 0;
-    for (const SampledBucket& bucket : source.sample)
+    for (const SampledBucket& bucket : segment.sample)
         rows += bucket.rows;
     if (rows < rows_looked_at)
         return;
-    source.fraction = std::min(blocks_looked_at / std::max(blocks(), 1.0), 1.0);
-    source.sample =
-        read(lower, shape_.source_name + " TABLESAMPLE SYSTEM (" +
-                        std::to_string(100 * source.fraction) + ") REPEATABLE (0) WHERE " + due);
+    segment.fraction = std::min(blocks_looked_at / std::max(blocks(), 1.0), 1.0);
+    segment.sample =
+        read(segment, lower,
+             shape_.source_name + " TABLESAMPLE SYSTEM (" + std::to_string(100 * segment.fraction) +
+                 ") REPEATABLE (0) WHERE " + due);
+}
+
+/// Whether nothing but their times decides what becomes of the rows of a table: no trigger acts on
+/// their deletion, and no other table references them.
+bool is_simple(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid "
+            "OPERATOR(pg_catalog.=) $1 AND NOT t.tgisinternal AND (t.tgtype "
+            "OPERATOR(pg_catalog.&) 8::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contype "
+            "OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) $1)",
+            relid);
+    return spi.row(0).boolean(1);
+}
+
+std::int64_t bytes_of(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass)", relid);
+    return spi.row(0).is_null(1) ? 0 : spi.row(0).bigint(1);
+}
+
+/// The bounds of a partition, where both are given; the time column is the key.
+std::optional<base::TimeExtent> bounds_of(const base::Member& member) {
+    if (member.range.lower.kind != base::Bound::Kind::value ||
+        member.range.upper.kind != base::Bound::Kind::value)
+        return std::nullopt;
+    return base::TimeExtent{{member.range.lower.at}, {member.range.upper.at}};
 }
 
 } // namespace
+
+std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instant horizon) {
+    std::vector<Whole> wholes;
+    if (!kept.condition.empty() || !catalog::has_supported_key(shape.source))
+        return wholes;
+    const catalog::KeyColumn key = catalog::require_key_column(shape.source);
+    if (pg::quote_identifier(key.name) != shape.time_column)
+        return wholes;
+    const base::KeyKind kind =
+        shape.is_wall_clock ? base::KeyKind::timestamp : base::KeyKind::timestamptz;
+    const Oid owner = catalog::owner_of(shape.source);
+    for (const base::Member& member : catalog::read_partitioned_table(shape.source, kind).members) {
+        const auto bounds = bounds_of(member);
+        if (bounds && bounds->to <= horizon && !member.detach_pending &&
+            pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&
+            catalog::owner_of(member.relid) == owner && is_large(bytes_of(member.relid)) &&
+            is_simple(member.relid))
+            wholes.push_back({member.relid, member.quoted, bounds->from, bounds->to, member.rows});
+    }
+    return wholes;
+}
 
 Source inspect(const Shape& shape, const Policy& policy, Instant now) {
     Source source;
@@ -179,10 +233,12 @@ Source inspect(const Shape& shape, const Policy& policy, Instant now) {
     if (!source.held.empty())
         return source;
     source.obstacle = obstacle(shape);
-    const Inspection inspection(shape, policy, kept, horizon(policy, now));
-    source.oldest = inspection.oldest();
-    if (source.oldest)
-        inspection.sample(source);
+    const Instant end = horizon(policy, now);
+    source.wholes = whole_partitions(shape, kept, end);
+    source.segments = segments_beside(source.wholes, end);
+    const Inspection inspection(shape, policy, kept);
+    for (Segment& segment : source.segments)
+        inspection.look_at(segment);
     return source;
 }
 

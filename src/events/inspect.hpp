@@ -19,6 +19,11 @@ Kept kept_by_holds(const Shape& shape);
 /// finite time are not among them.
 std::string removable(const Shape& shape, const Kept& kept, const base::TimeExtent& extent);
 
+/// The partitions of the source that end at or before the horizon and can be taken as a whole, in
+/// the order of time: large tables of the source's owner, of whose rows nothing but their times
+/// decides what becomes of them. None when a hold keeps any row of the source.
+std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, base::Instant horizon);
+
 /// Why rows of the source cannot be taken one by one, and what mends it; empty: they can.
 std::string obstacle(const Shape& shape);
 

@@ -79,7 +79,7 @@ void announce(const Shape& shape, const Policy& policy, base::Instant first_run,
               base::Instant now) {
     const std::vector<PlannedStep> steps = plan(inspect(shape, policy, now), policy, now);
     const bool is_due = std::any_of(steps.begin(), steps.end(), [](const PlannedStep& step) {
-        return step.action == Action::compress;
+        return step.action != Action::leave;
     });
     if (!is_due)
         return;

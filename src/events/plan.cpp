@@ -64,9 +64,12 @@ class Planner {
 
   private:
     void leave(std::string reason, std::string blocked_by = {});
-    void expect();
-    void compress(Instant lower, Instant upper, const Portion& portion, bool is_sampled);
-    void compress_all();
+    PlannedStep& add(Action action, const std::string& object, std::string reason);
+    void expect(const Segment& segment);
+    void compress(const Segment& segment, Instant lower, Instant upper, const Portion& portion,
+                  bool is_sampled);
+    void compress_all(const Segment& segment);
+    void compress_partition(const Whole& whole);
 
     const Source& source_;
     const Policy& policy_;
@@ -75,60 +78,81 @@ class Planner {
     std::vector<PlannedStep> steps_;
 };
 
-void Planner::leave(std::string reason, std::string blocked_by) {
+PlannedStep& Planner::add(Action action, const std::string& object, std::string reason) {
     PlannedStep step;
+    step.action = action;
+    step.object = object;
     step.reason = std::move(reason);
-    step.blocked_by = std::move(blocked_by);
+    if (action != Action::leave)
+        step.blocked_by = source_.obstacle;
     steps_.push_back(std::move(step));
+    return steps_.back();
 }
 
-/// What all steps together come to.
-void Planner::expect() {
-    Portion all(source_.fraction);
-    for (const SampledBucket& bucket : source_.sample)
+void Planner::leave(std::string reason, std::string blocked_by) {
+    add(Action::leave, source_.quoted, std::move(reason)).blocked_by = std::move(blocked_by);
+}
+
+/// What all steps of a segment together come to.
+void Planner::expect(const Segment& segment) {
+    Portion all(segment.fraction);
+    for (const SampledBucket& bucket : segment.sample)
         all.add(bucket);
     if (all.rows() == 0)
         return;
-    const std::int64_t percent = std::max<std::int64_t>(std::llround(100 * source_.fraction), 1);
+    const std::int64_t percent = std::max<std::int64_t>(std::llround(100 * segment.fraction), 1);
     leave("to be expected: " + all.describe(policy_.bucket) + " in " + source_.target + ", " +
           ratio(all.rows(), all.groups()) +
-          (source_.fraction < 1
+          (segment.fraction < 1
                ? "; estimated from a sample of " + std::to_string(percent) + " percent"
                : ""));
 }
 
-void Planner::compress(Instant lower, Instant upper, const Portion& portion, bool is_sampled) {
-    PlannedStep step;
-    step.action = Action::compress;
+void Planner::compress(const Segment& segment, Instant lower, Instant upper, const Portion& portion,
+                       bool is_sampled) {
+    const Instant from = std::max(lower, segment.from);
+    PlannedStep& step =
+        add(Action::compress, source_.quoted, "from " + text_of(from) + " up to " + text_of(upper));
     step.lower = lower;
+    step.from = from;
     step.upper = upper;
-    step.reason = "from " + text_of(lower) + " up to " + text_of(upper);
     if (is_sampled) {
         step.rows = portion.rows();
         step.reason += ": " + portion.describe(policy_.bucket);
     }
-    step.blocked_by = source_.obstacle;
-    steps_.push_back(std::move(step));
 }
 
-/// Cuts the time from the oldest row to the horizon where enough rows have come together, so that
-/// nothing between is left out, whatever the sample has missed.
-void Planner::compress_all() {
+void Planner::compress_partition(const Whole& whole) {
+    PlannedStep& step =
+        add(Action::compress_partition, whole.quoted,
+            "ends at " + text_of(whole.to) + ", and buckets that ended before " + text_of(end_) +
+                " are closed: it is summed up as a whole and emptied");
+    step.relid = whole.relid;
+    step.lower = grid_.floor(whole.from);
+    step.from = whole.from;
+    step.upper = whole.to;
+    if (whole.rows >= 0)
+        step.rows = whole.rows;
+}
+
+/// Cuts the time from the oldest row to the end of the segment where enough rows have come
+/// together, so that nothing between is left out, whatever the sample has missed.
+void Planner::compress_all(const Segment& segment) {
     const base::Step& bucket = policy_.bucket;
     const std::int64_t limit_us =
         bucket.us > 0 ? base::end_instant.us
                       : base::saturating_multiply((bucket.days + 28 * std::int64_t{bucket.months}) *
                                                       base::us_per_day,
                                                   calendar_buckets_per_step);
-    Instant lower = grid_.floor(*source_.oldest);
-    auto next = source_.sample.begin();
-    while (lower < end_) {
+    Instant lower = grid_.floor(*segment.oldest);
+    auto next = segment.sample.begin();
+    while (lower < segment.to) {
         const Instant limit{
             std::min(base::saturating_add(lower.us, limit_us), base::end_instant.us - 1)};
-        Portion portion(source_.fraction);
+        Portion portion(segment.fraction);
         bool is_sampled = false;
-        Instant upper = end_;
-        for (; next != source_.sample.end(); ++next) {
+        Instant upper = segment.to;
+        for (; next != segment.sample.end(); ++next) {
             const bool is_full = is_sampled && portion.rows() >= rows_per_step;
             if (next->start > lower && (is_full || next->start > limit)) {
                 upper = next->start;
@@ -139,7 +163,7 @@ void Planner::compress_all() {
         }
         if (upper > limit)
             upper = grid_.floor(limit);
-        compress(lower, upper, portion, is_sampled);
+        compress(segment, lower, upper, portion, is_sampled);
         lower = upper;
     }
 }
@@ -149,12 +173,15 @@ std::vector<PlannedStep> Planner::all() {
         leave("all its rows are held", source_.held);
         return std::move(steps_);
     }
-    if (!source_.oldest) {
+    for (const Whole& whole : source_.wholes)
+        compress_partition(whole);
+    for (const Segment& segment : source_.segments)
+        if (segment.oldest) {
+            expect(segment);
+            compress_all(segment);
+        }
+    if (steps_.empty())
         leave("no row is in a bucket that ended before " + text_of(end_));
-        return std::move(steps_);
-    }
-    expect();
-    compress_all();
     return std::move(steps_);
 }
 
@@ -164,6 +191,8 @@ const char* to_string(Action action) {
     switch (action) {
     case Action::compress:
         return "compress";
+    case Action::compress_partition:
+        return "compress partition";
     case Action::leave:
         return "leave";
     }
@@ -180,6 +209,19 @@ void check_not_negative(const base::Span& span, const char* what) {
 
 Instant horizon(const Policy& policy, Instant now) {
     return policy.grid().floor(base::subtract(*policy.zone, now, policy.older_than));
+}
+
+std::vector<Segment> segments_beside(const std::vector<Whole>& wholes, Instant end) {
+    std::vector<Segment> segments;
+    Instant from = base::minus_infinity;
+    for (const Whole& whole : wholes) {
+        if (from < whole.from)
+            segments.push_back({from, whole.from, {}, {}, 1});
+        from = whole.to;
+    }
+    if (from < end)
+        segments.push_back({from, end, {}, {}, 1});
+    return segments;
 }
 
 std::int64_t estimated_groups(std::int64_t rows, std::int64_t groups, std::int64_t singles,

@@ -38,20 +38,43 @@ struct SampledBucket {
     std::int64_t singles = 0; ///< those of which there is one row only
 };
 
-/// An event table as far as its rows are past their time.
-struct Source {
-    std::string quoted;                  ///< qualified and quoted
-    std::string target;                  ///< where its rows go, likewise
+/// A part of time before the horizon, half open, whose rows are taken one by one.
+struct Segment {
+    base::Instant from, to;
     std::optional<base::Instant> oldest; ///< time of the first row; nullopt: there is none
     std::vector<SampledBucket> sample;   ///< ordered by start
     double fraction = 1;                 ///< how much of the rows the sample has
-    std::string held;     ///< not empty: all rows are held; says by what, and what ends it
-    std::string obstacle; ///< not empty: says why no row can be taken, and what mends it
+};
+
+/// A partition that lies before the horizon and is taken as a whole.
+struct Whole {
+    std::uint32_t relid = 0;
+    std::string quoted;     ///< qualified and quoted
+    base::Instant from, to; ///< its bounds, which need not be bounds of buckets
+    std::int64_t rows = -1; ///< as of the last VACUUM or ANALYZE; -1: not known
+};
+
+/// Whether a partition of this size is worth being taken as a whole: writers to it wait for that,
+/// so a few late rows are not.
+constexpr bool is_large(std::int64_t bytes) { return bytes >= 16 * 1024 * 1024; }
+
+/// The time up to `end` that is left beside such partitions, which are in the order of time.
+std::vector<Segment> segments_beside(const std::vector<Whole>& wholes, base::Instant end);
+
+/// An event table as far as its rows are past their time.
+struct Source {
+    std::string quoted;            ///< qualified and quoted
+    std::string target;            ///< where its rows go, likewise
+    std::vector<Whole> wholes;     ///< in the order of time
+    std::vector<Segment> segments; ///< in the order of time
+    std::string held;              ///< not empty: all rows are held; says by what, and what ends it
+    std::string obstacle;          ///< not empty: says why no row can be taken, and what mends it
 };
 
 enum class Action {
-    compress, ///< rows become counts and samples
-    leave,    ///< nothing is done: it is explained why, or what is to be expected
+    compress,           ///< rows become counts and samples, and are deleted
+    compress_partition, ///< all rows of a partition do, and it is emptied
+    leave,              ///< nothing is done: it is explained why, or what is to be expected
 };
 
 /// The word for an action in orchestry.plan().
@@ -60,7 +83,10 @@ const char* to_string(Action action);
 /// One step, to be applied in a transaction of its own.
 struct PlannedStep {
     Action action = Action::leave;
-    base::Instant lower{0}, upper{0}; ///< the times of the rows: whole buckets, half open
+    std::uint32_t relid = 0;          ///< the partition; 0: rows of the source
+    std::string object;               ///< quoted: the partition, or the source
+    base::Instant lower{0};           ///< the start of the first bucket
+    base::Instant from{0}, upper{0};  ///< the times of the rows, half open
     std::optional<std::int64_t> rows; ///< about how many; nullopt: the sample has none of them
     std::string reason;               ///< plain words
     std::string blocked_by; ///< not empty: the step is not taken; says why and what mends it

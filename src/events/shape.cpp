@@ -465,18 +465,41 @@ std::string time_condition(const Shape& shape, const base::TimeExtent& extent) {
     return condition.empty() ? "true" : condition;
 }
 
+namespace {
+
+/// Rows `gone`, as CompressSql::returning() makes them, summed up: rows of the target. `lower`: the
+/// start of the first one's bucket.
+std::string summed_sql(const Policy& policy, const CompressSql& parts, Instant lower, Instant upper,
+                       const std::string& gone) {
+    const BucketSql bucket = bucket_sql(policy, lower, upper, "gone.at");
+    return "SELECT " + bucket.expression + " AS bucket" + parts.values() + " FROM " + gone +
+           bucket.from + " GROUP BY " + parts.group_by();
+}
+
+/// Merges rows `summed` into the target.
+std::string merge_sql(const Shape& shape, const CompressSql& parts) {
+    return "INSERT INTO " + shape.target_name + " AS t (bucket" + parts.columns() +
+           ") SELECT bucket" + parts.columns() + " FROM summed ON CONFLICT (" + key_sql(shape) +
+           ") DO UPDATE SET " + parts.assignments();
+}
+
+} // namespace
+
 std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                          Instant lower, Instant upper, const std::string& condition) {
     const CompressSql parts(shape, samples);
-    const BucketSql bucket = bucket_sql(policy, lower, upper, "gone.at");
     return "WITH gone AS (DELETE FROM " + shape.source_name + " WHERE " + condition +
-           " RETURNING " + parts.returning() + "), summed AS (SELECT " + bucket.expression +
-           " AS bucket" + parts.values() + " FROM gone" + bucket.from + " GROUP BY " +
-           parts.group_by() + "), stored AS (INSERT INTO " + shape.target_name + " AS t (bucket" +
-           parts.columns() + ") SELECT bucket" + parts.columns() + " FROM summed ON CONFLICT (" +
-           key_sql(shape) + ") DO UPDATE SET " + parts.assignments() +
-           ") SELECT COALESCE(pg_catalog.sum(event_count), 0)::pg_catalog.int8, "
-           "pg_catalog.count(*) FROM summed";
+           " RETURNING " + parts.returning() + "), summed AS (" +
+           summed_sql(policy, parts, lower, upper, "gone") + "), stored AS (" +
+           merge_sql(shape, parts) + ") " + count_summed_sql;
+}
+
+PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
+                           Instant lower, Instant upper, const std::string& partition) {
+    const CompressSql parts(shape, samples);
+    return {summed_sql(policy, parts, lower, upper,
+                       "(SELECT " + parts.returning() + " FROM " + partition + ") gone"),
+            merge_sql(shape, parts), "TRUNCATE " + partition};
 }
 
 std::string sample_sql(const Shape& shape, const Policy& policy, Instant lower, Instant upper,

@@ -50,15 +50,30 @@ void check_target(Shape& shape, Oid target);
 /// A part of time, as a condition on the time column.
 std::string time_condition(const Shape& shape, const base::TimeExtent& extent);
 
-/// The statement that turns the rows which meet a condition, all of them of times from `lower` up
-/// to `upper`, into rows of the target, and merges those into what is there. It returns how many
-/// rows were taken, and into how many rows of the target they went.
+/// The statement that turns the rows which meet a condition, all of them of times from the start of
+/// a bucket, `lower`, up to `upper`, into rows of the target, and merges those into what is there.
+/// It returns how many rows were taken, and into how many rows of the target they went.
 ///
 /// It is one statement, so that what is counted is what is removed: at READ COMMITTED a row that
 /// somebody updates meanwhile is deleted and counted in its new form, or left alone when that is
 /// not to be compressed any more.
 std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                          base::Instant lower, base::Instant upper, const std::string& condition);
+
+/// Counts rows `summed`: the rows that were taken, and the rows of the target.
+inline constexpr const char* count_summed_sql =
+    "SELECT COALESCE(pg_catalog.sum(event_count), 0)::pg_catalog.int8, pg_catalog.count(*) "
+    "FROM summed";
+
+/// The same for all rows of a partition, under a lock that keeps rows from coming: the rows of
+/// `summed` first, then what merges them, and what empties the partition.
+struct PartitionSql {
+    std::string summed;
+    std::string merge;
+    std::string empty;
+};
+PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
+                           base::Instant lower, base::Instant upper, const std::string& partition);
 
 /// A query for how rows fall into buckets and groups: SampledBucket by SampledBucket. `rows`:
 /// the FROM item, with the source's columns.

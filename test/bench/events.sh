@@ -4,8 +4,8 @@
 #   EVENTS=5000000 test/bench/events.sh
 #
 # summarize  hourly rows by app and type, with counts by severity and the five newest distinct messages, of all events
-# compress   the same into a table, with the events removed; by the job in steps, and by one plain statement, both with
-#            the VACUUM that comes after
+# compress   the same into a table, with the events removed; by one plain statement and by the job in steps, both with
+#            the VACUUM that comes after; and by the job from monthly partitions, which it takes as a whole
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -81,13 +81,22 @@ CREATE TABLE hand (LIKE raw);
 CREATE TABLE job (LIKE raw);
 INSERT INTO hand TABLE raw;
 INSERT INTO job TABLE raw;
+CREATE TABLE parts (LIKE raw) PARTITION BY RANGE (at);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+CREATE TABLE parts_3 PARTITION OF parts FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+CREATE TABLE parts_4 PARTITION OF parts FOR VALUES FROM ('2026-04-01') TO ('2026-05-01');
+CREATE TABLE parts_5 PARTITION OF parts FOR VALUES FROM ('2026-05-01') TO ('2026-06-01');
+INSERT INTO parts TABLE raw;
 CREATE INDEX ON hand (at);
 CREATE INDEX ON job (at);
-VACUUM ANALYZE hand, job;
+CREATE INDEX ON parts (at);
+VACUUM ANALYZE hand, job, parts;
 CREATE TABLE hand_compressed (LIKE by_ours);
 ALTER TABLE hand_compressed ADD UNIQUE NULLS NOT DISTINCT (bucket, app, type);
 SET client_min_messages = error;
 SELECT orchestry.add_event_compression_policy('job', '0', group_by => '{app,type}', count_values_of => 'severity', sample_of => 'message') \g /dev/null
+SELECT orchestry.add_event_compression_policy('parts', '0', group_by => '{app,type}', count_values_of => 'severity', sample_of => 'message') \g /dev/null
 CHECKPOINT;
 SQL
 echo "planned: $(sql -c "SELECT reason FROM orchestry.plan('job') WHERE action = 'leave'")"
@@ -96,8 +105,20 @@ SET work_mem = '256MB';
 WITH raw AS (DELETE FROM hand RETURNING *) INSERT INTO hand_compressed $plain_query;
 SQL
 seconds "compress: plain SQL, VACUUM" <<<"VACUUM hand;"
-seconds "compress: orchestry_ext, $(sql -c "SELECT count(*) FROM orchestry.plan('job') WHERE action = 'compress'") steps" <<<"SET work_mem = '256MB'; CALL orchestry.run('job');"
+seconds "compress: orchestry_ext, rows" <<<"SET work_mem = '256MB'; CALL orchestry.run('job');"
 seconds "compress: orchestry_ext, VACUUM" <<<"VACUUM job;"
-echo "rows that differ: $(sql -c "SELECT count(*) FROM ((TABLE hand_compressed EXCEPT SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM job_compressed)
-    UNION ALL (SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM job_compressed EXCEPT TABLE hand_compressed)) d")"
+seconds "compress: orchestry_ext, whole partitions" <<<"SET work_mem = '256MB'; CALL orchestry.run('parts');"
+sql -c "SELECT format('steps: %s of rows, %s of partitions', count(*) FILTER (WHERE action = 'compress'), count(*) FILTER (WHERE action = 'compress partition')) FROM orchestry.run_steps"
+took[by hand]=$(awk '{ print $1 + $2 }' <<<"${took[compress: plain SQL, one statement]} ${took[compress: plain SQL, VACUUM]}")
+took[by rows]=$(awk '{ print $1 + $2 }' <<<"${took[compress: orchestry_ext, rows]} ${took[compress: orchestry_ext, VACUUM]}")
+echo "plain SQL with VACUUM / rows with VACUUM, / whole partitions; rows with VACUUM / whole partitions"
+ratio "by hand" "by rows"
+ratio "by hand" "compress: orchestry_ext, whole partitions"
+ratio "by rows" "compress: orchestry_ext, whole partitions"
+for job in job parts; do
+    echo "rows that differ, $job: $(sql -c "SELECT count(*) FROM ((TABLE hand_compressed EXCEPT SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM ${job}_compressed)
+        UNION ALL (SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM ${job}_compressed EXCEPT TABLE hand_compressed)) d")"
+done
+bytes job
+bytes parts
 bytes job_compressed

@@ -1,14 +1,13 @@
 # Event compression on real events: counts by app, type and severity are the same before and after for every hour; what
-# it comes to in rows and bytes is printed. The data is in the directory that INPUT names (see `make demo`), or beside
-# the checkout; without it there is nothing to see.
+# it comes to in rows and bytes is printed.
 use strict;
 use warnings;
 use Orchestry;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $file = ($ENV{INPUT} // '../shared/data') . '/events.csv.gz';
-plan skip_all => "$file is not there: set INPUT to a directory with real events" unless -r $file;
+my $file = ($ENV{ORCHESTRY_DATA} // '../shared/data') . '/events.csv.gz';
+plan skip_all => "no real data: there is no $file (ORCHESTRY_DATA)" unless -r $file;
 
 my $database = 'postgres';
 my $node = new_server('events_real', conf => "orchestry.databases = ''\nautovacuum = off\n");

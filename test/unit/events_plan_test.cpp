@@ -24,17 +24,22 @@ Policy policy(const Step& bucket, const base::Span& older_than = {0, 30, 0},
     return {older_than, bucket, &zone};
 }
 
+/// A source whose rows are all taken one by one, up to what plan_of() says.
 Source source(Instant oldest, std::vector<SampledBucket> sample = {}) {
     Source source;
     source.quoted = "public.ev";
     source.target = "public.ev_compressed";
-    source.oldest = oldest;
-    source.sample = std::move(sample);
+    source.segments = {{base::minus_infinity, {0}, oldest, std::move(sample), 1}};
     return source;
 }
 
+std::vector<PlannedStep> plan_of(Source source, const Policy& policy, Instant now) {
+    source.segments.back().to = horizon(policy, now);
+    return plan(source, policy, now);
+}
+
 std::vector<PlannedStep> taken(const Source& source, const Policy& policy, Instant now) {
-    std::vector<PlannedStep> steps = plan(source, policy, now);
+    std::vector<PlannedStep> steps = plan_of(source, policy, now);
     std::erase_if(steps, [](const PlannedStep& step) { return step.action == Action::leave; });
     return steps;
 }
@@ -69,8 +74,8 @@ TEST(EventsPlan, OnlyClosedBucketsAreOldEnough) {
 
 TEST(EventsPlan, NothingToDoIsSaid) {
     Source nothing = source({0});
-    nothing.oldest.reset();
-    const auto steps = plan(nothing, policy(hours(1)), at(2026, 6, 15, 12, 34));
+    nothing.segments[0].oldest.reset();
+    const auto steps = plan_of(nothing, policy(hours(1)), at(2026, 6, 15, 12, 34));
     ASSERT_EQ(steps.size(), 1U);
     EXPECT_EQ(steps[0].action, Action::leave);
     EXPECT_TRUE(contains(steps[0].reason, "2026-05-16 12:00:00+00"));
@@ -79,7 +84,7 @@ TEST(EventsPlan, NothingToDoIsSaid) {
 TEST(EventsPlan, HeldRowsAreLeftWithTheHoldThatKeepsThem) {
     Source held = source(at(2026, 1, 1));
     held.held = "hold 7 (case 12)";
-    const auto steps = plan(held, policy(hours(1)), at(2026, 6, 15));
+    const auto steps = plan_of(held, policy(hours(1)), at(2026, 6, 15));
     ASSERT_EQ(steps.size(), 1U);
     EXPECT_EQ(steps[0].action, Action::leave);
     EXPECT_EQ(steps[0].blocked_by, "hold 7 (case 12)");
@@ -96,15 +101,15 @@ TEST(EventsPlan, AnObstacleBlocksEveryStep) {
 TEST(EventsPlan, SaysWhatIsToBeExpected) {
     const Source exact = source(at(2026, 5, 1, 3, 4),
                                 {{at(2026, 5, 1, 3), 1000, 10, 0}, {at(2026, 5, 2), 200, 5, 1}});
-    auto steps = plan(exact, policy(hours(1)), at(2026, 6, 15));
+    auto steps = plan_of(exact, policy(hours(1)), at(2026, 6, 15));
     ASSERT_EQ(steps.size(), 2U);
     EXPECT_EQ(steps[0].reason, "to be expected: 1200 rows in 2 buckets of 1 hour become 15 in "
                                "public.ev_compressed, 80.0 to 1");
     EXPECT_EQ(steps[1].rows, 1200);
 
     Source sampled = exact;
-    sampled.fraction = 0.01;
-    steps = plan(sampled, policy(hours(1)), at(2026, 6, 15));
+    sampled.segments[0].fraction = 0.01;
+    steps = plan_of(sampled, policy(hours(1)), at(2026, 6, 15));
     EXPECT_TRUE(contains(steps[0].reason, "about 120000 rows in at least 2 buckets of 1 hour"));
     EXPECT_TRUE(contains(steps[0].reason, "estimated from a sample of 1 percent"));
 }
@@ -181,9 +186,53 @@ TEST(EventsPlan, CoversEverythingWhateverTheSample) {
                 sample.push_back({bucket, rows, rows / 7 + 1, 0});
         }
         Source source = events::source(oldest, sample);
-        source.fraction = random() % 2 ? 1 : 0.1;
+        source.segments[0].fraction = random() % 2 ? 1 : 0.1;
         expect_all_covered(taken(source, policy, now), policy, oldest, now);
     }
+}
+
+TEST(EventsPlan, LargePartitionsAreTakenAsAWholeAndTheRestBesideThem) {
+    const Instant now = at(2026, 6, 15);
+    const Policy hourly = policy(hours(1));
+    Source source;
+    source.quoted = "public.ev";
+    source.wholes = {{7, "public.p7", at(2026, 1, 1, 0, 30), at(2026, 2, 1), 1000},
+                     {8, "public.p8", at(2026, 2, 1), at(2026, 3, 1)},
+                     {9, "public.p9", at(2026, 4, 1), at(2026, 5, 1), 3000}};
+    source.segments = segments_beside(source.wholes, horizon(hourly, now));
+    ASSERT_EQ(source.segments.size(), 3U);
+    EXPECT_EQ(source.segments[0].from, base::minus_infinity);
+    EXPECT_EQ(source.segments[0].to, at(2026, 1, 1, 0, 30));
+    EXPECT_EQ(source.segments[1].from, at(2026, 3, 1));
+    EXPECT_EQ(source.segments[1].to, at(2026, 4, 1));
+    EXPECT_EQ(source.segments[2].from, at(2026, 5, 1));
+    EXPECT_EQ(source.segments[2].to, horizon(hourly, now));
+    source.segments[0].oldest = at(2026, 1, 1, 0, 10);
+    source.segments[1].oldest = at(2026, 3, 3, 3, 3);
+    const auto steps = plan(source, hourly, now);
+    ASSERT_EQ(steps.size(), 5U);
+    EXPECT_EQ(steps[0].action, Action::compress_partition);
+    EXPECT_EQ(steps[0].relid, 7U);
+    EXPECT_EQ(steps[0].lower, at(2026, 1, 1)) << "the bucket that it begins in";
+    EXPECT_EQ(steps[0].from, at(2026, 1, 1, 0, 30));
+    EXPECT_EQ(steps[0].rows, 1000);
+    EXPECT_FALSE(steps[1].rows);
+    EXPECT_EQ(steps[2].object, "public.p9");
+    EXPECT_EQ(steps[3].action, Action::compress);
+    EXPECT_EQ(steps[3].upper, at(2026, 1, 1, 0, 30));
+    EXPECT_EQ(steps[4].from, at(2026, 3, 3, 3));
+    EXPECT_EQ(steps[4].upper, at(2026, 4, 1));
+}
+
+TEST(EventsPlan, ASegmentThatBeginsInABucketLeavesItsBeginning) {
+    Source source;
+    source.wholes = {{7, "public.p7", at(2026, 1, 1), at(2026, 2, 1, 0, 30)}};
+    source.segments = segments_beside(source.wholes, at(2026, 3, 1));
+    source.segments[1].oldest = at(2026, 2, 1, 0, 40);
+    const auto steps = plan(source, policy(hours(1)), at(2026, 6, 15));
+    ASSERT_EQ(steps.size(), 2U);
+    EXPECT_EQ(steps[1].lower, at(2026, 2, 1));
+    EXPECT_EQ(steps[1].from, at(2026, 2, 1, 0, 30));
 }
 
 TEST(EventsPlan, GroupsAreEstimatedFromASample) {
