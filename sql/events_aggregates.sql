@@ -1,6 +1,7 @@
 -- The aggregates value_counts and latest_distinct: against plain SQL that says the same, in every kind of plan.
 \set VERBOSITY default
-SET timezone = 'UTC';
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
 
 -- What they say of nothing, of NULLs and of empty texts.
 SELECT orchestry.value_counts(v), orchestry.latest_distinct(v, now(), 3), orchestry.latest_distinct_times(v, now(), 3)

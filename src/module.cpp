@@ -1,4 +1,5 @@
 // Loading the library: what is called once, in order.
+#include "api/events_task.hpp"
 #include "api/partition_task.hpp"
 #include "api/retention_task.hpp"
 #include "catalog/settings.hpp"
@@ -25,6 +26,7 @@ void _PG_init(void) {
         orchestry::catalog::settings::define();
         orchestry::jobs::register_task(orchestry::api::partition_task());
         orchestry::jobs::register_task(orchestry::api::retention_task());
+        orchestry::jobs::register_task(orchestry::api::events_task());
         orchestry::retention::install_guard();
         if (process_shared_preload_libraries_in_progress)
             orchestry::jobs::register_launcher();

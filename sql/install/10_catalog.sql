@@ -18,7 +18,7 @@ CREATE TABLE orchestry.job (
     created_by      name NOT NULL DEFAULT session_user
 );
 COMMENT ON TABLE orchestry.job IS 'Schedules of policies. A job is the schedule of one policy; a run is one execution of a job.';
-COMMENT ON COLUMN orchestry.job.kind IS 'Capability that the job belongs to: partition, retention, ...';
+COMMENT ON COLUMN orchestry.job.kind IS 'Capability that the job belongs to: partition, retention, events, ...';
 COMMENT ON COLUMN orchestry.job.target IS 'OID of the table; trusted only where origin_system and origin_database are this database''s own';
 COMMENT ON COLUMN orchestry.job.target_schema IS 'Schema of the table when last seen; finds it again after a restore';
 COMMENT ON COLUMN orchestry.job.target_name IS 'Name of the table when last seen; finds it again after a restore';

@@ -10,11 +10,12 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN s.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
        j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
-       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings) AS settings
+       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings) AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
 LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
+LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
 CROSS JOIN LATERAL (SELECT s.job_id IS NOT NULL AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AS here) o
 LEFT JOIN pg_class c ON c.oid = j.target AND o.here

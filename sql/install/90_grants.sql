@@ -15,6 +15,8 @@ GRANT EXECUTE ON FUNCTION
     orchestry.reattach(regclass),
     orchestry.hold(regclass, text, timestamptz, timestamptz, text),
     orchestry.release_hold(bigint, text),
+    orchestry.add_event_compression_policy(regclass, interval, text, interval, name, name[], name, name, integer, text, text),
+    orchestry.verify_event_compression(regclass),
     orchestry.value_counts(text),
     orchestry.value_counts(text, bigint),
     orchestry.latest_distinct(text, timestamptz, integer),

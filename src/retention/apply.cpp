@@ -1,5 +1,6 @@
 #include "retention/apply.hpp"
 
+#include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
@@ -282,6 +283,8 @@ bool Application::is_still_due() {
     const auto survivor = catalog::read_partition(basis_.parent, kind_, planned_.survivor);
     if (!survivor || survivor->detach_pending || survivor->range < member_->range)
         return skip("the newest partition is gone, so this one may be the last");
+    if (catalog::awaits_compression(planned_.relid))
+        return skip("events have come meanwhile that are not compressed yet");
     return is_trusted(planned_.relid) &&
            is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
 }

@@ -1,5 +1,6 @@
 #include "retention/inspect.hpp"
 
+#include "catalog/compression.hpp"
 #include "pg/xact.hpp"
 
 #include <algorithm>
@@ -182,6 +183,7 @@ Set Inspection::set() const {
             things.push_back(&part);
     }
     find_dependents(things);
+    set.is_compressed = catalog::compression_of(table_.relid).has_value();
     if (table_.kind == base::KeyKind::integer)
         // The keys have come this far at least: what counts back from there is never too young.
         if (const auto frontier = catalog::integer_frontier(table_))
@@ -237,6 +239,11 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
     if (failure && failure->is(query_canceled))
         pg::raise(*failure);
     return failure || found;
+}
+
+bool ServerWorld::awaits_compression(const Partition& partition) const {
+    const catalog::AsOwner owner(set_);
+    return catalog::awaits_compression(partition.relid);
 }
 
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {

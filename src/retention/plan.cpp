@@ -158,6 +158,7 @@ class Planner {
     std::string objection(const Thing& thing) const;
     const ForeignKey* referenced_by(const Partition& partition) const;
     bool leave_referenced(const Partition& partition, const std::string& reason);
+    bool leave_uncompressed(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -287,6 +288,8 @@ std::string Planner::why_not_concurrently() const {
         return "there is a default partition";
     if (!set_.references.empty() || !set_.referenced_by.empty())
         return "foreign keys make it lock other tables";
+    if (set_.is_compressed)
+        return "no event may come while it is detached that is not compressed";
     return {};
 }
 
@@ -319,9 +322,20 @@ bool Planner::leave_referenced(const Partition& partition, const std::string& re
     return true;
 }
 
+/// Whether the rows of a partition wait to become counts and samples.
+bool Planner::leave_uncompressed(const Partition& partition, const std::string& reason) {
+    if (!set_.is_compressed || !world_.awaits_compression(partition))
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "its rows have yet to be compressed by the event compression policy";
+    return true;
+}
+
 void Planner::detach(const Partition& partition) {
     const std::string why = why_due(partition);
-    if (leave_held(partition, why) || leave_referenced(partition, why))
+    if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
+        leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     PlannedStep& step = add(Action::detach, partition, why);

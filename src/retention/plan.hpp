@@ -79,6 +79,7 @@ struct Set {
     std::vector<ForeignKey> referenced_by; ///< of other tables to the set
     std::vector<Detached> quarantine;      ///< what this policy detached, in the order of detaching
     std::optional<std::int64_t> position;  ///< of integer keys: how far they have come at least
+    bool is_compressed = false; ///< an event compression policy takes its rows, before they go
 };
 
 /// What becomes of a partition that is due.
@@ -161,6 +162,8 @@ class World {
     virtual bool has_held_row(const Thing& thing, const Hold& hold) const = 0;
     /// Whether a row of the other table references a row of the partition by the foreign key.
     virtual bool is_referenced(const Partition& partition, const ForeignKey& key) const = 0;
+    /// Of a set that is compressed: whether the partition has rows that are not compressed yet.
+    virtual bool awaits_compression(const Partition& partition) const = 0;
 };
 
 /// The steps that the set needs, in the order in which they are to be taken.

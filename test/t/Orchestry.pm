@@ -12,7 +12,8 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  make_policy is_alive wait_for_exit half_made took_at_most);
+  make_policy is_alive wait_for_exit half_made took_at_most strike
+  wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
 sub new_server
@@ -205,6 +206,44 @@ sub half_made
 	my ($node, $database) = @_;
 	return $node->safe_psql($database,
 		"SELECT count(*) FROM pg_class WHERE relnamespace = 's'::regnamespace AND relkind = 'r' AND NOT relispartition");
+}
+
+# Waits until a server that is recovering from a crash answers again. The client's own death while it is asked does not matter.
+sub wait_for_recovery
+{
+	my ($node, $database) = @_;
+	my $deadline = time + 180;
+	until (eval { $node->poll_query_until($database, 'SELECT true') })
+	{
+		die 'the server does not come back' if time > $deadline;
+	}
+	return;
+}
+
+# Waits at most a second for a process of the server whose title matches, and `delay_s` later kills it with -9. Returns
+# whether one was killed; by then the postmaster has taken notice. Asks the server nothing.
+sub strike
+{
+	my ($node, $title, $delay_s) = @_;
+	my $postmaster = $node->{_pid};
+	my $deadline = time + 1;
+	my $victim = 0;
+	until ($victim || time > $deadline)
+	{
+		open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
+		for my $child (split ' ', <$list> // '')
+		{
+			open(my $line, '<', "/proc/$child/cmdline") or next;
+			$victim = $child if (<$line> // '') =~ $title;
+		}
+	}
+	return 0 unless $victim;
+	Time::HiRes::usleep(int($delay_s * 1_000_000));
+	return 0 unless kill 'KILL', $victim;
+	# Gone, or waiting for its parent to notice.
+	Time::HiRes::usleep(1_000) while kill(0, $victim) && (eval { slurp_file("/proc/$victim/stat") } // ') Z') !~ /\) Z/;
+	Time::HiRes::usleep(20_000);
+	return 1;
 }
 
 sub is_alive

@@ -31,8 +31,12 @@ class FakeWorld : public World {
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override {
         return referenced.contains({partition.relid, key.constraint});
     }
+    bool awaits_compression(const Partition& partition) const override {
+        return uncompressed.contains(partition.relid);
+    }
 
     std::set<std::uint32_t> rows_held_in;
+    std::set<std::uint32_t> uncompressed;
     std::set<std::pair<std::uint32_t, std::uint32_t>> referenced; // partition, foreign key
 };
 
@@ -365,6 +369,21 @@ TEST(RetentionPlan, ReferencedRowsBlockAndNameTheConstraint) {
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by,
                          "rows of public.note reference it by foreign key note_t_fkey"));
     EXPECT_EQ(find(steps, 1)->action, Action::detach) << "so that the run fails and says so";
+}
+
+TEST(RetentionPlan, RowsThatAreNotCompressedYetAreWaitedFor) {
+    Set set = year_of_months();
+    FakeWorld world;
+    world.uncompressed = {1};
+    EXPECT_EQ(taken(set, keep(months(3)), at(2026, 6, 1), world), "detach 1, detach 2")
+        << "no policy compresses the set";
+    set.is_compressed = true;
+    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "detach 2");
+    EXPECT_EQ(find(steps, 1)->action, Action::leave) << "waiting is no failure";
+    EXPECT_TRUE(find(steps, 1)->waits);
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "compressed"));
+    EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
 }
 
 TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {

@@ -1,0 +1,74 @@
+#include "api/events_task.hpp"
+
+#include <memory>
+
+#include "events/manage.hpp"
+
+namespace orchestry::api {
+
+namespace {
+
+using catalog::Job;
+using catalog::JobId;
+
+class EventsTask : public jobs::Task {
+  public:
+    const char* kind() const noexcept override { return "events"; }
+
+    std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
+        events::Planned planned = events::plan_job(job, now);
+        const auto basis = std::make_shared<const events::Basis>(std::move(planned.basis));
+        std::vector<jobs::Step> steps;
+        for (events::Step& step : planned.steps)
+            steps.push_back(step_of(basis, std::make_shared<const events::Step>(std::move(step))));
+        return steps;
+    }
+
+    /// Rows of any time may come at any time, so no job is known to have nothing to do; and finding
+    /// that out is all that a run without work does.
+    std::vector<JobId> settled(const std::vector<Job>&, base::Instant) const override { return {}; }
+    void settle(const Job&, base::Instant) const override {}
+
+    void alter(const Job& job, const std::string& settings) const override {
+        events::alter_policy(job, settings);
+    }
+
+  private:
+    static jobs::Step step_of(const std::shared_ptr<const events::Basis>& basis,
+                              const std::shared_ptr<const events::Step>& prepared) {
+        const events::PlannedStep& planned = prepared->planned;
+        jobs::Step step;
+        step.action = events::to_string(planned.action);
+        step.object = planned.object;
+        step.reason = planned.reason;
+        step.blocked_by = planned.blocked_by;
+        step.informative = planned.action == events::Action::leave;
+        if (step.informative)
+            return step;
+        for (const std::string& statement : prepared->statements)
+            step.sql += (step.sql.empty() ? "" : "\n") + statement + ";";
+        step.locks = pg::describe_locks(prepared->lock_requests);
+        step.rows_estimate = planned.rows;
+        step.destructive = true;
+        step.lock_requests = prepared->lock_requests;
+        step.apply = [basis, prepared](std::int64_t lock_budget_us) {
+            const events::Applied applied = events::apply(*basis, *prepared, lock_budget_us);
+            jobs::StepResult result;
+            if (!applied.done)
+                result.state = jobs::StepResult::State::skipped;
+            result.rows = applied.rows;
+            result.lock_wait_us = applied.lock_wait_us;
+            result.message = applied.message;
+            return result;
+        };
+        return step;
+    }
+};
+
+constinit const EventsTask the_task;
+
+} // namespace
+
+const jobs::Task& events_task() { return the_task; }
+
+} // namespace orchestry::api

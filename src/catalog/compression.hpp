@@ -1,0 +1,21 @@
+// What other capabilities have to know of event compression: what it still has to read stays.
+#pragma once
+
+#include "catalog/job.hpp"
+
+namespace orchestry::catalog {
+
+/// The event compression policy that takes the rows of a table.
+struct Compression {
+    JobId job;
+    std::string time_column; ///< unquoted
+};
+/// The policy of a table, or of one that it is a partition of; nullopt when there is none.
+std::optional<Compression> compression_of(Oid relid);
+
+/// Whether a table has rows that its policy has yet to compress; false when there is no policy. To
+/// be asked with the rights of the table's owner, and under a lock that keeps rows from coming
+/// where the answer has to last.
+bool awaits_compression(Oid relid);
+
+} // namespace orchestry::catalog

@@ -1,0 +1,245 @@
+#include "events/inspect.hpp"
+
+#include "base/arith.hpp"
+#include "catalog/partitioned_table.hpp"
+
+#include <algorithm>
+
+namespace orchestry::events {
+
+using base::Instant;
+
+namespace {
+
+/// A table and all that it consists of.
+std::vector<Oid> oids_below(Oid relid) {
+    const List* const list =
+        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
+    std::vector<Oid> oids;
+    for (int i = 0; i < list_length(list); ++i)
+        oids.push_back(list_nth_oid(list, i));
+    return oids;
+}
+
+/// Whether a table is the source, or something that it is a partition of.
+bool is_above(Oid relid, Oid source) {
+    while (OidIsValid(source) && source != relid)
+        source = pg::protect([&] {
+            return get_rel_relispartition(source) ? get_partition_parent(source, true) : InvalidOid;
+        });
+    return OidIsValid(source);
+}
+
+/// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
+/// for none.
+std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
+    std::string rows = time_condition(shape, hold.extent);
+    if (!hold.predicate.empty())
+        rows = (rows == "true" ? "" : rows + " AND ") + "(" + hold.predicate + ")";
+    if (is_above(hold.relid, shape.source))
+        return rows;
+    const std::vector<Oid> below = oids_below(shape.source);
+    if (std::find(below.begin(), below.end(), hold.relid) == below.end())
+        return {}; // it was a part of the source, and is none any more
+    std::string tables;
+    for (const Oid relid : oids_below(hold.relid))
+        tables += (tables.empty() ? "" : ",") + std::to_string(relid);
+    return rows + " AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + tables + "}'::pg_catalog.oid[])";
+}
+
+} // namespace
+
+Kept kept_by_holds(const Shape& shape) {
+    Kept kept;
+    for (const catalog::Hold& hold : catalog::Holds().covering(shape.source)) {
+        const std::string rows = held_rows(shape, hold);
+        if (rows == "true")
+            kept.everything =
+                catalog::describe(hold) + "; to end it: " + catalog::release_command(hold.id);
+        else if (!rows.empty())
+            kept.condition += (kept.condition.empty() ? "(" : " AND (") + rows + ") IS NOT TRUE";
+    }
+    return kept;
+}
+
+std::string removable(const Shape& shape, const Kept& kept, const base::TimeExtent& extent) {
+    std::string condition = time_condition(shape, extent);
+    if (!base::is_finite(extent.from)) // what is before all time is in no bucket
+        condition += " AND pg_catalog.isfinite(" + shape.time_column + ")";
+    return condition + (kept.condition.empty() ? "" : " AND " + kept.condition);
+}
+
+std::string obstacle(const Shape& shape) {
+    pg::Spi spi;
+    spi.run("SELECT c.conrelid::pg_catalog.regclass::pg_catalog.text, "
+            "pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c "
+            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) ANY "
+            "($1) "
+            "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) "
+            "ORDER BY 1, 2 LIMIT 1",
+            oids_below(shape.source));
+    if (spi.rows() == 0)
+        return {};
+    const std::string table = spi.row(0).text(1);
+    return "rows of " + table + " would change or go with it by foreign key " + spi.row(0).text(2) +
+           ": ALTER TABLE " + table + " DROP CONSTRAINT " + spi.row(0).text(2) + ";";
+}
+
+namespace {
+
+/// Rows that are looked at as they come: when there are fewer before the horizon, all is known.
+constexpr std::int64_t rows_looked_at = 50'000;
+/// Beyond that, about this many blocks of the table are looked at.
+constexpr double blocks_looked_at = 2'000;
+
+class Inspection {
+  public:
+    Inspection(const Shape& shape, const Policy& policy, const Kept& kept)
+        : shape_(shape), policy_(policy), kept_(kept) {}
+
+    void look_at(Segment& segment) const;
+
+  private:
+    std::optional<Instant> oldest(const Segment& segment) const;
+    Instant sampled_from(const Segment& segment) const;
+    std::vector<SampledBucket> read(const Segment& segment, Instant lower,
+                                    const std::string& rows) const;
+    double blocks() const;
+
+    const Shape& shape_;
+    const Policy& policy_;
+    const Kept& kept_;
+};
+
+std::optional<Instant> Inspection::oldest(const Segment& segment) const {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.timezone('UTC', pg_catalog.min(" + shape_.time_column + ")) FROM " +
+            shape_.source_name + " WHERE " + removable(shape_, kept_, {segment.from, segment.to}));
+    // Either a timestamptz seen in UTC or a wall clock's time read as UTC: the same number.
+    return spi.row(0).is_null(1) ? std::nullopt : std::optional(spi.row(0).instant(1));
+}
+
+/// A list of calendar buckets is kept short: of what is further back there is no sample.
+Instant Inspection::sampled_from(const Segment& segment) const {
+    const base::Grid grid = policy_.grid();
+    const Instant lower = grid.floor(*segment.oldest);
+    if (policy_.bucket.us > 0)
+        return lower;
+    const std::int64_t length_us = base::saturating_multiply(
+        (policy_.bucket.days + 28 * std::int64_t{policy_.bucket.months}) * base::us_per_day,
+        calendar_buckets_per_step);
+    return std::max(lower, grid.floor({std::max(base::saturating_subtract(segment.to.us, length_us),
+                                                lower.us)}));
+}
+
+std::vector<SampledBucket> Inspection::read(const Segment& segment, Instant lower,
+                                            const std::string& rows) const {
+    pg::Spi spi;
+    spi.run(sample_sql(shape_, policy_, lower, segment.to, rows));
+    std::vector<SampledBucket> buckets;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        buckets.push_back({row.instant(1), row.bigint(2), row.bigint(3), row.bigint(4)});
+    }
+    return buckets;
+}
+
+/// How many blocks the source has, with all that it consists of.
+double Inspection::blocks() const {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.sum(pg_catalog.pg_relation_size(t))::pg_catalog.float8 "
+            "FROM pg_catalog.unnest($1) t",
+            oids_below(shape_.source));
+    return spi.row(0).float8(1) / BLCKSZ;
+}
+
+void Inspection::look_at(Segment& segment) const {
+    segment.oldest = oldest(segment);
+    if (!segment.oldest)
+        return;
+    const Instant lower = sampled_from(segment);
+    const std::string due = removable(shape_, kept_, {std::max(lower, segment.from), segment.to});
+    segment.sample = read(segment, lower,
+                          "(SELECT * FROM " + shape_.source_name + " WHERE " + due + " LIMIT " +
+                              std::to_string(rows_looked_at) + ") l");
+    std::int64_t rows = 0;
+    for (const SampledBucket& bucket : segment.sample)
+        rows += bucket.rows;
+    if (rows < rows_looked_at)
+        return;
+    segment.fraction = std::min(blocks_looked_at / std::max(blocks(), 1.0), 1.0);
+    segment.sample =
+        read(segment, lower,
+             shape_.source_name + " TABLESAMPLE SYSTEM (" + std::to_string(100 * segment.fraction) +
+                 ") REPEATABLE (0) WHERE " + due);
+}
+
+/// Whether nothing but their times decides what becomes of the rows of a table: no trigger acts on
+/// their deletion, and no other table references them.
+bool is_simple(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid "
+            "OPERATOR(pg_catalog.=) $1 AND NOT t.tgisinternal AND (t.tgtype "
+            "OPERATOR(pg_catalog.&) 8::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contype "
+            "OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) $1)",
+            relid);
+    return spi.row(0).boolean(1);
+}
+
+std::int64_t bytes_of(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass)", relid);
+    return spi.row(0).is_null(1) ? 0 : spi.row(0).bigint(1);
+}
+
+/// The bounds of a partition, where both are given; the time column is the key.
+std::optional<base::TimeExtent> bounds_of(const base::Member& member) {
+    if (member.range.lower.kind != base::Bound::Kind::value ||
+        member.range.upper.kind != base::Bound::Kind::value)
+        return std::nullopt;
+    return base::TimeExtent{{member.range.lower.at}, {member.range.upper.at}};
+}
+
+} // namespace
+
+std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instant horizon) {
+    std::vector<Whole> wholes;
+    if (!kept.condition.empty() || !catalog::has_supported_key(shape.source))
+        return wholes;
+    const catalog::KeyColumn key = catalog::require_key_column(shape.source);
+    if (pg::quote_identifier(key.name) != shape.time_column)
+        return wholes;
+    const base::KeyKind kind =
+        shape.is_wall_clock ? base::KeyKind::timestamp : base::KeyKind::timestamptz;
+    const Oid owner = catalog::owner_of(shape.source);
+    for (const base::Member& member : catalog::read_partitioned_table(shape.source, kind).members) {
+        const auto bounds = bounds_of(member);
+        if (bounds && bounds->to <= horizon && !member.detach_pending &&
+            pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&
+            catalog::owner_of(member.relid) == owner && is_large(bytes_of(member.relid)) &&
+            is_simple(member.relid))
+            wholes.push_back({member.relid, member.quoted, bounds->from, bounds->to, member.rows});
+    }
+    return wholes;
+}
+
+Source inspect(const Shape& shape, const Policy& policy, Instant now) {
+    Source source;
+    source.quoted = shape.source_name;
+    source.target = shape.target_name;
+    const Kept kept = kept_by_holds(shape);
+    source.held = kept.everything;
+    if (!source.held.empty())
+        return source;
+    source.obstacle = obstacle(shape);
+    const Instant end = horizon(policy, now);
+    source.wholes = whole_partitions(shape, kept, end);
+    source.segments = segments_beside(source.wholes, end);
+    const Inspection inspection(shape, policy, kept);
+    for (Segment& segment : source.segments)
+        inspection.look_at(segment);
+    return source;
+}
+
+} // namespace orchestry::events

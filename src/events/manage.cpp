@@ -1,0 +1,154 @@
+#include "events/manage.hpp"
+
+#include "base/partition_key.hpp"
+#include "catalog/settings.hpp"
+
+#include <algorithm>
+
+namespace orchestry::events {
+
+using base::Error;
+namespace errc = base::errc;
+
+namespace {
+
+std::string require_table(Oid relid) {
+    const std::optional<std::string> name = pg::relation_name(relid);
+    if (!name)
+        throw Error(errc::undefined_table,
+                    "the table with OID " + std::to_string(relid) + " does not exist")
+            .hint("Give the table by name.");
+    const char kind = pg::call<get_rel_relkind>(relid);
+    const bool is_table = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
+    if (!is_table || pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP)
+        throw Error(errc::wrong_object_type, "only events of a permanent table can be compressed")
+            .detail(*name + " is none.");
+    catalog::require_owner_of(relid);
+    return *name;
+}
+
+/// Already there with these settings: its job. With others: 42710.
+std::optional<catalog::JobId> known_job(Oid source, const Settings& settings,
+                                        const std::string& schedule) {
+    const std::optional<StoredPolicy> policy = find_policy(source);
+    if (!policy)
+        return std::nullopt;
+    const std::string name = pg::relation_name(source).value_or("");
+    if (policy->settings == settings && catalog::get_job(policy->job).schedule == schedule) {
+        pg::report(NOTICE, "table " + name + " has this event compression policy already");
+        return policy->job;
+    }
+    const std::string job = std::to_string(policy->job.value);
+    throw Error(errc::duplicate_object,
+                "table " + name + " has an event compression policy already")
+        .detail("It is job " + job + ".")
+        .hint("Run SELECT orchestry.alter_policy(" + job +
+              ", '{\"older_than\": ...}'); with what is to change.");
+}
+
+/// No partition of a table and no table that it is a partition of may have a policy of its own:
+/// each row has one place to go to.
+void require_no_other_level(Oid source) {
+    std::vector<Oid> others;
+    for (Oid above = source; pg::protect([&] { return get_rel_relispartition(above); });) {
+        above = pg::protect([&] { return get_partition_parent(above, true); });
+        others.push_back(above);
+    }
+    const List* const below =
+        pg::protect([&] { return find_all_inheritors(source, NoLock, nullptr); });
+    for (int i = 1; i < list_length(below); ++i)
+        others.push_back(list_nth_oid(below, i));
+    for (const Oid other : others)
+        if (const auto policy = find_policy(other))
+            throw Error(errc::duplicate_object, "table " + pg::relation_name(other).value_or("") +
+                                                    " has an event compression policy already")
+                .detail("One of the two tables is a partition of the other.")
+                .hint("Run SELECT orchestry.remove_policy(" + std::to_string(policy->job.value) +
+                      "); first.");
+}
+
+/// The target as the policy wants it; it is made when it is not there.
+void provide_target(Shape& shape) {
+    if (!OidIsValid(find_target(shape.target_name)))
+        pg::run_statements(create_target_sql(shape));
+    (void)require_target(shape);
+}
+
+/// Tells what the first run would take.
+void announce(const Shape& shape, const Policy& policy, base::Instant first_run,
+              base::Instant now) {
+    const std::vector<PlannedStep> steps = plan(inspect(shape, policy, now), policy, now);
+    const bool is_due = std::any_of(steps.begin(), steps.end(), [](const PlannedStep& step) {
+        return step.action != Action::leave;
+    });
+    if (!is_due)
+        return;
+    pg::report(NOTICE, "table " + shape.source_name + " has events that are past their time",
+               "The first run is due at " +
+                   base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) +
+                   ". What it compresses cannot be brought back.",
+               "See SELECT * FROM orchestry.plan(" + pg::quote_literal(shape.source_name) + ");");
+}
+
+} // namespace
+
+catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
+                          const std::string& schedule, base::Instant now) {
+    (void)require_table(source);
+    settings.into_table = target_name(source, wishes.into_table);
+    settings.time_column = wishes.time_column ? *wishes.time_column : default_time_column(source);
+    const CheckedPolicy policy(std::move(settings));
+    const base::Schedule due = catalog::parse_schedule(schedule);
+    // Of two setups at once, one waits and then finds the other's policy.
+    (void)pg::lock_relations({{source, ShareUpdateExclusiveLock}},
+                             catalog::settings::lock_budget_us());
+    if (const auto known = known_job(source, policy.settings(), schedule))
+        return *known;
+    require_no_other_level(source);
+    (void)horizon(policy.plan(), now);
+    const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
+    {
+        const catalog::AsOwner owner(source);
+        Shape shape = read_shape(source, policy.settings());
+        provide_target(shape);
+        announce(shape, policy.plan(), first_run, now);
+    }
+    const catalog::JobId job = catalog::insert_job(
+        {"events", source, schedule, policy.settings().time_zone}, now, first_run);
+    store_settings(job, policy.settings());
+    return job;
+}
+
+void alter_policy(const catalog::Job& job, const std::string& patch) {
+    const CheckedPolicy policy(patched(load_policy(job.id).settings, patch));
+    store_settings(job.id, policy.settings());
+}
+
+std::vector<Finding> verify(Oid source) {
+    const std::string name = require_table(source);
+    const std::optional<StoredPolicy> stored = find_policy(source);
+    if (!stored)
+        throw Error(errc::undefined_object, "table " + name + " has no event compression policy")
+            .hint("See SELECT target, kind FROM orchestry.jobs;");
+    const CheckedPolicy policy(stored->settings);
+    const catalog::AsOwner owner(source);
+    Shape shape = read_shape(source, policy.settings());
+    (void)require_target(shape);
+    pg::Spi spi;
+    spi.run("SELECT LEAST(pg_catalog.min(bucket), pg_catalog.min(first_at)), "
+            "GREATEST(pg_catalog.max(bucket), pg_catalog.max(last_at)) FROM " +
+            shape.target_name);
+    std::vector<Finding> findings;
+    if (spi.row(0).is_null(1))
+        return findings;
+    const base::Grid grid = policy.plan().grid();
+    spi.run(verify_sql(shape, policy.plan(), grid.floor(spi.row(0).instant(1)),
+                       grid.next(spi.row(0).instant(2))));
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        findings.push_back({row.instant(1), row.text(2), row.bigint(3), row.text(4)});
+    }
+    return findings;
+}
+
+} // namespace orchestry::events

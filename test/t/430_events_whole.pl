@@ -1,0 +1,149 @@
+# Large partitions that are old enough are compressed as a whole: summed up by a parallel query under a lock that keeps
+# rows from coming, and emptied in the same transaction. What it comes to is what row by row comes to; kill -9 at random
+# points of it loses nothing and doubles nothing; a reader, a hold, a trigger or a foreign key stops it.
+use strict;
+use warnings;
+use Orchestry;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+$SIG{PIPE} = 'IGNORE'; # writing to a client whose server was killed must not end the test
+random_seed();
+my $kills = long_count(6, 100);
+my $rows = 150_000; # of each of two partitions
+my $database = 'postgres';
+my $node = new_server('events_whole', init => { extra => ['--data-checksums'] }, conf => <<'CONF');
+orchestry.databases = ''
+orchestry.now = '2026-06-15 12:34:00+00'
+orchestry.history_keep_runs = 1000000
+autovacuum = off
+max_wal_size = '4 GB'
+max_parallel_workers_per_gather = 2
+parallel_setup_cost = 0
+work_mem = '1 MB'
+CONF
+$node->safe_psql($database, <<"SQL");
+CREATE EXTENSION orchestry_ext;
+CREATE ROLE app LOGIN;
+CREATE SCHEMA s AUTHORIZATION app;
+SET ROLE app;
+CREATE TABLE s.ev (at timestamptz NOT NULL, app text, severity text, message text) PARTITION BY RANGE (at);
+-- Bounds that are in the middle of a bucket.
+CREATE TABLE s.ev_03 PARTITION OF s.ev FOR VALUES FROM ('2026-03-01') TO ('2026-04-01 00:30');
+CREATE TABLE s.ev_04 PARTITION OF s.ev FOR VALUES FROM ('2026-04-01 00:30') TO ('2026-05-01');
+CREATE TABLE s.ev_05 PARTITION OF s.ev FOR VALUES FROM ('2026-05-01') TO ('2026-06-01');
+CREATE TABLE s.ev_rest PARTITION OF s.ev DEFAULT;
+CREATE INDEX ON s.ev (at);
+SET client_min_messages = error;
+SELECT orchestry.add_event_compression_policy('s.ev', '20 days', group_by => '{app}', count_values_of => 'severity', sample_of => 'message', samples => 2);
+CREATE TABLE s.expected (hour timestamptz, app text, severity text, n bigint, UNIQUE NULLS NOT DISTINCT (hour, app, severity));
+CREATE FUNCTION s.feed(seed float8) RETURNS void LANGUAGE sql AS \$\$
+    SELECT setseed(seed);
+    WITH new AS (INSERT INTO s.ev SELECT '2026-03-01'::timestamptz + random() * interval '61 days', CASE WHEN random() < 0.1 THEN NULL ELSE 'app ' || i % 3 END,
+            CASE WHEN random() < 0.1 THEN NULL ELSE (ARRAY['info', 'error'])[1 + i % 2] END, repeat('message ', 15) || i % 500
+        FROM generate_series(1, 2 * $rows) i UNION ALL SELECT t, 'app 0', 'rest', 'row by row' FROM unnest('{2026-01-01,2026-05-10,2026-06-14}'::timestamptz[]) t RETURNING *)
+    INSERT INTO s.expected AS e SELECT date_trunc('hour', at, 'UTC'), app, severity, count(*) FROM new GROUP BY 1, 2, 3
+    ON CONFLICT (hour, app, severity) DO UPDATE SET n = e.n + EXCLUDED.n;
+\$\$;
+CREATE VIEW s.found AS
+SELECT hour, app, severity, sum(n) AS n FROM (
+    SELECT date_trunc('hour', at, 'UTC') AS hour, app, severity, 1::numeric AS n FROM s.ev
+    UNION ALL SELECT bucket, app, c.key, c.value::numeric FROM s.ev_compressed, jsonb_each_text(severity_counts) c
+    UNION ALL SELECT bucket, app, NULL, event_count - (SELECT COALESCE(sum(c.value::numeric), 0) FROM jsonb_each_text(severity_counts) c) FROM s.ev_compressed) f
+GROUP BY hour, app, severity HAVING sum(n) <> 0;
+CREATE VIEW s.damage AS SELECT count(*) AS n FROM ((TABLE s.expected EXCEPT TABLE s.found) UNION ALL (TABLE s.found EXCEPT TABLE s.expected)) d;
+-- The newest two messages of each bucket, from rows that are there.
+CREATE VIEW s.newest AS
+SELECT hour, app, array_agg(message ORDER BY place) AS messages FROM (
+    SELECT *, row_number() OVER (PARTITION BY hour, app ORDER BY at DESC, message COLLATE "C") AS place FROM (
+        SELECT date_trunc('hour', at, 'UTC') AS hour, app, message, max(at) AS at FROM s.ev GROUP BY 1, 2, 3) m) p
+WHERE place <= 2 GROUP BY 1, 2;
+SQL
+my $job = $node->safe_psql($database, 'SELECT job_id FROM orchestry.jobs');
+sub feed { $node->safe_psql($database, 'SELECT s.feed(' . (rand(2) - 1) . ')'); return; }
+sub plan { return $node->safe_psql($database, "SELECT action, object FROM orchestry.plan('s.ev') WHERE action <> 'leave' ORDER BY seq"); }
+sub last_steps { return $node->safe_psql($database, "SELECT s.action, s.object, s.state FROM orchestry.run_steps s WHERE s.run_id = (SELECT max(run_id) FROM orchestry.runs WHERE state = 'ok') ORDER BY seq"); }
+
+feed();
+my $whole = "compress partition|s.ev_03\ncompress partition|s.ev_04\ncompress|s.ev\ncompress|s.ev";
+is(plan(), $whole, 'large partitions are to be taken as a whole, the rest row by row');
+$node->safe_psql($database, 'CREATE TABLE s.first_newest AS TABLE s.newest');
+my $start = time;
+$node->safe_psql($database, "CALL orchestry.run_job($job)");
+my $work_s = time - $start;
+note('a run takes ' . seconds($work_s));
+is(last_steps(), $whole =~ s/$/|ok/gmr, 'and so they are');
+is($node->safe_psql($database, 'TABLE s.damage'), 0, 'every event is counted once');
+is($node->safe_psql($database, "SELECT count(*), min(at) FROM s.ev"), '1|2026-06-14 00:00:00+00', 'what is left is younger');
+is($node->safe_psql($database, <<'SQL'), 0, 'the samples are the newest two, also where partitions meet');
+SELECT count(*) FROM s.first_newest n FULL JOIN s.ev_compressed h ON n.hour = h.bucket AND n.app IS NOT DISTINCT FROM h.app WHERE n.messages IS DISTINCT FROM h.sample_messages AND n.hour < '2026-05-26 12:00'
+SQL
+is($node->safe_psql($database, "SELECT pg_relation_size('s.ev_03') + pg_relation_size('s.ev_04')"), 0, 'the space of the partitions is free');
+$node->safe_psql($database, "INSERT INTO s.ev VALUES ('2026-03-03 03:03', 'app 0', 'late', 'late'); INSERT INTO s.expected VALUES ('2026-03-03 03:00', 'app 0', 'late', 1)");
+is(plan(), 'compress|s.ev', 'a late event finds its partition, and goes row by row');
+$node->safe_psql($database, "CALL orchestry.run_job($job)");
+is($node->safe_psql($database, 'TABLE s.damage'), 0, 'and is counted');
+
+# What stops it.
+feed();
+$node->safe_psql($database, "SELECT orchestry.hold('s.ev', 'a part', \"where\" => 'app = ''app 0''')");
+unlike(plan(), qr/partition/, 'held rows: row by row');
+$node->safe_psql($database, "SELECT orchestry.release_hold(hold_id, 'over') FROM orchestry.holds");
+$node->safe_psql($database, 'CREATE FUNCTION s.t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$; ALTER FUNCTION s.t() OWNER TO app; CREATE TRIGGER t BEFORE DELETE ON s.ev_03 FOR EACH ROW EXECUTE FUNCTION s.t()');
+like(plan(), qr/^compress partition\|s.ev_04\ncompress\|s.ev\n/, 'a trigger: it sees each row');
+unlike(plan(), qr/ev_03/, 'of its partition');
+$node->safe_psql($database, 'DROP TRIGGER t ON s.ev_03');
+my $reader = $node->background_psql($database);
+$reader->query_safe('BEGIN; SELECT count(*) FROM s.ev_03');
+my ($ret, $out, $err) = $node->psql($database, "SET orchestry.lock_attempts = 2; CALL orchestry.run_job($job)");
+like($err, qr/canceling statement due to lock timeout/, 'a reader: the run gives up when it does not get the lock in time');
+is($node->safe_psql($database, 'TABLE s.damage'), 0, 'and nothing is lost');
+$reader->query_safe('COMMIT');
+my $writer = $node->background_psql($database);
+$writer->query_safe("BEGIN; INSERT INTO s.ev VALUES ('2026-03-03 03:03', 'app 0', 'writer', 'writer'); INSERT INTO s.expected VALUES ('2026-03-03 03:00', 'app 0', 'writer', 1)");
+($ret, $out, $err) = $node->psql($database, "SET orchestry.lock_attempts = 2; CALL orchestry.run_job($job)");
+like($err, qr/canceling statement due to lock timeout/, 'a writer: likewise');
+$writer->query_safe('COMMIT');
+$_->quit for $reader, $writer;
+$node->safe_psql($database, "CALL orchestry.run_job($job)");
+is(last_steps(), $whole =~ s/$/|ok/gmr, 'later it is done');
+is($node->safe_psql($database, 'TABLE s.damage'), 0, 'with the event of the writer');
+
+my ($struck, $tries, $damage, $unfinished) = (0, 0, 0, 0);
+while ($struck < $kills && $tries < 2 * $kills)
+{
+	++$tries;
+	feed();
+	my $in_worker = rand() < 0.5;
+	my $session;
+	if ($in_worker)
+	{
+		$node->safe_psql($database, "SELECT orchestry.start_job($job)");
+	}
+	else
+	{
+		$session = $node->background_psql($database, on_error_stop => 0);
+		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
+		$session->{run}->pump_nb;
+	}
+	++$struck if strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, rand($work_s));
+	eval { $session->{run}->kill_kill; } if $session;
+	wait_for_recovery($node, $database);
+	$damage += $node->safe_psql($database, 'TABLE s.damage');
+	++$unfinished if $node->safe_psql($database, "SELECT count(*) FROM s.ev WHERE at < '2026-05-01'") > 0;
+}
+diag("$struck kills in $tries runs; $unfinished left something to do");
+is($struck, $kills, 'all kills were made');
+cmp_ok($unfinished, '>', 0, 'some of them in the middle of a run');
+is($damage, 0, 'after each of them every event was counted once');
+wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");
+$node->safe_psql($database, 'CALL orchestry.run_due()');
+$node->safe_psql($database, "CALL orchestry.run_job($job)");
+is($node->safe_psql($database, "SELECT count(*) FROM s.ev WHERE at < '2026-05-26 12:00'"), 0, 'nothing is left that is old enough');
+is($node->safe_psql($database, 'TABLE s.damage'), 0, 'every event is counted once');
+is($node->safe_psql($database, "SELECT count(*) FROM orchestry.verify_event_compression('s.ev')"), 0, 'verify_event_compression() agrees');
+is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
+
+$node->stop;
+done_testing();
