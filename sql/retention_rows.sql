@@ -273,6 +273,23 @@ CALL orchestry.run('watched');
 SELECT by, count(*) FROM watch GROUP BY by;
 SELECT string_agg(id::text, ' ' ORDER BY id) FROM watched;
 
+-- nothing of the owner's runs with the rights of whoever sets up, looks at or runs the policy
+CREATE FUNCTION unless_super(int) RETURNS int STABLE LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) THEN
+        RAISE EXCEPTION 'run as %', current_user;
+    END IF;
+    RETURN $1;
+END $$;
+SELECT orchestry.alter_policy(:watched, '{"where": "kept.unless_super(id) > 0"}');
+SELECT orchestry.add_retention_policy('watched', '31 days', time_column => 'at', "where" => 'kept.unless_super(id) = 20', archive_to => 'seen') AS seen \gset
+SELECT orchestry.hold('watched', 'case 6', "where" => 'kept.unless_super(id) = 10') AS super_hold \gset
+DROP TRIGGER watch ON watched;
+SELECT action, object FROM planned('watched');
+CALL orchestry.run('watched');
+SELECT string_agg(id::text, ' ' ORDER BY id) FROM watched;
+SELECT orchestry.release_hold(:super_hold, 'over');
+
 -- a policy that cannot see all rows takes none
 ALTER TABLE watched ENABLE ROW LEVEL SECURITY;
 ALTER TABLE watched FORCE ROW LEVEL SECURITY;

@@ -24,6 +24,9 @@ constexpr const char* foreign_key_violation = "23503";
 constexpr const char* row_lock_timeout = "10ms";
 /// How long a step waits for VACUUM on its table altogether.
 constexpr std::int64_t vacuum_patience_us = 5 * base::us_per_minute;
+/// An index is followed until nothing is found any more, but not more often than this: where old
+/// rows keep coming, a run would have no end.
+constexpr int most_passes = 3;
 /// A walk's first batch, where it is not known how many rows a block has.
 constexpr std::int64_t first_blocks = 100;
 
@@ -172,6 +175,7 @@ class RowRemoval::Impl {
     std::optional<std::string> cursor_;
     bool is_beyond_cursor_ = false; // rows at the cursor itself cannot be removed
     std::int64_t removed_in_pass_ = 0;
+    int passes_ = 0;
     bool is_last_pass_over_ = false;
 };
 
@@ -376,8 +380,8 @@ RowRemoval::Impl::Counts RowRemoval::Impl::follow_index() {
     is_beyond_cursor_ = counts.removed == 0 && counts.at && counts.at == cursor_;
     cursor_ = counts.at;
     removed_in_pass_ += counts.removed;
-    if (counts.found == 0) { // the end of a pass; the last is the one that has found nothing
-        is_last_pass_over_ = removed_in_pass_ == 0;
+    if (counts.found == 0) { // the end of a pass
+        is_last_pass_over_ = removed_in_pass_ == 0 || ++passes_ == most_passes;
         removed_in_pass_ = 0;
         is_beyond_cursor_ = false;
     }
