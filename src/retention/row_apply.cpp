@@ -167,6 +167,7 @@ class RowRemoval::Impl {
 
     Pace walk_; // in blocks
     std::optional<Blocks> ahead_;
+    int tails_ = 0;                   // how often the table's end was looked for
     std::vector<Blocks> with_locked_; // where somebody had locked rows
     bool is_second_look_ = false;     // at those
     std::int64_t left_ = 0;           // rows that were locked at the second look as well
@@ -295,7 +296,6 @@ RowRemoval::Impl::Counts RowRemoval::Impl::remove_found(const std::string& victi
 
 void RowRemoval::Impl::begin_walk() {
     ahead_ = Blocks{0, blocks_of(planned_.relid)};
-    // What comes later is young, or it is there at the next run.
     pg::Spi spi;
     spi.run("SELECT c.reltuples, c.relpages FROM pg_catalog.pg_class c "
             "WHERE c.oid OPERATOR(pg_catalog.=) $1",
@@ -351,6 +351,10 @@ RowRemoval::Impl::Counts RowRemoval::Impl::walk_on() {
     if (ahead_->empty())
         return {};
     const Blocks blocks{ahead_->first, std::min(ahead_->first + walk_.amount(), ahead_->end)};
+    // Rows that are changed while they wait for the walk move to the table's end.
+    const bool looks_further =
+        !is_second_look_ && blocks.end == ahead_->end && tails_ < most_passes;
+    const std::int64_t end = looks_further ? blocks_of(planned_.relid) : ahead_->end;
     const std::int64_t start = GetCurrentTimestamp();
     std::optional<Counts> counts;
     if (!is_second_look_)
@@ -362,7 +366,8 @@ RowRemoval::Impl::Counts RowRemoval::Impl::walk_on() {
         walk_.took(GetCurrentTimestamp() - start);
     if (is_second_look_ && blocks.end == ahead_->end)
         with_locked_.pop_back();
-    ahead_->first = blocks.end;
+    tails_ += looks_further;
+    *ahead_ = {blocks.end, std::max(end, blocks.end)};
     return *counts;
 }
 

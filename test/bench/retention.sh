@@ -6,7 +6,7 @@
 # seconds   all of it; the median of ROUNDS
 # longest   the longest transaction that the deleting session was seen in, in ms
 # waits     the longest UPDATE of one row anywhere in the table, by a session that does nothing else meanwhile, in ms
-# WAL, dead what was written for it, and the rows that VACUUM finds afterwards
+# WAL, dead what was written for it, and the rows that VACUUM finds afterwards, or the next reader
 #
 # The policy is measured twice: with the index on the time column that finds little in much, and without any.
 set -euo pipefail
@@ -79,6 +79,7 @@ now=$(sql -c "SELECT timestamptz '$horizon' + interval '10 days'")
 # prepare INDEX: the table as new, in memory as far as it fits.
 prepare() {
     sql <<SQL
+SET client_min_messages = warning;
 DROP TABLE IF EXISTS samples;
 CREATE TABLE samples (LIKE source);
 INSERT INTO samples SELECT * FROM source;
@@ -105,8 +106,9 @@ measure() {
     wait $watcher $updater
     after=$(sql -c "SELECT pg_current_wal_lsn()")
     sql -c "INSERT INTO seen VALUES ('$1', 'wal', pg_wal_lsn_diff('$after', '$before') / 1e6)"
-    sql -c "INSERT INTO seen SELECT '$1', 'left', count(*) FROM samples WHERE at < '$horizon'"
+    # Reading rows tidies up as well, so this comes first.
     sql -c "INSERT INTO seen SELECT '$1', 'dead', dead_tuple_count FROM pgstattuple('samples')"
+    sql -c "INSERT INTO seen SELECT '$1', 'left', count(*) FROM samples WHERE at < '$horizon'"
 }
 
 sql -c "CREATE EXTENSION pgstattuple"
