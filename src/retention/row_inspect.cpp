@@ -203,7 +203,8 @@ std::vector<std::string> RowInspection::foreign_key_indexes_sql() const {
     pg::Spi spi;
     spi.run(
         "SELECT pg_catalog.format('CREATE INDEX %sON %I.%I (%s);', "
-        "CASE t.relkind WHEN 'p' THEN '' ELSE 'CONCURRENTLY ' END, n.nspname, t.relname, "
+        "CASE WHEN t.relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'CONCURRENTLY ' END, "
+        "n.nspname, t.relname, "
         "(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.place) "
         "FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY k (number, place) "
         "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid "
@@ -234,7 +235,7 @@ std::vector<Oid> cascade_targets(Oid relid, Oid leaf) {
     pg::Spi spi;
     spi.run("WITH RECURSIVE reached (relid) AS (SELECT c.conrelid FROM pg_catalog.pg_constraint c "
             "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
-            "'c' AND c.confrelid IN ($1, $2) "
+            "'c' AND c.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2]) "
             "UNION SELECT c.conrelid FROM pg_catalog.pg_constraint c JOIN reached r "
             "ON c.confrelid OPERATOR(pg_catalog.=) r.relid "
             "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
