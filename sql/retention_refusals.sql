@@ -4,7 +4,7 @@ SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, MDY';
 SET client_min_messages = warning;
 SET orchestry.now = '2026-06-15 12:00:00+00';
-SELECT setval('orchestry.job_job_id_seq', 7301, false), setval('orchestry.hold_hold_id_seq', 7301, false);
+SELECT setval('orchestry.job_job_id_seq', 7501, false), setval('orchestry.hold_hold_id_seq', 7501, false);
 CREATE ROLE refusal_owner;
 CREATE ROLE refusal_other;
 CREATE SCHEMA refusal AUTHORIZATION refusal_owner;

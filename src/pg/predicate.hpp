@@ -16,8 +16,8 @@ enum class Session { may_matter, must_not_matter };
 /// means the same under any search_path. `argument`: the user's name for it. Raises 42601, 42703
 /// and the like as the server does for a WHERE clause, 22023 for what is not allowed here.
 /// Where the session must not matter, now(), CURRENT_DATE, CURRENT_USER and their like are not, nor
-/// is the row as a whole. Names are looked up in the caller's search_path, but as the table's owner,
-/// whose functions may be called.
+/// is the row as a whole. Names are looked up in the caller's search_path, but as the table's
+/// owner, whose functions may be called.
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
                             Session session = Session::may_matter);
 
