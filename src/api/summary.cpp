@@ -100,7 +100,7 @@ ORCHESTRY_FUNCTION(orchestry_summarize_transition) {
     if (fcinfo->args[1].isnull)
         return unchanged(fcinfo);
     SummaryState* const state = state_of(fcinfo);
-    state->summary.add(DatumGetFloat8(fcinfo->args[1].value));
+    state->add(DatumGetFloat8(fcinfo->args[1].value));
     return PointerGetDatum(state);
 }
 
@@ -108,14 +108,14 @@ ORCHESTRY_FUNCTION(orchestry_merge_transition) {
     if (fcinfo->args[1].isnull)
         return unchanged(fcinfo);
     SummaryState* const state = state_of(fcinfo);
-    state->summary.merge(metrics::from_datum(fcinfo->args[1].value));
+    state->summary().merge(metrics::from_datum(fcinfo->args[1].value));
     return PointerGetDatum(state);
 }
 
 ORCHESTRY_FUNCTION(orchestry_summary_final) {
     if (fcinfo->args[0].isnull)
         PG_RETURN_NULL();
-    return metrics::to_datum(state_of(fcinfo)->summary);
+    return metrics::to_datum(state_of(fcinfo)->summary());
 }
 
 // The bytes are only read by the combine function that is called next, which is merge's transition.

@@ -6,14 +6,37 @@
 
 namespace orchestry::metrics {
 
-/// A summary in the memory context of an aggregate, which frees it without a destructor.
-struct SummaryState {
-    explicit SummaryState(MemoryContext context) : memory(context), summary(&memory) {}
+/// A summary in the memory context of an aggregate, which frees it without a destructor. Values are
+/// collected before they are added: a summary is some kilobytes, and with many groups each look at
+/// one comes from far away.
+class SummaryState {
+  public:
+    explicit SummaryState(MemoryContext context) : memory_(context), summary_(&memory_) {}
     SummaryState(const SummaryState&) = delete;
     SummaryState& operator=(const SummaryState&) = delete;
 
-    pg::ContextResource memory;
-    base::Summary summary;
+    void add(double value) {
+        collected_[count_++] = value;
+        if (count_ == std::size(collected_))
+            add_collected();
+    }
+    /// With all that was added.
+    base::Summary& summary() {
+        add_collected();
+        return summary_;
+    }
+
+  private:
+    void add_collected() {
+        for (std::size_t i = 0; i < count_; ++i)
+            summary_.add(collected_[i]);
+        count_ = 0;
+    }
+
+    std::size_t count_ = 0;
+    double collected_[64];
+    pg::ContextResource memory_;
+    base::Summary summary_;
 };
 
 /// A new state in the context of the aggregate that `fcinfo` is a call of. Raises 55000 when it is
