@@ -154,6 +154,14 @@ SELECT bucket, event_count FROM parts_compressed WHERE app = 'late';
 CALL orchestry.run('parts');
 SELECT relid::regclass FROM pg_partition_tree('parts') ORDER BY 1;
 
+-- Rows that are to be compressed are not deleted by another policy.
+INSERT INTO quarters VALUES ('2026-06-10', 1);
+SELECT orchestry.add_retention_policy('quarters', '1 day', time_column => 'happened') AS rows_too \gset
+SELECT action, regexp_replace(blocked_by, '\d+', 'N') AS blocked_by FROM orchestry.plan('quarters') WHERE job_id = :rows_too AND blocked_by <> '' AND action <> 'announce';
+CALL orchestry.run_job(:rows_too);
+SELECT count(*) FROM quarters;
+SELECT orchestry.remove_policy(:rows_too);
+
 -- A table that is there already: used when it fits, and refused with the command that mends it.
 CREATE TABLE src (at timestamptz NOT NULL, app varchar(10) NOT NULL, kind text, message text);
 INSERT INTO src VALUES ('2026-01-01 10:10+00', 'a', 'x', 'one'), ('2026-01-01 10:20+00', 'a', 'y', 'two');

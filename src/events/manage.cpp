@@ -46,23 +46,22 @@ std::optional<catalog::JobId> known_job(Oid source, const Settings& settings,
               ", '{\"older_than\": ...}'); with what is to change.");
 }
 
-/// No partition of a table and no table that it is a partition of may have a policy of its own:
-/// each row has one place to go to.
-void require_no_other_level(Oid source) {
-    std::vector<Oid> others;
-    for (Oid above = source; pg::protect([&] { return get_rel_relispartition(above); });) {
-        above = pg::protect([&] { return get_partition_parent(above, true); });
-        others.push_back(above);
+/// Each row has one place to go to, and retention asks the table that it works on: neither a
+/// partition alone nor what it is a part of besides can have a policy.
+void require_one_level(Oid source) {
+    if (pg::protect([&] { return get_rel_relispartition(source); })) {
+        const Oid parent = pg::protect([&] { return get_partition_parent(source, true); });
+        throw Error(errc::wrong_object_type, "events of a single partition cannot be compressed")
+            .detail("Table " + pg::relation_name(source).value_or("") + " is a partition.")
+            .hint("Give the policy to table " + pg::relation_name(parent).value_or("") + ".");
     }
     const List* const below =
         pg::protect([&] { return find_all_inheritors(source, NoLock, nullptr); });
     for (int i = 1; i < list_length(below); ++i)
-        others.push_back(list_nth_oid(below, i));
-    for (const Oid other : others)
-        if (const auto policy = find_policy(other))
-            throw Error(errc::duplicate_object, "table " + pg::relation_name(other).value_or("") +
-                                                    " has an event compression policy already")
-                .detail("One of the two tables is a partition of the other.")
+        if (const auto policy = find_policy(list_nth_oid(below, i)))
+            throw Error(errc::duplicate_object,
+                        "table " + pg::relation_name(list_nth_oid(below, i)).value_or("") +
+                            ", which is a part of it, has an event compression policy already")
                 .hint("Run SELECT orchestry.remove_policy(" + std::to_string(policy->job.value) +
                       "); first.");
 }
@@ -104,7 +103,7 @@ catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
                              catalog::settings::lock_budget_us());
     if (const auto known = known_job(source, policy.settings(), schedule))
         return *known;
-    require_no_other_level(source);
+    require_one_level(source);
     (void)horizon(policy.plan(), now);
     const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
     {

@@ -1,5 +1,6 @@
 #include "retention/job.hpp"
 
+#include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 
 #include <algorithm>
@@ -43,6 +44,10 @@ PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
     policy.plan().announced = stored.announced;
     if (now == catalog::settings::now())
         policy.plan().veto = veto_of(job, now);
+    if (const auto compression = catalog::compression_of(job.target))
+        policy.plan().veto = "its rows have yet to be compressed: one of the two policies has to "
+                             "go, for example SELECT orchestry.remove_policy(" +
+                             std::to_string(compression->job.value) + ");";
     const RowTable table = inspect_rows(job.target, policy, now);
     PlannedRowSteps result{{job.target, table.quoted, job.id, std::move(stored.settings)}, {}};
     for (PlannedRows& planned :

@@ -44,7 +44,7 @@ echo "$EVENTS events over 120 days, 40 apps, 5 types, 4 severities, 500 messages
 sql <<SQL
 CREATE EXTENSION orchestry_ext;
 CREATE TABLE raw AS
-SELECT '2026-01-01'::timestamptz + i * (interval '120 days' / $EVENTS) + (hashint4(i) % 100000) * interval '1 ms' AS at,
+SELECT '2026-01-01'::timestamptz + i * (interval '120 days' / $EVENTS) + (hashint4(i) & 65535) * interval '1 ms' AS at,
        CASE WHEN i % 50 > 0 THEN 'app ' || abs(hashint4(i / 60)) % 40 END AS app, 'type ' || abs(hashint4(i + 7)) % 5 AS type,
        (ARRAY['info', 'info', 'info', 'warning', 'error', 'debug'])[1 + abs(hashint4(i + 3) % 6)] AS severity,
        'message number ' || abs(hashint4(i + 11) % 500) || ' of something that happened' AS message

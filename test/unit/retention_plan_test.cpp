@@ -431,6 +431,10 @@ class UnreadableWorld : public World {
         ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
         return false;
     }
+    bool awaits_compression(const Partition& partition) const override {
+        ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
+        return false;
+    }
 };
 
 TEST(RetentionPlan, RowsOfStrangersAreNotLookedAt) {
