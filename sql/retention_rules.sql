@@ -4,7 +4,7 @@ SET client_min_messages = warning;
 SET orchestry.now = '2026-06-15 12:00:00+00';
 CREATE SCHEMA rules;
 SET search_path = rules;
-SELECT setval('orchestry.job_job_id_seq', 7501, false);
+SELECT setval('orchestry.job_job_id_seq', 7601, false);
 CREATE FUNCTION moment() RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$ SELECT timestamptz '2026-06-15 12:00:00+00' $$;
 
 CREATE TABLE applications (name text PRIMARY KEY);
