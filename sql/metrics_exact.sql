@@ -94,7 +94,9 @@ SELECT orchestry.window_stats(v) FROM samples;
 RESET temp_file_limit;
 SELECT count(*) AS files_left FROM pg_ls_tmpdir();
 RESET orchestry.aggregate_mem;
+\set VERBOSITY sqlstate
 SET orchestry.aggregate_mem = '1 kB';
+\set VERBOSITY default
 
 -- DROP EXTENSION takes columns of our types with it, and stays possible.
 SET client_min_messages = warning;
