@@ -203,12 +203,11 @@ void update_job_state(JobId id, RunId run, RunState state, int failures,
     Elevated elevated;
     pg::Spi spi;
     const bool good = state == RunState::ok || state == RunState::noop;
+    // A job that was removed meanwhile has nothing to be remembered.
     spi.run("INSERT INTO orchestry.job_state AS s (job_id, last_run_id, last_state, failures, "
-            "next_run_at, "
-            "last_at, last_ok_at) SELECT j.job_id, $2, $3, $4, $5, $6, CASE WHEN $7 THEN $6 END "
-            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 " // removed meanwhile:
-                                                                             // nothing to say
-
+            "next_run_at, last_at, last_ok_at) "
+            "SELECT j.job_id, $2, $3, $4, $5, $6, CASE WHEN $7 THEN $6 END "
+            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 "
             "ON CONFLICT (job_id) DO UPDATE SET last_run_id = EXCLUDED.last_run_id, "
             "last_state = EXCLUDED.last_state, failures = EXCLUDED.failures, next_run_at = "
             "EXCLUDED.next_run_at, "

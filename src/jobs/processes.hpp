@@ -1,11 +1,12 @@
 // The background processes and how they are started.
 //
 //   launcher   one for the server when the library is preloaded (or one per database after
-//   start_scheduler());
-//              connected to no database, so it is in nobody's way; starts schedulers.
+//              start_scheduler()); connected to no database, so it is in nobody's way; starts
+//              schedulers.
 //   scheduler  one per database that has the extension; queues runs that are due, starts workers,
-//   tidies up. worker     connected as the owner of what it works on; takes runs from the queue
-//   until there are none.
+//              tidies up.
+//   worker     connected as the owner of what it works on; takes runs from the queue until there
+//              are none.
 #pragma once
 
 #include "catalog/run.hpp"
