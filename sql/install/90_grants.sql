@@ -44,7 +44,6 @@ GRANT EXECUTE ON FUNCTION
     orchestry.merge(orchestry.summary),
     orchestry._summary_in(cstring),
     orchestry._summary_out(orchestry.summary),
-    orchestry._summary_recv(internal),
     orchestry._summary_send(orchestry.summary),
     orchestry.count(orchestry.summary),
     orchestry.sum(orchestry.summary),

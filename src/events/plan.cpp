@@ -35,13 +35,20 @@ class Portion {
     std::int64_t groups() const {
         return estimated_groups(rows_, groups_, singles_, static_cast<double>(rows_) / fraction_);
     }
-    /// "about 1200 rows in 3 buckets of 1 hour become about 40"
+    /// Rows of a group lie close together, and a sample of whole blocks may have found all that
+    /// there are of some groups and nothing of others.
+    std::int64_t most_groups() const {
+        const double groups = static_cast<double>(groups_) / fraction_;
+        return std::min<std::int64_t>(std::llround(groups), rows());
+    }
+    /// "about 1200 rows in at least 3 buckets of 1 hour become 40 to 300"
     std::string describe(const base::Step& bucket) const {
         const std::string about = fraction_ < 1 ? "about " : "";
         const std::string in = fraction_ < 1 ? " in at least " : " in ";
         return about + counted(rows(), "row") + in + counted(buckets_, "bucket") + " of " +
-               base::to_string(bucket) + (rows() == 1 ? " becomes " : " become ") + about +
-               std::to_string(groups());
+               base::to_string(bucket) + (rows() == 1 ? " becomes " : " become ") +
+               std::to_string(groups()) +
+               (most_groups() > groups() ? " to " + std::to_string(most_groups()) : "");
     }
 
   private:
@@ -102,7 +109,7 @@ void Planner::expect(const Segment& segment) {
         return;
     const std::int64_t percent = std::max<std::int64_t>(std::llround(100 * segment.fraction), 1);
     leave("to be expected: " + all.describe(policy_.bucket) + " in " + source_.target + ", " +
-          ratio(all.rows(), all.groups()) +
+          (segment.fraction < 1 ? "at least " : "") + ratio(all.rows(), all.most_groups()) +
           (segment.fraction < 1
                ? "; estimated from a sample of " + std::to_string(percent) + " percent"
                : ""));

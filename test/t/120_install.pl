@@ -136,9 +136,10 @@ SELECT string_agg(x, ', ') FROM (
 SQL
 is( $node->safe_psql($database, <<"SQL"), '', 'all are members of the extension, or belong to a member');
 SELECT string_agg(x, ', ') FROM (
-    SELECT 'pg_class'::regclass, oid, oid::regclass::text FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relkind NOT IN ('i', 't')
+    SELECT 'pg_class'::regclass, oid, oid::regclass::text FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relkind NOT IN ('i', 't', 'c')
     UNION ALL SELECT 'pg_proc'::regclass, oid, oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'orchestry'::regnamespace
-    UNION ALL SELECT 'pg_type'::regclass, oid, oid::regtype::text FROM pg_type WHERE typnamespace = 'orchestry'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
+    UNION ALL SELECT 'pg_type'::regclass, oid, oid::regtype::text FROM pg_type WHERE typnamespace = 'orchestry'::regnamespace
+        AND (typrelid = 0 OR typrelid IN (SELECT oid FROM pg_class WHERE relkind = 'c')) AND typcategory <> 'A'
     UNION ALL SELECT 'pg_namespace'::regclass, oid, nspname FROM pg_namespace WHERE nspname = 'orchestry') o(class, oid, x)
 WHERE NOT EXISTS (SELECT FROM $members AND d.classid = o.class AND d.objid = o.oid)
 SQL
@@ -162,10 +163,23 @@ cmp_ok(scalar(@granted), '>', 10, 'the script grants ' . scalar(@granted) . ' fu
 is( $node->safe_psql($database, q(SELECT string_agg(p.proname, ',' ORDER BY p.proname) FROM pg_proc p, aclexplode(p.proacl) a WHERE p.pronamespace = 'orchestry'::regnamespace AND a.grantee = 0)),
 	join(',', sort @granted), 'and those are what everybody may call');
 is( $node->safe_psql($database, q(SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace = 'orchestry'::regnamespace AND (p.prosecdef OR (l.lanname <> 'c' AND COALESCE(array_to_string(p.proconfig, ','), '') !~ '^search_path=pg_catalog, pg_temp')))),
+	WHERE p.pronamespace = 'orchestry'::regnamespace AND (p.prosecdef OR (l.lanname <> 'c' AND p.prokind <> 'a' AND COALESCE(array_to_string(p.proconfig, ','), '') !~ '^search_path=pg_catalog, pg_temp')))),
 	'', 'no function runs with the rights or in the search_path of somebody else');
-is( $node->safe_psql($database, q(SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p WHERE p.pronamespace = 'orchestry'::regnamespace AND 'internal'::regtype = ANY (p.proargtypes))),
-	'', 'and none takes internal values');
+
+# What takes internal values is for the server to call. NULL is the only one that can be written in SQL.
+is( $node->safe_psql($database, q(SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p, aclexplode(p.proacl) a
+	WHERE p.pronamespace = 'orchestry'::regnamespace AND 'internal'::regtype = ANY (p.proargtypes) AND a.grantee <> p.proowner)),
+	'', 'what takes internal values is for nobody to call');
+my @calls = split /\n/, $node->safe_psql($database, q(
+	SELECT format('SELECT %s(%s)', p.oid::regproc, (SELECT string_agg(CASE WHEN t = 'internal'::regtype THEN 'NULL' ELSE 'NULL::' || t::regtype END, ', ' ORDER BY n)
+		FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY u(t, n)))
+	FROM pg_proc p WHERE p.pronamespace = 'orchestry'::regnamespace AND 'internal'::regtype = ANY (p.proargtypes) ORDER BY 1));
+for my $call (@calls)
+{
+	my ($status, $out, $err) = $node->psql($database, $call);
+	ok(($status == 0 && $out eq '') || $err =~ /^psql:<stdin>:1: ERROR: /, "$call: NULL or an error")
+	  or diag "$status $out $err";
+}
 is( $node->safe_psql($database, q(SELECT string_agg(oid::regclass::text, ', ') FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relkind = 'v'
 	AND has_table_privilege('mallory', oid, 'SELECT') AND NOT COALESCE('security_barrier=true' = ANY (reloptions) OR relname = 'partitions', false))),
 	'', 'views that everybody reads are barriers');

@@ -112,6 +112,12 @@ TEST(EventsPlan, SaysWhatIsToBeExpected) {
     steps = plan_of(sampled, policy(hours(1)), at(2026, 6, 15));
     EXPECT_TRUE(contains(steps[0].reason, "about 120000 rows in at least 2 buckets of 1 hour"));
     EXPECT_TRUE(contains(steps[0].reason, "estimated from a sample of 1 percent"));
+    // A sample of neighbours sees few groups of those that there are: the least is promised.
+    sampled.segments[0].sample = {{at(2026, 5, 1, 3), 500, 5, 0}, {at(2026, 5, 2), 700, 10, 0}};
+    steps = plan_of(sampled, policy(hours(1)), at(2026, 6, 15));
+    EXPECT_TRUE(contains(steps[0].reason, "become 15 to 1500 in public.ev_compressed, at least "
+                                          "80.0 to 1; estimated"))
+        << steps[0].reason;
 }
 
 TEST(EventsPlan, StepsEndWhereEnoughRowsHaveComeTogether) {
