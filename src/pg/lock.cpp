@@ -62,7 +62,7 @@ std::string describe_blockers(const std::vector<LockRequest>& requests) {
             "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
             "AND l.relation OPERATOR(pg_catalog.=) ANY ($1) "
             "AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() "
-            "ORDER BY a.xact_start NULLS FIRST, l.pid, l.relation",
+            "ORDER BY l.pid IS NOT NULL, a.xact_start, l.pid, l.relation",
             relids);
     std::string blockers;
     int found = 0;

@@ -10,7 +10,7 @@ use Time::HiRes qw(time usleep);
 my $database = 'postgres';
 my $hours = long_count(1_200, 10_000);
 my $numbers = long_count(1_200, 2_000);
-my $most_locks = 40; # of one step: two tables, their TOAST tables and indexes, and the catalogs in use
+my $most_locks = 60; # of one step: two tables with their indexes and TOAST tables, and the catalogs and records in use
 # No scheduler: what is run, and when, is up to us.
 my $node = new_server('many_partitions', preload => 0, conf => <<'CONF');
 max_connections = 100
