@@ -90,7 +90,9 @@ SELECT count(*) FROM serial_result JOIN (SELECT app, orchestry.window_stats(v / 
 SET max_parallel_workers_per_gather = 0;
 SELECT count(s) FROM (SELECT orchestry.window_stats(v) OVER () AS s FROM samples) w;
 SET temp_file_limit = '64 kB';
+\set VERBOSITY sqlstate
 SELECT orchestry.window_stats(v) FROM samples;
+\set VERBOSITY default
 RESET temp_file_limit;
 SELECT count(*) AS files_left FROM pg_ls_tmpdir();
 RESET orchestry.aggregate_mem;
