@@ -71,6 +71,9 @@ void WorkerSession::end() {
         if (ActiveSnapshotSet())
             PopActiveSnapshot();
         CommitTransactionCommand();
+        // From 18 on that brings back the context in which the transaction began: the memory of a
+        // statement, gone by now, where DETACH CONCURRENTLY and its like have begun it.
+        MemoryContextSwitchTo(TopMemoryContext);
         pgstat_report_stat(true); // autovacuum must see what we did
     });
 }
