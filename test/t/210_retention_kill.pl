@@ -145,20 +145,6 @@ sub undisturbed_round
 	return;
 }
 
-# The first process under the postmaster whose title matches, found without asking the server.
-sub find_child
-{
-	my ($pattern) = @_;
-	my $postmaster = $node->{_pid};
-	open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
-	for my $child (split ' ', <$list> // '')
-	{
-		open(my $title, '<', "/proc/$child/cmdline") or next;
-		return $child if (<$title> // '') =~ $pattern;
-	}
-	return 0;
-}
-
 # How long a job takes, for the moments of the kills.
 undisturbed_round();
 move_clock();
@@ -195,7 +181,7 @@ while ($struck < $kills && $tries < 2 * $kills)
 	my $title = $in_worker ? qr/orchestry worker/ : qr/ CALL/;
 	my $victim = 0;
 	my $deadline = time + 1;
-	$victim = find_child($title) until $victim || time > $deadline;
+	$victim = find_child($node, $title) until $victim || time > $deadline;
 	if (rand() < 0.4)
 	{
 		++$seconds;

@@ -89,20 +89,6 @@ sub add_work
 	return;
 }
 
-# The first process under the postmaster whose title matches, found without asking the server.
-sub find_child
-{
-	my ($pattern) = @_;
-	my $postmaster = $node->{_pid};
-	open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
-	for my $child (split ' ', <$list> // '')
-	{
-		open(my $title, '<', "/proc/$child/cmdline") or next;
-		return $child if (<$title> // '') =~ $pattern;
-	}
-	return 0;
-}
-
 # A session that runs a statement and whose end nobody waits for.
 sub start_session
 {
@@ -164,7 +150,7 @@ while ($struck < $kills && $tries < 3 * $kills)
 	while (!$victim && time < $deadline)
 	{
 		$victim = $in_worker
-		  ? find_child(qr/orchestry worker/)
+		  ? find_child($node, qr/orchestry worker/)
 		  : eval { $node->safe_psql($database, "SELECT pid FROM pg_stat_activity WHERE application_name = 'remover' AND state = 'active'") } || 0;
 	}
 	if ($victim)

@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  make_policy is_alive wait_for_exit half_made took_at_most strike
+  make_policy is_alive wait_for_exit half_made took_at_most find_child strike
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -220,23 +220,28 @@ sub wait_for_recovery
 	return;
 }
 
+# The first process under the postmaster whose title matches, found without asking the server; 0: there is none.
+sub find_child
+{
+	my ($node, $title) = @_;
+	my $postmaster = $node->{_pid};
+	open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
+	for my $child (split ' ', <$list> // '')
+	{
+		open(my $line, '<', "/proc/$child/cmdline") or next;
+		return $child if (<$line> // '') =~ $title;
+	}
+	return 0;
+}
+
 # Waits at most a second for a process of the server whose title matches, and `delay_s` later kills it with -9. Returns
 # whether one was killed; by then the postmaster has taken notice. Asks the server nothing.
 sub strike
 {
 	my ($node, $title, $delay_s) = @_;
-	my $postmaster = $node->{_pid};
 	my $deadline = time + 1;
 	my $victim = 0;
-	until ($victim || time > $deadline)
-	{
-		open(my $list, '<', "/proc/$postmaster/task/$postmaster/children") or return 0;
-		for my $child (split ' ', <$list> // '')
-		{
-			open(my $line, '<', "/proc/$child/cmdline") or next;
-			$victim = $child if (<$line> // '') =~ $title;
-		}
-	}
+	$victim = find_child($node, $title) until $victim || time > $deadline;
 	return 0 unless $victim;
 	Time::HiRes::usleep(int($delay_s * 1_000_000));
 	return 0 unless kill 'KILL', $victim;
