@@ -210,7 +210,9 @@ CREATE TABLE fast_1 PARTITION OF fast FOR VALUES FROM (MINVALUE) TO ('2026-02-01
 CREATE TABLE fast_1_a PARTITION OF fast_1 FOR VALUES IN (1);
 CREATE TABLE fast_1_b PARTITION OF fast_1 DEFAULT;
 SELECT orchestry.add_retention_policy('fast', '2 months', grace => '0') IS NOT NULL AS added;
+CREATE VIEW needs_fast_3 AS SELECT v FROM fast_3;
 SELECT * FROM planned('fast');
+DROP VIEW needs_fast_3;
 CALL orchestry.run('fast');
 SELECT * FROM history('fast');
 CALL orchestry.run('fast');

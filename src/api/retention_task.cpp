@@ -118,7 +118,7 @@ class RetentionTask : public jobs::Task {
     }
 
     static jobs::StepResult result_of(const retention::Step& step,
-                                      const retention::Applied& applied, const char* how_detached) {
+                                      const retention::Applied& applied, const char* detached) {
         jobs::StepResult result;
         result.lock_wait_us = applied.lock_wait_us;
         result.message = applied.message;
@@ -127,12 +127,26 @@ class RetentionTask : public jobs::Task {
             return result;
         }
         // Rows are gone for the table's users with the detach; space comes back with the drop.
-        if (step.planned.action == retention::Action::detach) {
+        using retention::Action;
+        const Action action = step.planned.action;
+        const bool drops = action == Action::drop || (action == Action::remove && !detached);
+        if (retention::takes_partition(action)) {
             result.rows = step.rows.value_or(0);
-            result.message = how_detached;
+            result.message = detached ? detached : "";
         }
-        if (step.planned.action == retention::Action::drop)
-            result.bytes = step.bytes.value_or(0);
+        result.bytes = drops ? step.bytes.value_or(0) : 0;
+        return result;
+    }
+
+    /// What comes after a partition was detached concurrently and is not to stay in quarantine.
+    static jobs::StepResult finish(const retention::Basis& basis, const retention::Step& step,
+                                   std::int64_t lock_budget_us) {
+        const retention::Applied applied = retention::apply(basis, step, lock_budget_us);
+        jobs::StepResult result;
+        result.lock_wait_us = applied.lock_wait_us;
+        result.bytes = applied.done ? step.bytes.value_or(0) : 0;
+        result.message = detached_concurrently;
+        result.message += applied.done ? ", then dropped" : "; not dropped yet: " + applied.message;
         return result;
     }
 
@@ -152,8 +166,9 @@ class RetentionTask : public jobs::Task {
         step.informative = planned.action == retention::Action::leave;
         step.lock_requests = prepared->lock_requests;
         step.apply = [basis, prepared](std::int64_t lock_budget_us) {
-            return result_of(*prepared, retention::apply(*basis, *prepared, lock_budget_us),
-                             detached_plainly);
+            return result_of(
+                *prepared, retention::apply(*basis, *prepared, lock_budget_us),
+                prepared->planned.action == retention::Action::detach ? detached_plainly : nullptr);
         };
         if (!prepared->top_level_statement.empty())
             step.top_level = jobs::Step::TopLevel{
@@ -163,7 +178,12 @@ class RetentionTask : public jobs::Task {
                         *prepared, retention::begin_at_top_level(*basis, *prepared, lock_budget_us),
                         detached_concurrently);
                 },
-                [prepared] { retention::end_at_top_level(*prepared); }};
+                [prepared] { retention::end_at_top_level(*prepared); },
+                {}};
+        if (!prepared->afterwards.empty())
+            step.top_level->afterwards = [basis, prepared](std::int64_t lock_budget_us) {
+                return finish(*basis, prepared->afterwards.front(), lock_budget_us);
+            };
         return step;
     }
 };

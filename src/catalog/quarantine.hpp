@@ -1,5 +1,5 @@
 // Typed access to orchestry.detached_partition: the partitions that retention has detached, or is
-// about to. Only what is recorded here is ever dropped.
+// about to. Of tables that are no partitions only what is recorded here is ever dropped.
 #pragma once
 
 #include "base/partition_key.hpp"

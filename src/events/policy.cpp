@@ -43,12 +43,13 @@ std::optional<std::string> text_or_null(const pg::Row& row, int column) {
 std::optional<StoredPolicy> select_where(const char* condition, const pg::Param& value) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string("SELECT p.job_id, p.older_than, p.into_table, p.bucket, p.time_column, "
-                        "p.group_by::pg_catalog.text[], p.count_values_of, p.sample_of, "
-                        "p.samples, j.time_zone FROM orchestry.event_policy p "
-                        "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id WHERE ") +
-                condition + " ORDER BY p.job_id",
-            value, catalog::system_identifier(), MyDatabaseId);
+    spi.run_kept(
+        std::string("SELECT p.job_id, p.older_than, p.into_table, p.bucket, p.time_column, "
+                    "p.group_by::pg_catalog.text[], p.count_values_of, p.sample_of, "
+                    "p.samples, j.time_zone FROM orchestry.event_policy p "
+                    "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) p.job_id WHERE ") +
+            condition + " ORDER BY p.job_id",
+        value, catalog::system_identifier(), MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;
     const pg::Row row = spi.row(0);

@@ -85,8 +85,9 @@ class Run {
     catalog::RunResult execute();
 
   private:
-    /// What a transaction holds: all of a step, or what comes before its statement at top level.
-    enum class Part { whole, preparation };
+    /// What a transaction holds: all of a step, or what comes before its statement at top level, or
+    /// after it.
+    enum class Part { whole, preparation, afterwards };
 
     pg::WorkerSession* top_level_host() const;
     std::optional<pg::Failure> apply(const Step& step, catalog::StepRecord& record, Part part);
@@ -217,7 +218,9 @@ bool is_worth_another_try(const pg::Failure& failure) {
 /// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get
 /// its locks. A whole step, or a batch of it, and its record are one transaction.
 std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& record, Part part) {
-    const auto& act = part == Part::whole ? step.apply : step.top_level->prepare;
+    const auto& act = part == Part::whole         ? step.apply
+                      : part == Part::preparation ? step.top_level->prepare
+                                                  : step.top_level->afterwards;
     if (!act)
         return pg::Failure{
             base::errc::feature_not_supported,
@@ -265,7 +268,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
         }
         if (!failure) {
             ORCHESTRY_FAULT_POINT("step done");
-            if (part == Part::whole)
+            if (part != Part::preparation)
                 count(record, applied);
             if (applied.state != StepResult::State::more)
                 return std::nullopt;
@@ -344,9 +347,18 @@ std::optional<pg::Failure> Run::apply_at_top_level(pg::WorkerSession& host, cons
         }
         catalog::record_step(id_, record);
     });
-    if (!failure)
-        count(record, {.rows = record.rows, .bytes = record.bytes, .message = {}});
-    return failure;
+    if (failure)
+        return failure;
+    const bool is_done = !step.top_level->afterwards;
+    count(record, {.state = is_done ? StepResult::State::done : StepResult::State::more,
+                   .rows = record.rows,
+                   .bytes = record.bytes,
+                   .message = {}});
+    if (is_done)
+        return std::nullopt;
+    session_.commit();
+    session_.ensure_snapshot();
+    return apply(step, record, Part::afterwards);
 }
 
 /// Why the job is not run at all, or nothing.

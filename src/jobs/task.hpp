@@ -57,6 +57,8 @@ struct Step {
         std::function<StepResult(std::int64_t lock_budget_us)> prepare;
         /// Committed after the statement, together with the step's record.
         std::function<void()> complete;
+        /// What is left to do after that, as `apply`; empty: nothing.
+        std::function<StepResult(std::int64_t lock_budget_us)> afterwards;
     };
     std::optional<TopLevel> top_level;
 };

@@ -172,10 +172,11 @@ Settings read_settings(const pg::Row& row) {
 std::optional<StoredPolicy> find_policy(Oid parent) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string(select_settings) +
-                "j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
-                "AND j.origin_database OPERATOR(pg_catalog.=) $3",
-            parent, catalog::system_identifier(), MyDatabaseId);
+    spi.run_kept(
+        std::string(select_settings) +
+            "j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+            "AND j.origin_database OPERATOR(pg_catalog.=) $3",
+        parent, catalog::system_identifier(), MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;
     return StoredPolicy{{spi.row(0).bigint(1)}, read_settings(spi.row(0))};
@@ -196,7 +197,7 @@ StoredPolicy require_policy(Oid parent) {
 Settings load_settings(catalog::JobId job) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string(select_settings) + "p.job_id OPERATOR(pg_catalog.=) $1", job.value);
+    spi.run_kept(std::string(select_settings) + "p.job_id OPERATOR(pg_catalog.=) $1", job.value);
     if (spi.rows() == 0)
         throw Error(errc::undefined_object,
                     "job " + std::to_string(job.value) + " has no partition policy any more");

@@ -136,7 +136,10 @@ SPIPlanPtr kept_plan(const char* sql, const Oid* types, int count) {
         if (slot.plan)
             continue;
         const SPIPlanPtr plan = protect([&] {
-            const SPIPlanPtr prepared = SPI_prepare(sql, count, const_cast<Oid*>(types));
+            // One plan for all values: with sequential scans forbidden the server would hold costs
+            // that mean nothing against it, and plan anew each time.
+            const SPIPlanPtr prepared =
+                SPI_prepare_cursor(sql, count, const_cast<Oid*>(types), CURSOR_OPT_GENERIC_PLAN);
             if (prepared)
                 SPI_keepplan(prepared);
             return prepared;

@@ -53,6 +53,7 @@ class Preparation {
 
   private:
     void detach(Step& step);
+    void remove(Step& step);
     void drop(Step& step);
     void measure(Step& step) const;
     const Partition& partition(Oid relid) const;
@@ -88,6 +89,21 @@ void Preparation::detach(Step& step) {
         step.top_level_statement = statement + leaving.quarantined + " CONCURRENTLY";
 }
 
+/// In a transaction of its own it is dropped as it is. Where it leaves concurrently it has to be
+/// dropped afterwards, from quarantine.
+void Preparation::remove(Step& step) {
+    detach(step);
+    step.statements = {"DROP TABLE " + step.planned.object};
+    if (step.top_level_statement.empty())
+        return;
+    Step afterwards;
+    afterwards.planned = step.planned;
+    afterwards.planned.action = Action::drop;
+    afterwards.planned.object = partition(step.planned.relid).quarantined;
+    drop(afterwards);
+    step.afterwards.push_back(std::move(afterwards));
+}
+
 void Preparation::drop(Step& step) {
     const PlannedStep& planned = step.planned;
     step.statements = {"DROP TABLE " + planned.object};
@@ -106,14 +122,20 @@ void Preparation::drop(Step& step) {
 /// How much leaves: the size with indexes and TOAST, and the rows as of the last VACUUM or ANALYZE,
 /// of the table and its partitions.
 void Preparation::measure(Step& step) const {
+    const Oid relid = step.planned.relid;
+    const bool is_leaf = pg::call<get_rel_relkind>(relid) != RELKIND_PARTITIONED_TABLE;
+    // Most are leaves; looking for partitions takes longer than all the rest.
+    const char* const tables =
+        is_leaf ? "pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1"
+                : "pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t JOIN "
+                  "pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf";
     pg::Spi spi;
-    spi.run(
+    spi.run_kept(
         "SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8, "
         "pg_catalog.sum(c.reltuples) FILTER (WHERE c.reltuples OPERATOR(pg_catalog.>=) "
-        "0)::pg_catalog.int8 "
-        "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t JOIN pg_catalog.pg_class c "
-        "ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf",
-        static_cast<Oid>(step.planned.relid));
+        "0)::pg_catalog.int8 FROM " +
+            std::string(tables),
+        relid);
     const pg::Row row = spi.row(0);
     if (!row.is_null(1))
         step.bytes = row.bigint(1);
@@ -122,12 +144,20 @@ void Preparation::measure(Step& step) const {
 }
 
 Step Preparation::prepared(PlannedStep planned) {
-    Step step{std::move(planned), {}, {}, {}, {}, {}};
+    Step step{std::move(planned), {}, {}, {}, {}, {}, {}};
     const PlannedStep& p = step.planned;
     switch (p.action) {
     case Action::detach:
         detach(step);
         measure(step);
+        if (p.blocked_by.empty())
+            announced_bytes_ += step.bytes.value_or(0);
+        break;
+    case Action::remove:
+        remove(step);
+        measure(step);
+        for (Step& afterwards : step.afterwards)
+            afterwards.bytes = step.bytes;
         if (p.blocked_by.empty())
             announced_bytes_ += step.bytes.value_or(0);
         break;
@@ -220,6 +250,7 @@ class Application {
     void detach();
     void finalize();
     void drop();
+    void remove();
     void reinstate();
 
     const Basis& basis_;
@@ -295,10 +326,12 @@ bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExte
     thing.quoted = pg::relation_name(relid).value_or("");
     for (const Hold& hold : holds_on(catalog::Holds(), relid, extent)) {
         // Rows of a partition that is in use are not searched under a lock that keeps its users
-        // waiting: the plan has just done so, and before anything is dropped it is done again.
-        const bool in_use = planned_.action == Action::detach;
-        if (hold.predicate.empty() ||
-            (!in_use && ServerWorld(basis_.parent).has_held_row(thing, hold)))
+        // waiting. What is detached was searched by the plan just now, and is again before it is
+        // dropped; what is removed at once had no hold.
+        const bool keeps = hold.predicate.empty() || planned_.action == Action::remove ||
+                           (planned_.action == Action::drop &&
+                            ServerWorld(basis_.parent).has_held_row(thing, hold));
+        if (keeps)
             return skip("hold " + std::to_string(hold.id) + " (" + hold.reason +
                         ") was set meanwhile");
     }
@@ -403,6 +436,16 @@ void Application::drop() {
     applied_.done = true;
 }
 
+void Application::remove() {
+    if (!is_still_due())
+        return;
+    pg::run_statements(step_.statements);
+    require_dropped(planned_.relid);
+    ORCHESTRY_FAULT_POINT("partition dropped");
+    catalog::delete_quarantined(planned_.relid); // of a run that was interrupted before its detach
+    applied_.done = true;
+}
+
 void Application::reinstate() {
     const auto record = catalog::find_quarantined(planned_.relid);
     if (!record) {
@@ -433,6 +476,9 @@ Applied Application::act() {
         break;
     case Action::drop:
         drop();
+        break;
+    case Action::remove:
+        remove();
         break;
     case Action::reinstate:
         reinstate();

@@ -13,6 +13,7 @@ struct Step {
     std::vector<std::string> statements;        ///< what is executed, in order
     std::vector<pg::LockRequest> lock_requests; ///< in the order in which they are taken
     std::string top_level_statement; ///< what a host executes instead that can; empty: nothing
+    std::vector<Step> afterwards; ///< what is left to do after the top-level statement, if anything
     std::optional<std::int64_t> rows, bytes; ///< of what leaves: an estimate, and the size
 };
 

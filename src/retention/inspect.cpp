@@ -41,14 +41,27 @@ std::string remedy(Oid role, Oid relid) {
     return spi.rows() == 0 ? std::string() : spi.row(0).text(1);
 }
 
-std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& condition,
+/// Whether a table can be at either end of a foreign key, which is kept by triggers on both tables.
+bool has_triggers(Oid relid) {
+    return pg::protect([&] {
+        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+        if (!HeapTupleIsValid(tuple))
+            return false;
+        const bool has = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relhastriggers;
+        ReleaseSysCache(tuple);
+        return has;
+    });
+}
+
+/// `source`: FROM and WHERE, with the table as $1.
+std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std::string& source,
                                             Oid relid) {
+    if (!has_triggers(relid)) // most tables: spare them the query
+        return {};
     pg::Spi spi;
-    spi.run("SELECT c.oid, pg_catalog.quote_ident(c.conname), " + other +
-                " FROM pg_catalog.pg_constraint c "
-                "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND " +
-                condition + " ORDER BY 3, 1",
-            relid);
+    spi.run_kept("SELECT DISTINCT c.oid, pg_catalog.quote_ident(c.conname), " + other + " " +
+                     source + " AND c.contype OPERATOR(pg_catalog.=) 'f' ORDER BY 3, 1",
+                 relid);
     std::vector<ForeignKey> keys;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
@@ -199,13 +212,22 @@ Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job) {
 }
 
 std::vector<ForeignKey> foreign_keys_of(Oid relid) {
-    return select_foreign_keys("c.confrelid", "c.conrelid OPERATOR(pg_catalog.=) $1", relid);
+    return select_foreign_keys(
+        "c.confrelid", "FROM pg_catalog.pg_constraint c WHERE c.conrelid OPERATOR(pg_catalog.=) $1",
+        relid);
 }
 
 std::vector<ForeignKey> foreign_keys_to(Oid relid) {
+    // No index of pg_constraint leads to the constraints that reference a table; what they depend
+    // on does.
     std::vector<ForeignKey> keys = select_foreign_keys(
         "c.conrelid",
-        "c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0", relid);
+        "FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c "
+        "ON c.oid OPERATOR(pg_catalog.=) d.objid WHERE d.classid OPERATOR(pg_catalog.=) "
+        "'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refclassid OPERATOR(pg_catalog.=) "
+        "'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) $1 "
+        "AND c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0",
+        relid);
     for (ForeignKey& key : keys)
         key.remedy = remedy(catalog::owner_of(relid), key.relid);
     return keys;
@@ -239,6 +261,12 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
     if (failure && failure->is(query_canceled))
         pg::raise(*failure);
     return failure || found;
+}
+
+std::string ServerWorld::dependents(const Partition& partition) const {
+    Thing thing = partition;
+    find_dependents({&thing});
+    return thing.dependents;
 }
 
 bool ServerWorld::awaits_compression(const Partition& partition) const {

@@ -31,6 +31,7 @@ class ServerWorld : public World {
     /// True also when that cannot be found out, because a column of the predicate was renamed.
     bool has_held_row(const Thing& thing, const Hold& hold) const override;
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
+    std::string dependents(const Partition& partition) const override;
     bool awaits_compression(const Partition& partition) const override;
 
   private:

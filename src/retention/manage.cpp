@@ -42,7 +42,7 @@ std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings,
 void announce(const Set& set, const Policy& policy, base::Instant first_run, base::Instant now) {
     const std::vector<PlannedStep> steps = plan(set, policy, now, ServerWorld(set.relid));
     const auto due = std::count_if(steps.begin(), steps.end(), [](const PlannedStep& step) {
-        return step.action == Action::detach;
+        return takes_partition(step.action);
     });
     if (due == 0)
         return;

@@ -121,6 +121,7 @@ const char* to_string(Action action) {
     case Action::detach:
         return "detach";
     case Action::drop:
+    case Action::remove:
         return "drop";
     case Action::leave:
         break;
@@ -142,7 +143,7 @@ class Planner {
     void finalize_detaches();
     void begin_graces();
     void drop_expired();
-    void detach_due();
+    void take_due();
     void reinstate();
     void explain_fallback();
     void announce();
@@ -150,7 +151,8 @@ class Planner {
     bool has_no_grace() const {
         return policy_.action == Expiry::drop && policy_.grace == base::Span{0, 0, 0};
     }
-    void detach(const Partition& partition);
+    bool goes_in_one_step(const Partition& partition) const;
+    void take(const Partition& partition);
     void drop(const Thing& thing, std::uint32_t root, const std::string& object, std::string reason,
               const std::string& blocked_by);
     bool leave_held(const Thing& thing, const std::string& reason);
@@ -179,7 +181,7 @@ std::vector<PlannedStep> Planner::all() {
     finalize_detaches();
     begin_graces();
     drop_expired();
-    detach_due();
+    take_due();
     reinstate();
     explain_fallback();
     announce();
@@ -218,6 +220,10 @@ bool Planner::leave_held(const Thing& thing, const std::string& reason) {
     return true;
 }
 
+std::string needed_by(const std::string& dependents) {
+    return "it is needed by " + dependents + ": drop that first";
+}
+
 /// Why nothing may be removed that is otherwise to be removed.
 std::string Planner::objection(const Thing& thing) const {
     if (!policy_.veto.empty())
@@ -226,7 +232,7 @@ std::string Planner::objection(const Thing& thing) const {
         return "it belongs to role " + thing.stranger + ": ALTER TABLE " + thing.quoted +
                " OWNER TO " + set_.owner + ";";
     if (!thing.dependents.empty())
-        return "it is needed by " + thing.dependents + ": drop that first";
+        return needed_by(thing.dependents);
     return {};
 }
 
@@ -332,16 +338,29 @@ bool Planner::leave_uncompressed(const Partition& partition, const std::string& 
     return true;
 }
 
-void Planner::detach(const Partition& partition) {
+/// Without a grace nothing is gained by a quarantine, except where the server drops no partition
+/// that others reference, where rows have to be searched for held ones without keeping people
+/// waiting, and where parts are dropped one by one.
+bool Planner::goes_in_one_step(const Partition& partition) const {
+    return has_no_grace() && set_.referenced_by.empty() && partition.holds.empty() &&
+           !partition.has_parts;
+}
+
+void Planner::take(const Partition& partition) {
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
         leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
-    PlannedStep& step = add(Action::detach, partition, why);
+    const bool removes = goes_in_one_step(partition);
+    PlannedStep& step = add(removes ? Action::remove : Action::detach, partition, why);
+    if (removes)
+        step.reason += "; the policy has no grace";
     step.reason +=
         not_concurrently.empty()
-            ? "; a background worker detaches it concurrently, CALL within the lock budget"
+            ? std::string("; a background worker detaches it concurrently") +
+                  (removes ? " first" : "") + ", CALL " + (removes ? "drops it " : "") +
+                  "within the lock budget"
             : "; within the lock budget and not concurrently, because " + not_concurrently;
     step.range = partition.range;
     step.exact_lower = partition.exact_lower;
@@ -357,14 +376,17 @@ void Planner::detach(const Partition& partition) {
         step.blocked_by = "rows of " + key->table + " reference it by foreign key " + key->name +
                           ": delete those first, or give " + key->table +
                           " a retention policy of its own";
+    if (removes && step.blocked_by.empty())
+        if (const std::string dependents = world_.dependents(partition); !dependents.empty())
+            step.blocked_by = needed_by(dependents);
     // Parts of its own are dropped one by one, which the next run plans.
-    const bool at_once = has_no_grace() && !partition.has_parts;
+    const bool at_once = has_no_grace() && !partition.has_parts && !removes;
     if (at_once && step.blocked_by.empty())
         drop(partition, partition.relid, partition.quarantined,
              "was " + partition.quoted + "; the policy has no grace", {});
 }
 
-void Planner::detach_due() {
+void Planner::take_due() {
     for (const Partition& partition : set_.partitions) {
         if (partition.detach_pending || !is_due(partition, horizon_))
             continue;
@@ -372,7 +394,7 @@ void Planner::detach_due() {
             add(Action::leave, partition,
                 why_due(partition) + "; the newest partition always stays");
         else
-            detach(partition);
+            take(partition);
     }
 }
 
@@ -399,7 +421,7 @@ void Planner::announce() {
     if (policy_.announced)
         return;
     const auto count = std::count_if(steps_.begin(), steps_.end(), [](const PlannedStep& step) {
-        return step.action == Action::detach && step.blocked_by.empty();
+        return takes_partition(step.action) && step.blocked_by.empty();
     });
     if (count == 0)
         return;

@@ -126,6 +126,7 @@ enum class Action {
                ///< back
     detach,    ///< detaches a partition into quarantine
     drop,      ///< drops what was in quarantine long enough
+    remove,    ///< drops a partition in one go, because the policy has no grace
     leave,     ///< nothing is done: it is explained why
 };
 
@@ -144,14 +145,20 @@ struct PlannedStep {
     std::uint32_t root = 0; ///< of a part to be dropped: what is in quarantine; else as relid
     bool waits =
         false; ///< of what is left alone: until something happens that is no matter of the clock
-    bool concurrently = false; ///< DETACH CONCURRENTLY can be used where the host can run it
+    bool concurrently = false; ///< DETACH CONCURRENTLY can be used where the host can run it;
+                               ///< what is removed is dropped after it
     std::string reason;        ///< plain words
     std::string blocked_by;    ///< not empty: the step is not taken; says why and what mends it
 };
 
+/// Whether an action takes a partition out of its set.
+constexpr bool takes_partition(Action action) {
+    return action == Action::detach || action == Action::remove;
+}
+
 /// Whether an action takes rows away from where people find them.
 constexpr bool is_destructive(Action action) {
-    return action == Action::detach || action == Action::drop;
+    return takes_partition(action) || action == Action::drop;
 }
 
 /// What a plan has to know of rows, asked only of partitions that are due.
@@ -162,6 +169,9 @@ class World {
     virtual bool has_held_row(const Thing& thing, const Hold& hold) const = 0;
     /// Whether a row of the other table references a row of the partition by the foreign key.
     virtual bool is_referenced(const Partition& partition, const ForeignKey& key) const = 0;
+    /// What else needs the partition, so that it cannot be dropped alone; empty: nothing. Asked
+    /// only where it is to be dropped at once.
+    virtual std::string dependents(const Partition& partition) const = 0;
     /// Of a set that is compressed: whether the partition has rows that are not compressed yet.
     virtual bool awaits_compression(const Partition& partition) const = 0;
 };

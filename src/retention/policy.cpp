@@ -151,16 +151,17 @@ namespace {
 std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& value) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string(
-                "SELECT p.job_id, p.keep, p.keep_keys, p.time_column, p.predicate, p.action, "
-                "p.grace, p.archive_to, "
-                "p.keep_last, p.batch_rows, j.time_zone, p.key_unit, p.announced_at IS NOT NULL, "
-                "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[] "
-                "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
-                "OPERATOR(pg_catalog.=) p.job_id "
-                "WHERE ") +
-                condition + " ORDER BY p.job_id",
-            value, catalog::system_identifier(), MyDatabaseId);
+    spi.run_kept(
+        std::string(
+            "SELECT p.job_id, p.keep, p.keep_keys, p.time_column, p.predicate, p.action, "
+            "p.grace, p.archive_to, "
+            "p.keep_last, p.batch_rows, j.time_zone, p.key_unit, p.announced_at IS NOT NULL, "
+            "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[] "
+            "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
+            "OPERATOR(pg_catalog.=) p.job_id "
+            "WHERE ") +
+            condition + " ORDER BY p.job_id",
+        value, catalog::system_identifier(), MyDatabaseId);
     std::vector<StoredPolicy> policies;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);

@@ -37,7 +37,7 @@ sub make_table
 	}
 	$sql .= "INSERT INTO s.$name SELECT timestamptz '2026-01-01' + n * interval '1 day', n FROM generate_series(0, 180) n; $more;";
 	$sql .= "ALTER TABLE s.$name OWNER TO $owner; SET ROLE $owner;";
-	$sql .= "SELECT orchestry.add_retention_policy('s.$name', interval '2 months')";
+	$sql .= "SELECT orchestry.add_retention_policy('s.$name', interval '2 months', grace => '" . ($option{grace} // '7 days') . "')";
 	return $node->safe_psql($database, $sql);
 }
 
@@ -78,6 +78,28 @@ is($node->safe_psql($database, "SELECT count(*) FROM orchestry.run_step WHERE ru
 	3, 'and the history has the statement that was run');
 is(quarantined('calm'), 's.calm_1 s.calm_2 s.calm_3', 'they are in quarantine, their grace has begun');
 is(members('calm'), 's.calm_4 s.calm_5 s.calm_6', 'and the others are where they were');
+
+# --- without a grace it is dropped right after that, unless somebody holds it meanwhile
+
+my $hasty = make_table('hasty', grace => '0');
+my $slow_reader = $node->background_psql($database);
+$slow_reader->query_safe('BEGIN; SELECT count(*) FROM s.hasty WHERE at > $$2026-06-01$$;');
+$run = start($hasty);
+wait_until($node, $database, "SELECT count(*) = 1 FROM pg_inherits WHERE inhparent = 's.hasty'::regclass AND inhdetachpending");
+$node->safe_psql($database, "SELECT orchestry.hold((SELECT relid FROM orchestry.detached_partition WHERE table_name = 'hasty_1'), 'audit')");
+$slow_reader->quit;
+is(wait_for_run($node, $database, $run), 'ok', 'a worker runs a policy without a grace');
+is(steps($run), join("\n", 'drop s.hasty_1 ok detached concurrently; not dropped yet: hold 1 (audit) was set meanwhile',
+		'drop s.hasty_2 ok detached concurrently, then dropped',
+		'drop s.hasty_3 ok detached concurrently, then dropped'),
+	'partitions are detached concurrently and dropped, the held one is not');
+is(quarantined('hasty'), 's.hasty_1', 'but waits in quarantine');
+is(members('hasty'), 's.hasty_4 s.hasty_5 s.hasty_6', 'and the others are where they were');
+is($node->safe_psql($database, "SELECT count(*) FROM pg_class WHERE relname ~ 'hasty_[123]\$'"), 1, 'what was dropped is gone');
+$node->safe_psql($database, "SELECT orchestry.release_hold(1, 'over')");
+$run = start($hasty);
+is(wait_for_run($node, $database, $run), 'ok', 'when the hold is over');
+is(quarantined('hasty'), '', 'the next run drops it');
 
 # --- readers and writers go on while a partition leaves, however long others keep their transactions open
 

@@ -35,7 +35,12 @@ class FakeWorld : public World {
         return uncompressed.contains(partition.relid);
     }
 
+    std::string dependents(const Partition& partition) const override {
+        return needed.contains(partition.relid) ? "view v" : "";
+    }
+
     std::set<std::uint32_t> rows_held_in;
+    std::set<std::uint32_t> needed;
     std::set<std::uint32_t> uncompressed;
     std::set<std::pair<std::uint32_t, std::uint32_t>> referenced; // partition, foreign key
 };
@@ -291,17 +296,43 @@ TEST(RetentionPlan, PartsGoBeforeTheTableTheyArePartsOf) {
     EXPECT_EQ(taken(set, keep(months(24)), at(2026, 6, 1)), "") << "all of it stays together";
 }
 
-TEST(RetentionPlan, WithoutGraceTheDropFollowsTheDetach) {
+TEST(RetentionPlan, WithoutGraceAPartitionGoesInOneStep) {
     Set set = year_of_months();
     set.partitions[1].has_parts = true;
     Policy policy = keep(months(3));
     policy.grace = days(0);
-    const auto steps = plan(set, policy, at(2026, 6, 1), FakeWorld());
-    EXPECT_EQ(taken(steps), "detach 1, drop 1, detach 2")
+    policy.announced = false;
+    FakeWorld world;
+    auto steps = plan(set, policy, at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "announce 1, drop 1, detach 2")
         << "parts are dropped one by one by the next run";
-    EXPECT_EQ(steps[1].object, "public.q1");
+    EXPECT_EQ(steps[1].action, Action::remove);
+    EXPECT_EQ(steps[1].object, "public.p1");
+    EXPECT_EQ(steps[1].survivor, set.partitions.back().relid);
+    EXPECT_TRUE(steps[1].concurrently);
+    EXPECT_TRUE(contains(steps[0].reason, "2 partitions are to be detached and dropped at once"));
+    world.needed = {1};
+    steps = plan(set, policy, at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "announce 1, detach 2");
+    EXPECT_EQ(steps[1].blocked_by, "it is needed by view v: drop that first");
+    policy.announced = true;
     policy.action = Expiry::detach;
-    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "detach 1, detach 2");
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "detach 1, detach 2")
+        << "what stays in quarantine may be needed by others";
+}
+
+TEST(RetentionPlan, WithoutGraceItTakesADetachFirstWhereADropWouldFailOrKeepPeopleWaiting) {
+    Set set = year_of_months();
+    Policy policy = keep(months(3));
+    policy.grace = days(0);
+    set.partitions[0].holds = {{5, "audit", "id = 1"}};
+    auto steps = plan(set, policy, at(2026, 6, 1), FakeWorld());
+    EXPECT_EQ(taken(steps), "detach 1, drop 1, drop 2") << "held rows are searched for once more";
+    EXPECT_EQ(steps[1].action, Action::drop);
+    EXPECT_EQ(steps[1].object, "public.q1");
+    set.partitions[0].holds.clear();
+    set.referenced_by = {{7, "fk", 2, "public.acct", false, {}}};
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "detach 1, drop 1, detach 2, drop 2");
 }
 
 TEST(RetentionPlan, ConcurrentlyUnlessSomethingForbidsIt) {
@@ -430,6 +461,10 @@ class UnreadableWorld : public World {
     bool is_referenced(const Partition& partition, const ForeignKey&) const override {
         ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
         return false;
+    }
+    std::string dependents(const Partition&) const override {
+        ADD_FAILURE() << "needs of a partition that goes with a grace were looked for";
+        return {};
     }
     bool awaits_compression(const Partition& partition) const override {
         ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
