@@ -159,6 +159,7 @@ class Planner {
     const ForeignKey* referenced_by(const Partition& partition) const;
     bool leave_referenced(const Partition& partition, const std::string& reason);
     bool leave_uncompressed(const Partition& partition, const std::string& reason);
+    bool leave_unarchived(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -290,6 +291,8 @@ std::string Planner::why_not_concurrently() const {
         return "foreign keys make it lock other tables";
     if (set_.is_compressed)
         return "no event may come while it is detached that is not compressed";
+    if (set_.is_archived)
+        return "no row may come while it is detached that is not archived";
     return {};
 }
 
@@ -322,9 +325,10 @@ bool Planner::leave_referenced(const Partition& partition, const std::string& re
     return true;
 }
 
-/// Whether the rows of a partition wait to become counts and samples.
+/// Whether the rows of a partition wait to become counts and samples. A stranger's table is not
+/// looked into: it is not taken anyway.
 bool Planner::leave_uncompressed(const Partition& partition, const std::string& reason) {
-    if (!set_.is_compressed || !world_.awaits_compression(partition))
+    if (!set_.is_compressed || !partition.stranger.empty() || !world_.awaits_compression(partition))
         return false;
     PlannedStep& step = add(Action::leave, partition, reason);
     step.waits = true;
@@ -332,10 +336,23 @@ bool Planner::leave_uncompressed(const Partition& partition, const std::string& 
     return true;
 }
 
+/// Whether rows of a partition wait to be moved into an archive; likewise.
+bool Planner::leave_unarchived(const Partition& partition, const std::string& reason) {
+    if (!set_.is_archived || !partition.stranger.empty())
+        return false;
+    const std::optional<std::int64_t> job = world_.awaits_archive(partition);
+    if (!job)
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "rows of it have yet to be archived by job " + std::to_string(*job);
+    return true;
+}
+
 void Planner::detach(const Partition& partition) {
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
-        leave_referenced(partition, why))
+        leave_unarchived(partition, why) || leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     PlannedStep& step = add(Action::detach, partition, why);
