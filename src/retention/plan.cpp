@@ -27,24 +27,43 @@ bool is_bounded(const base::Range& range) {
     return range.lower.kind == Bound::Kind::value && range.upper.kind == Bound::Kind::value;
 }
 
-/// Whether all of a partition lies before the horizon. A uuid's bound may lie within the horizon's
-/// millisecond.
+/// When the clock brings the horizon to a bound.
+base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
+    const base::Instant due =
+        base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
+                  std::get<base::Span>(policy.keep));
+    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us})
+                                         : due;
+}
+
+} // namespace
+
 bool is_due(const Partition& partition, std::optional<std::int64_t> horizon) {
     if (!horizon)
         return false;
     const Bound end = Bound::value(*horizon);
+    // A uuid's bound may lie within the horizon's millisecond.
     return partition.exact_upper.empty() ? partition.range.upper <= end
                                          : partition.range.upper < end;
 }
 
-/// The newest partition that takes rows; nullptr when there is none.
 const Partition* newest(const Set& set) {
     const auto found = std::find_if(set.partitions.rbegin(), set.partitions.rend(),
                                     [](const Partition& p) { return !p.detach_pending; });
     return found == set.partitions.rend() ? nullptr : &*found;
 }
 
-} // namespace
+std::optional<base::Instant> due_at(const Set& set, const Policy& policy,
+                                    const Partition& partition) {
+    if (!std::holds_alternative<base::Span>(policy.keep) ||
+        partition.range.upper.kind != Bound::Kind::value)
+        return std::nullopt;
+    try {
+        return due_at(set, policy, partition.range.upper);
+    } catch (const Error&) { // further than time goes
+        return std::nullopt;
+    }
+}
 
 void check_not_negative(const base::Span& span, const char* what) {
     if (span.months < 0 || span.days < 0 || span.us < 0)
@@ -432,15 +451,6 @@ void Planner::announce() {
         "the first removal by this policy: " + std::to_string(count) +
             (count == 1 ? " partition is" : " partitions are") + " to be detached and " + fate);
     std::rotate(steps_.begin(), steps_.end() - 1, steps_.end());
-}
-
-/// When the clock brings the horizon to a bound.
-base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
-    const base::Instant due =
-        base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
-                  std::get<base::Span>(policy.keep));
-    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us})
-                                         : due;
 }
 
 } // namespace

@@ -115,6 +115,15 @@ void check_keep(const Set& set, const Policy& policy, base::Instant now);
 /// The horizon at `now`: nullopt when it is not known how far integer keys have come.
 std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now);
 
+/// The newest partition that takes rows, which always stays; nullptr when there is none.
+const Partition* newest(const Set& set);
+/// Whether all of a partition lies before the horizon.
+bool is_due(const Partition& partition, std::optional<std::int64_t> horizon);
+/// About when the clock brings the horizon to the end of a partition: where months end on different
+/// days, or a clock is set back, it can be days or hours off. Nullopt when no clock does.
+std::optional<base::Instant> due_at(const Set& set, const Policy& policy,
+                                    const Partition& partition);
+
 /// The unquoted name that a partition has in quarantine: its own, cut to fit, after a prefix with
 /// its OID, so that it is free in the schema.
 std::string quarantine_name(std::uint32_t relid, const std::string& name);
