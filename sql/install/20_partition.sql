@@ -86,12 +86,12 @@ CREATE FUNCTION orchestry.explain(target regclass)
 RETURNS TABLE (job_id bigint, kind text, object text, state text, reason text, next_action text, next_at timestamptz)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_explain';
 COMMENT ON FUNCTION orchestry.explain(regclass) IS
-'For each policy of a table, and for each of its partitions: its state, why, what comes next and when. 55000 when the table has no policy. The caller must own the table.';
+'For each partition and retention policy of a table, and for each of its partitions: its state, why, what comes next and when. 55000 when the table has no such policy. The caller must own the table.';
 
 CREATE FUNCTION orchestry.timeline(target regclass) RETURNS TABLE (timeline text)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_timeline';
 COMMENT ON FUNCTION orchestry.timeline(regclass) IS
-'The partitions of a table as lines of text: name, bounds in the policy''s zone (in UTC for steps below a day), a bar for the size, the size, and past, open, ahead or default. Gaps begin with !; the last line is the runway. For the owner of the table and for members of pg_monitor.';
+'The partitions of a table as lines of text: name, bounds in the policy''s zone (in UTC for steps below a day), a bar for the size, the size, and past, open, ahead or default. Gaps begin with !; the last lines are the runway, where the table has a partition policy, and the horizon, where a retention policy takes whole partitions. For the owner of the table and for members of pg_monitor.';
 
 CREATE FUNCTION orchestry._partitions()
 RETURNS TABLE (parent regclass, partition regclass, is_default boolean, lower_at timestamptz, upper_at timestamptz,

@@ -7,6 +7,7 @@
 #include "partition/manage.hpp"
 #include "partition/report.hpp"
 #include "pg/xact.hpp"
+#include "retention/report.hpp"
 
 namespace orchestry::api {
 
@@ -36,14 +37,34 @@ std::optional<catalog::KeyValue> key_argument(FunctionCallInfo fcinfo, const Arg
     return partition::read_key(kind, key, zone, type, args.datum(1, "at"));
 }
 
-/// What the key of a table without a policy means: whatever its type says.
-Settings settings_without_policy(const catalog::KeyColumn& key) {
+/// What the key of a table without a policy means: whatever its type, or the unit, says.
+Settings settings_without_policy(const catalog::KeyColumn& key,
+                                 std::optional<std::string> key_unit = std::nullopt) {
     Settings settings;
-    if (key.type == INT2OID || key.type == INT4OID || key.type == INT8OID)
+    if (!key_unit && (key.type == INT2OID || key.type == INT4OID || key.type == INT8OID))
         settings.every_keys = 1;
     else
         settings.every = base::Span{0, 1, 0};
+    settings.key_unit = std::move(key_unit);
     return settings;
+}
+
+/// How retention reads the key of a table; nullopt when the table has no such policy.
+std::optional<Settings> settings_of_retention(Oid relid) {
+    const std::optional<retention::KeyReading> reading = retention::key_reading(relid);
+    if (!reading)
+        return std::nullopt;
+    Settings settings =
+        settings_without_policy(catalog::require_key_column(relid), reading->key_unit);
+    settings.time_zone = reading->time_zone;
+    return settings;
+}
+
+void add_lines(ResultSet& result, const char* kind,
+               const std::vector<catalog::Explanation>& lines) {
+    for (const catalog::Explanation& line : lines)
+        result.add(line.job.value, kind, line.object, line.state, line.reason,
+                   text_or_null(line.next_action), line.next_at);
 }
 
 } // namespace
@@ -135,10 +156,14 @@ ORCHESTRY_FUNCTION(orchestry_list_partitions) {
 ORCHESTRY_FUNCTION(orchestry_explain) {
     const Args args(fcinfo, "explain");
     const Oid target = args.relation(0, "target");
+    catalog::require_owner_of(target);
+    const base::Instant now = catalog::settings::now();
     ResultSet result(fcinfo);
-    for (const partition::Explanation& row : partition::explain(target, catalog::settings::now()))
-        result.add(row.job.value, "partition", row.object, row.state, row.reason,
-                   text_or_null(row.next_action), row.next_at);
+    const std::vector<retention::StoredPolicy> retained = retention::find_policies(target);
+    if (retained.empty() || partition::find_policy(target))
+        add_lines(result, "partition", partition::explain(target, now));
+    for (const retention::StoredPolicy& policy : retained)
+        add_lines(result, "retention", retention::explain(catalog::get_job(policy.job), now));
     return Datum{0};
 }
 
@@ -146,8 +171,11 @@ ORCHESTRY_FUNCTION(orchestry_timeline) {
     const Args args(fcinfo, "timeline");
     const Oid target = args.relation(0, "target");
     ResultSet result(fcinfo);
-    for (const std::string& line : partition::timeline(target, catalog::settings::now()))
+    const base::Instant now = catalog::settings::now();
+    for (const std::string& line : partition::timeline(target, settings_of_retention(target), now))
         result.add(line);
+    if (const auto line = retention::describe_horizon(target, now))
+        result.add(*line);
     return Datum{0};
 }
 

@@ -52,9 +52,12 @@ class RetentionTask : public jobs::Task {
         retention::remember_quiet(job, now);
     }
 
-    /// Rows that reference others go first, or the others could not go.
+    /// Rows that reference others go first, or the others could not go; and of one table, rows that
+    /// go into an archive before whole partitions.
     std::vector<Oid> goes_after(const Job& job) const override {
         std::vector<Oid> tables;
+        if (!retention::takes_rows(job))
+            tables.push_back(job.target);
         for (const retention::ForeignKey& key : retention::foreign_keys_to(job.target))
             tables.push_back(key.relid);
         return tables;

@@ -83,7 +83,8 @@ class Task {
     /// settled() can know it later (catalog::store_settlement). `job` is as loaded at the run's
     /// start.
     virtual void settle(const catalog::Job& job, base::Instant now) const = 0;
-    /// Tables whose jobs of this kind go before this one in a round of several.
+    /// Tables whose jobs of this kind go before this one in a round of several; its own stands for
+    /// the other jobs of that.
     virtual std::vector<Oid> goes_after(const catalog::Job& job) const {
         (void)job;
         return {};

@@ -8,16 +8,24 @@ namespace orchestry::partition {
 
 namespace {
 
-/// A set with its policy.
-struct Managed {
-    catalog::Job job;
+using catalog::Explanation;
+
+/// A set as settings say that it is to be read.
+struct View {
     CheckedPolicy policy;
     Set set;
 
-    Managed(catalog::Job its_job, Oid parent)
-        : job(std::move(its_job)),
-          policy(load_settings(job.id), catalog::require_key_column(parent), Names::checked_before),
+    View(Settings settings, Oid parent)
+        : policy(std::move(settings), catalog::require_key_column(parent), Names::checked_before),
           set(inspect(parent, policy.kind())) {}
+};
+
+/// A set with its policy.
+struct Managed : View {
+    catalog::Job job;
+
+    Managed(catalog::Job its_job, Oid parent)
+        : View(load_settings(its_job.id), parent), job(std::move(its_job)) {}
 };
 
 std::string phase_of(const Member& member, std::int64_t here) {
@@ -29,7 +37,7 @@ std::string phase_of(const Member& member, std::int64_t here) {
 }
 
 /// The instant of a bound: what its wall clock shows is read in the policy's zone.
-std::optional<base::Instant> instant_of_bound(const Managed& managed, const Bound& bound) {
+std::optional<base::Instant> instant_of_bound(const View& managed, const Bound& bound) {
     const KeyKind kind = managed.set.kind;
     if (bound.kind != Bound::Kind::value || !is_time(kind))
         return std::nullopt;
@@ -91,13 +99,6 @@ std::vector<PartitionRow> list_partitions(base::Instant now) {
 
 namespace {
 
-/// The partition job of a table that the current user may see.
-catalog::Job job_of(Oid parent) {
-    if (!catalog::may_act_for(ROLE_PG_MONITOR))
-        catalog::require_owner_of(parent);
-    return catalog::get_job(require_policy(parent).job);
-}
-
 /// How far the partitions go without a gap from where the set stands; the end of what is wanted is
 /// compared with it.
 struct Runway {
@@ -105,7 +106,7 @@ struct Runway {
     bool enough = false;
 };
 
-Runway runway_of(const Managed& managed, base::Instant now) {
+Runway runway_of(const View& managed, base::Instant now) {
     const Set& set = managed.set;
     const Policy& policy = managed.policy.plan();
     const std::int64_t at = here(set, policy, now);
@@ -124,7 +125,7 @@ std::string days_and_hours(std::int64_t us) {
     return std::to_string(hours) + (hours == 1 ? " hour" : " hours");
 }
 
-std::string describe_runway(const Managed& managed, const Runway& runway, base::Instant now) {
+std::string describe_runway(const View& managed, const Runway& runway, base::Instant now) {
     const Set& set = managed.set;
     if (runway.end == Bound::maxvalue())
         return "without end";
@@ -169,7 +170,7 @@ std::string describe_member(const Member& member, const Ruler& ruler) {
 std::vector<Explanation> explain(Oid parent, base::Instant now) {
     catalog::require_owner_of(parent);
     const catalog::AsOwner owner(parent); // a plan may have to look into the default partition
-    const Managed managed(job_of(parent), parent);
+    const Managed managed(catalog::get_job(require_policy(parent).job), parent);
     const Set& set = managed.set;
     const catalog::JobId job = managed.job.id;
     std::vector<Explanation> rows;
@@ -293,10 +294,14 @@ std::string rendered(const Line& line, std::size_t name_width, std::size_t bound
 
 } // namespace
 
-std::vector<std::string> timeline(Oid parent, base::Instant now) {
-    const Managed managed(job_of(parent), parent);
-    const Set& set = managed.set;
-    const Policy& policy = managed.policy.plan();
+std::vector<std::string> timeline(Oid parent, const std::optional<Settings>& without_policy,
+                                  base::Instant now) {
+    if (!catalog::may_act_for(ROLE_PG_MONITOR))
+        catalog::require_owner_of(parent);
+    const bool has_policy = !without_policy || find_policy(parent);
+    const View view(has_policy ? require_policy(parent).settings : *without_policy, parent);
+    const Set& set = view.set;
+    const Policy& policy = view.policy.plan();
     const Ruler ruler(set, policy);
     const BoundTexts bounds(set, ruler);
     const std::int64_t at = here(set, policy, now);
@@ -307,7 +312,7 @@ std::vector<std::string> timeline(Oid parent, base::Instant now) {
         if (covered < member.range.lower)
             lines.push_back({"!", bounds({covered, member.range.lower}), -1, "gap"});
         covered = std::max(covered, member.range.upper);
-        const bool odd = !member.detach_pending && !ruler.is_interval(member.range);
+        const bool odd = has_policy && !member.detach_pending && !ruler.is_interval(member.range);
         lines.push_back({member.name, bounds(member.range), total_bytes(member.relid),
                          phase_of(member, at) + (odd ? ", odd" : "")});
     }
@@ -326,9 +331,11 @@ std::vector<std::string> timeline(Oid parent, base::Instant now) {
     std::vector<std::string> text;
     for (const Line& line : lines)
         text.push_back(rendered(line, name_width, bounds_width, most));
-    const Runway runway = runway_of(managed, now);
-    text.push_back("runway " + describe_runway(managed, runway, now) +
-                   (runway.enough ? " ok" : " !"));
+    if (has_policy) {
+        const Runway runway = runway_of(view, now);
+        text.push_back("runway " + describe_runway(view, runway, now) +
+                       (runway.enough ? " ok" : " !"));
+    }
     return text;
 }
 

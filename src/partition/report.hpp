@@ -2,6 +2,7 @@
 // next.
 #pragma once
 
+#include "catalog/explanation.hpp"
 #include "partition/apply.hpp"
 
 namespace orchestry::partition {
@@ -22,22 +23,14 @@ struct PartitionRow {
 /// all for members of pg_monitor. Ordered by set and range.
 std::vector<PartitionRow> list_partitions(base::Instant now);
 
-/// One line of orchestry.explain().
-struct Explanation {
-    catalog::JobId job;
-    std::string object;
-    std::string state;
-    std::string reason;
-    std::string next_action;
-    std::optional<base::Instant> next_at;
-};
-
 /// What holds for the policy of a table and for each of its partitions. Raises 55000 when it has no
 /// policy, 42501 when the caller does not own it.
-std::vector<Explanation> explain(Oid parent, base::Instant now);
+std::vector<catalog::Explanation> explain(Oid parent, base::Instant now);
 
 /// The set as lines of ASCII text, one for each partition and each gap, and a last one for the
-/// runway. Raises 55000 when it has no policy, 42501 unless the caller owns it or is in pg_monitor.
-std::vector<std::string> timeline(Oid parent, base::Instant now);
+/// runway. `without_policy`: how to read the bounds when the set has no policy, and no runway; with
+/// nullopt that raises 55000. Raises 42501 unless the caller owns it or is in pg_monitor.
+std::vector<std::string> timeline(Oid parent, const std::optional<Settings>& without_policy,
+                                  base::Instant now);
 
 } // namespace orchestry::partition

@@ -4,6 +4,7 @@
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
+#include "retention/archive.hpp"
 #include "retention/guard.hpp"
 
 #include <algorithm>
@@ -240,6 +241,7 @@ class Application {
     bool lock(const std::vector<pg::LockRequest>& requests);
     bool skip(std::string why);
     bool basis_holds();
+    bool is_read_by_all();
     bool is_still_due();
     bool is_still_pending();
     bool is_expired();
@@ -268,7 +270,7 @@ bool Application::skip(std::string why) {
 }
 
 bool Application::lock(const std::vector<pg::LockRequest>& requests) {
-    applied_.lock_wait_us = pg::lock_relations(requests, budget_us_);
+    applied_.lock_wait_us += pg::lock_relations(requests, budget_us_ - applied_.lock_wait_us);
     return basis_holds();
 }
 
@@ -298,6 +300,25 @@ bool Application::is_trusted(Oid relid) {
     return role.empty() || skip("it belongs to role " + role + " by now");
 }
 
+/// Whether nobody has yet to read rows of the partition before it goes. It is locked so that no
+/// more come, and searched, before its parent is locked against everybody: they would have to wait
+/// for the search.
+bool Application::is_read_by_all() {
+    if (!catalog::compression_of(planned_.relid) && archivers_of(planned_.relid).empty())
+        return true;
+    if (!lock({{planned_.relid, ShareLock}}) || !is_trusted(planned_.relid))
+        return false;
+    Partition partition;
+    partition.relid = planned_.relid;
+    const ServerWorld world(basis_.parent);
+    if (world.awaits_compression(partition))
+        return skip("events have come meanwhile that are not compressed yet");
+    if (const auto job = world.awaits_archive(partition))
+        return skip("rows have come meanwhile that job " + std::to_string(*job) +
+                    " has yet to archive");
+    return true;
+}
+
 /// Whether the partition is the one that was planned for: attached, with the same bounds, and not
 /// the last one.
 bool Application::is_still_due() {
@@ -314,8 +335,6 @@ bool Application::is_still_due() {
     const auto survivor = catalog::read_partition(basis_.parent, kind_, planned_.survivor);
     if (!survivor || survivor->detach_pending || survivor->range < member_->range)
         return skip("the newest partition is gone, so this one may be the last");
-    if (catalog::awaits_compression(planned_.relid))
-        return skip("events have come meanwhile that are not compressed yet");
     return is_trusted(planned_.relid) &&
            is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
 }
@@ -458,6 +477,8 @@ void Application::reinstate() {
 }
 
 Applied Application::act() {
+    if (takes_partition(planned_.action) && !is_read_by_all())
+        return applied_;
     if (!lock(step_.lock_requests))
         return applied_;
     const GuardExemption holds_are_checked_here(planned_.relid);
@@ -503,6 +524,8 @@ Applied Application::begin_at_top_level() {
         finalizes ? std::vector<pg::LockRequest>{{planned_.relid, AccessShareLock}}
                   : std::vector<pg::LockRequest>{{planned_.relid, AccessExclusiveLock},
                                                  {catalog::hold_table(), catalog::hold_lock_mode}};
+    if (!finalizes && !is_read_by_all())
+        return applied_;
     if (!lock(locks))
         return applied_;
     pg::GucLevel guc;

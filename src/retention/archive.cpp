@@ -12,20 +12,17 @@ constexpr const char* not_null_violation = "23502";
 
 std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
 
-/// Whether one table is the other, or one is a partition or a child of the other at any depth.
-bool is_related(Oid one, Oid other) {
-    const auto is_below = [](Oid root, Oid relid) {
-        return pg::protect(
-            [&] { return list_member_oid(find_all_inheritors(root, NoLock, nullptr), relid); });
-    };
-    return is_below(one, other) || is_below(other, one);
+/// Whether a table is another, or a partition or a child of that at any depth.
+bool is_below(Oid root, Oid relid) {
+    return pg::protect(
+        [&] { return list_member_oid(find_all_inheritors(root, NoLock, nullptr), relid); });
 }
 
 void require_table(Oid source, Oid target) {
     const char kind = pg::call<get_rel_relkind>(target);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         throw Error(errc::wrong_object_type, "archive " + name_of(target) + " is not a table");
-    if (is_related(source, target))
+    if (is_below(source, target) || is_below(target, source))
         throw Error(errc::invalid_parameter,
                     "table " + name_of(source) + " cannot be its own archive")
             .detail("Rows in " + name_of(target) + " are rows of it as well.")
@@ -113,6 +110,32 @@ std::string archived_columns(Oid source, const std::string& archive) {
     }
     require_insert(target);
     return columns;
+}
+
+std::vector<Archiver> archivers_of(Oid relid) {
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT p.job_id, j.target, COALESCE(p.predicate, '') "
+            "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
+            "OPERATOR(pg_catalog.=) p.job_id "
+            "WHERE p.archive_to IS NOT NULL AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+            "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND j.target IN ("
+            "SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass) a "
+            "UNION ALL SELECT t.relid FROM "
+            "pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t) ORDER BY p.job_id",
+            relid, catalog::system_identifier(), MyDatabaseId);
+    std::vector<Archiver> archivers;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        archivers.push_back({{row.bigint(1)}, row.oid(2), row.text(3)});
+    }
+    return archivers;
+}
+
+std::string unarchived_row_sql(const Archiver& archiver, Oid partition) {
+    const bool has_own = is_below(partition, archiver.relid);
+    return "SELECT FROM " + name_of(has_own ? archiver.relid : partition) +
+           (archiver.predicate.empty() ? "" : " WHERE " + archiver.predicate) + " LIMIT 1";
 }
 
 } // namespace orchestry::retention

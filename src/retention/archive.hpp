@@ -1,7 +1,7 @@
 // Tables that rows are moved to instead of being deleted.
 #pragma once
 
-#include "pg/spi.hpp"
+#include "catalog/job.hpp"
 
 namespace orchestry::retention {
 
@@ -20,5 +20,19 @@ void make_archive(Oid source, const std::string& archive);
 /// of another type, 23502 for one that only the archive has and that needs a value, 42501 when the
 /// current user may not write into it.
 std::string archived_columns(Oid source, const std::string& archive);
+
+/// A policy that moves rows of a table into an archive.
+struct Archiver {
+    catalog::JobId job;
+    Oid relid = InvalidOid; ///< the policy's table
+    std::string predicate;  ///< which rows it moves, SQL; empty: all
+};
+/// The policies that move rows of a partition, or of a partitioned table: its own, and those of
+/// what it is a partition of and of its partitions.
+std::vector<Archiver> archivers_of(Oid relid);
+
+/// The query that finds a row of a partition that an archiver has yet to move. How old it is does
+/// not matter: it is to be in the archive before the partition goes.
+std::string unarchived_row_sql(const Archiver& archiver, Oid partition);
 
 } // namespace orchestry::retention

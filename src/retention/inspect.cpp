@@ -2,6 +2,7 @@
 
 #include "catalog/compression.hpp"
 #include "pg/xact.hpp"
+#include "retention/archive.hpp"
 
 #include <algorithm>
 
@@ -197,6 +198,7 @@ Set Inspection::set() const {
     }
     find_dependents(things);
     set.is_compressed = catalog::compression_of(table_.relid).has_value();
+    set.is_archived = !archivers_of(table_.relid).empty();
     if (table_.kind == base::KeyKind::integer)
         // The keys have come this far at least: what counts back from there is never too young.
         if (const auto frontier = catalog::integer_frontier(table_))
@@ -250,28 +252,39 @@ std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
     return result;
 }
 
-bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
+bool ServerWorld::may_find_row(const std::string& query) const {
     bool found = false;
     const auto failure = pg::in_subtransaction([&] {
         const catalog::AsOwner owner(set_);
         pg::Spi spi;
-        found =
-            spi.run("SELECT FROM " + thing.quoted + " WHERE " + hold.predicate + " LIMIT 1") > 0;
+        found = spi.run(query) > 0;
     });
     if (failure && failure->is(query_canceled))
         pg::raise(*failure);
     return failure || found;
 }
 
+<<<<<<< HEAD
 std::string ServerWorld::dependents(const Partition& partition) const {
     Thing thing = partition;
     find_dependents({&thing});
     return thing.dependents;
+=======
+bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
+    return may_find_row("SELECT FROM " + thing.quoted + " WHERE " + hold.predicate + " LIMIT 1");
+>>>>>>> 06046771e3396d90a72830ab42eeeab00766ee85
 }
 
 bool ServerWorld::awaits_compression(const Partition& partition) const {
     const catalog::AsOwner owner(set_);
     return catalog::awaits_compression(partition.relid);
+}
+
+std::optional<std::int64_t> ServerWorld::awaits_archive(const Partition& partition) const {
+    for (const Archiver& archiver : archivers_of(partition.relid))
+        if (may_find_row(unarchived_row_sql(archiver, partition.relid)))
+            return archiver.job.value;
+    return std::nullopt;
 }
 
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {

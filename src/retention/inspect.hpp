@@ -28,13 +28,17 @@ class ServerWorld : public World {
   public:
     explicit ServerWorld(Oid set) : set_(set) {}
 
-    /// True also when that cannot be found out, because a column of the predicate was renamed.
+    // What has a predicate is answered with yes also when that cannot be found out, because a
+    // column of the predicate was renamed.
     bool has_held_row(const Thing& thing, const Hold& hold) const override;
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
     std::string dependents(const Partition& partition) const override;
     bool awaits_compression(const Partition& partition) const override;
+    std::optional<std::int64_t> awaits_archive(const Partition& partition) const override;
 
   private:
+    bool may_find_row(const std::string& query) const;
+
     Oid set_;
 };
 

@@ -27,24 +27,43 @@ bool is_bounded(const base::Range& range) {
     return range.lower.kind == Bound::Kind::value && range.upper.kind == Bound::Kind::value;
 }
 
-/// Whether all of a partition lies before the horizon. A uuid's bound may lie within the horizon's
-/// millisecond.
+/// When the clock brings the horizon to a bound.
+base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
+    const base::Instant due =
+        base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
+                  std::get<base::Span>(policy.keep));
+    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us})
+                                         : due;
+}
+
+} // namespace
+
 bool is_due(const Partition& partition, std::optional<std::int64_t> horizon) {
     if (!horizon)
         return false;
     const Bound end = Bound::value(*horizon);
+    // A uuid's bound may lie within the horizon's millisecond.
     return partition.exact_upper.empty() ? partition.range.upper <= end
                                          : partition.range.upper < end;
 }
 
-/// The newest partition that takes rows; nullptr when there is none.
 const Partition* newest(const Set& set) {
     const auto found = std::find_if(set.partitions.rbegin(), set.partitions.rend(),
                                     [](const Partition& p) { return !p.detach_pending; });
     return found == set.partitions.rend() ? nullptr : &*found;
 }
 
-} // namespace
+std::optional<base::Instant> due_at(const Set& set, const Policy& policy,
+                                    const Partition& partition) {
+    if (!std::holds_alternative<base::Span>(policy.keep) ||
+        partition.range.upper.kind != Bound::Kind::value)
+        return std::nullopt;
+    try {
+        return due_at(set, policy, partition.range.upper);
+    } catch (const Error&) { // further than time goes
+        return std::nullopt;
+    }
+}
 
 void check_not_negative(const base::Span& span, const char* what) {
     if (span.months < 0 || span.days < 0 || span.us < 0)
@@ -161,6 +180,7 @@ class Planner {
     const ForeignKey* referenced_by(const Partition& partition) const;
     bool leave_referenced(const Partition& partition, const std::string& reason);
     bool leave_uncompressed(const Partition& partition, const std::string& reason);
+    bool leave_unarchived(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -296,6 +316,8 @@ std::string Planner::why_not_concurrently() const {
         return "foreign keys make it lock other tables";
     if (set_.is_compressed)
         return "no event may come while it is detached that is not compressed";
+    if (set_.is_archived)
+        return "no row may come while it is detached that is not archived";
     return {};
 }
 
@@ -328,9 +350,10 @@ bool Planner::leave_referenced(const Partition& partition, const std::string& re
     return true;
 }
 
-/// Whether the rows of a partition wait to become counts and samples.
+/// Whether the rows of a partition wait to become counts and samples. A stranger's table is not
+/// looked into: it is not taken anyway.
 bool Planner::leave_uncompressed(const Partition& partition, const std::string& reason) {
-    if (!set_.is_compressed || !world_.awaits_compression(partition))
+    if (!set_.is_compressed || !partition.stranger.empty() || !world_.awaits_compression(partition))
         return false;
     PlannedStep& step = add(Action::leave, partition, reason);
     step.waits = true;
@@ -338,6 +361,7 @@ bool Planner::leave_uncompressed(const Partition& partition, const std::string& 
     return true;
 }
 
+<<<<<<< HEAD
 /// Without a grace nothing is gained by a quarantine, except where the server drops no partition
 /// that others reference, where rows have to be searched for held ones without keeping people
 /// waiting, and where parts are dropped one by one.
@@ -347,9 +371,25 @@ bool Planner::goes_in_one_step(const Partition& partition) const {
 }
 
 void Planner::take(const Partition& partition) {
+=======
+/// Whether rows of a partition wait to be moved into an archive; likewise.
+bool Planner::leave_unarchived(const Partition& partition, const std::string& reason) {
+    if (!set_.is_archived || !partition.stranger.empty())
+        return false;
+    const std::optional<std::int64_t> job = world_.awaits_archive(partition);
+    if (!job)
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "rows of it have yet to be archived by job " + std::to_string(*job);
+    return true;
+}
+
+void Planner::detach(const Partition& partition) {
+>>>>>>> 06046771e3396d90a72830ab42eeeab00766ee85
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
-        leave_referenced(partition, why))
+        leave_unarchived(partition, why) || leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     const bool removes = goes_in_one_step(partition);
@@ -437,15 +477,6 @@ void Planner::announce() {
         "the first removal by this policy: " + std::to_string(count) +
             (count == 1 ? " partition is" : " partitions are") + " to be detached and " + fate);
     std::rotate(steps_.begin(), steps_.end() - 1, steps_.end());
-}
-
-/// When the clock brings the horizon to a bound.
-base::Instant due_at(const Set& set, const Policy& policy, const Bound& upper) {
-    const base::Instant due =
-        base::add(base::axis_zone(set.kind, *policy.zone), base::instant_of(set.kind, upper.at),
-                  std::get<base::Span>(policy.keep));
-    return base::is_wall_clock(set.kind) ? base::to_instant(*policy.zone, base::LocalTime{due.us})
-                                         : due;
 }
 
 } // namespace

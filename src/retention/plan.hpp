@@ -80,6 +80,7 @@ struct Set {
     std::vector<Detached> quarantine;      ///< what this policy detached, in the order of detaching
     std::optional<std::int64_t> position;  ///< of integer keys: how far they have come at least
     bool is_compressed = false; ///< an event compression policy takes its rows, before they go
+    bool is_archived = false;   ///< a policy moves rows of it into an archive, before they go
 };
 
 /// What becomes of a partition that is due.
@@ -113,6 +114,15 @@ void check_keep(const Set& set, const Policy& policy, base::Instant now);
 
 /// The horizon at `now`: nullopt when it is not known how far integer keys have come.
 std::optional<std::int64_t> horizon(const Set& set, const Policy& policy, base::Instant now);
+
+/// The newest partition that takes rows, which always stays; nullptr when there is none.
+const Partition* newest(const Set& set);
+/// Whether all of a partition lies before the horizon.
+bool is_due(const Partition& partition, std::optional<std::int64_t> horizon);
+/// About when the clock brings the horizon to the end of a partition: where months end on different
+/// days, or a clock is set back, it can be days or hours off. Nullopt when no clock does.
+std::optional<base::Instant> due_at(const Set& set, const Policy& policy,
+                                    const Partition& partition);
 
 /// The unquoted name that a partition has in quarantine: its own, cut to fit, after a prefix with
 /// its OID, so that it is free in the schema.
@@ -174,6 +184,9 @@ class World {
     virtual std::string dependents(const Partition& partition) const = 0;
     /// Of a set that is compressed: whether the partition has rows that are not compressed yet.
     virtual bool awaits_compression(const Partition& partition) const = 0;
+    /// Of a set that is archived: the job that has yet to move rows of the partition into an
+    /// archive; nullopt: none has.
+    virtual std::optional<std::int64_t> awaits_archive(const Partition& partition) const = 0;
 };
 
 /// The steps that the set needs, in the order in which they are to be taken.

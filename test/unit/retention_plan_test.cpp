@@ -34,6 +34,10 @@ class FakeWorld : public World {
     bool awaits_compression(const Partition& partition) const override {
         return uncompressed.contains(partition.relid);
     }
+    std::optional<std::int64_t> awaits_archive(const Partition& partition) const override {
+        const auto found = unarchived.find(partition.relid);
+        return found == unarchived.end() ? std::nullopt : std::optional(found->second);
+    }
 
     std::string dependents(const Partition& partition) const override {
         return needed.contains(partition.relid) ? "view v" : "";
@@ -41,6 +45,7 @@ class FakeWorld : public World {
 
     std::set<std::uint32_t> rows_held_in;
     std::set<std::uint32_t> needed;
+    std::map<std::uint32_t, std::int64_t> unarchived; // partition, job
     std::set<std::uint32_t> uncompressed;
     std::set<std::pair<std::uint32_t, std::uint32_t>> referenced; // partition, foreign key
 };
@@ -417,6 +422,21 @@ TEST(RetentionPlan, RowsThatAreNotCompressedYetAreWaitedFor) {
     EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
 }
 
+TEST(RetentionPlan, RowsThatAreNotArchivedYetAreWaitedFor) {
+    Set set = year_of_months();
+    FakeWorld world;
+    world.unarchived = {{1, 77}};
+    EXPECT_EQ(taken(set, keep(months(3)), at(2026, 6, 1), world), "detach 1, detach 2")
+        << "no policy archives the set";
+    set.is_archived = true;
+    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "detach 2");
+    EXPECT_EQ(find(steps, 1)->action, Action::leave) << "waiting is no failure";
+    EXPECT_TRUE(find(steps, 1)->waits);
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "job 77"));
+    EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
+}
+
 TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {
     Set set = year_of_months();
     set.referenced_by = {
@@ -470,6 +490,10 @@ class UnreadableWorld : public World {
         ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
         return false;
     }
+    std::optional<std::int64_t> awaits_archive(const Partition& partition) const override {
+        ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
+        return std::nullopt;
+    }
 };
 
 TEST(RetentionPlan, RowsOfStrangersAreNotLookedAt) {
@@ -477,6 +501,7 @@ TEST(RetentionPlan, RowsOfStrangersAreNotLookedAt) {
     set.partitions.resize(2);
     set.partitions[0].stranger = "bob";
     set.referenced_by = {{7, "note_fkey", 2, "public.note", false, {}}};
+    set.is_compressed = set.is_archived = true;
     auto steps = plan(set, keep(months(3)), at(2027, 6, 1), UnreadableWorld());
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "belongs to role bob"));
     set.partitions[0].holds = {{5, "case 1", "customer = 1"}};
