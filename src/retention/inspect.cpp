@@ -264,15 +264,14 @@ bool ServerWorld::may_find_row(const std::string& query) const {
     return failure || found;
 }
 
-<<<<<<< HEAD
 std::string ServerWorld::dependents(const Partition& partition) const {
     Thing thing = partition;
     find_dependents({&thing});
     return thing.dependents;
-=======
+}
+
 bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
     return may_find_row("SELECT FROM " + thing.quoted + " WHERE " + hold.predicate + " LIMIT 1");
->>>>>>> 06046771e3396d90a72830ab42eeeab00766ee85
 }
 
 bool ServerWorld::awaits_compression(const Partition& partition) const {

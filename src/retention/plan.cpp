@@ -361,17 +361,6 @@ bool Planner::leave_uncompressed(const Partition& partition, const std::string& 
     return true;
 }
 
-<<<<<<< HEAD
-/// Without a grace nothing is gained by a quarantine, except where the server drops no partition
-/// that others reference, where rows have to be searched for held ones without keeping people
-/// waiting, and where parts are dropped one by one.
-bool Planner::goes_in_one_step(const Partition& partition) const {
-    return has_no_grace() && set_.referenced_by.empty() && partition.holds.empty() &&
-           !partition.has_parts;
-}
-
-void Planner::take(const Partition& partition) {
-=======
 /// Whether rows of a partition wait to be moved into an archive; likewise.
 bool Planner::leave_unarchived(const Partition& partition, const std::string& reason) {
     if (!set_.is_archived || !partition.stranger.empty())
@@ -385,8 +374,15 @@ bool Planner::leave_unarchived(const Partition& partition, const std::string& re
     return true;
 }
 
-void Planner::detach(const Partition& partition) {
->>>>>>> 06046771e3396d90a72830ab42eeeab00766ee85
+/// Without a grace nothing is gained by a quarantine, except where the server drops no partition
+/// that others reference, where rows have to be searched for held ones without keeping people
+/// waiting, and where parts are dropped one by one.
+bool Planner::goes_in_one_step(const Partition& partition) const {
+    return has_no_grace() && set_.referenced_by.empty() && partition.holds.empty() &&
+           !partition.has_parts;
+}
+
+void Planner::take(const Partition& partition) {
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
         leave_unarchived(partition, why) || leave_referenced(partition, why))
