@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Install the Debian packages that this project needs and that are missing.
 #
-#   test/setup.sh [--for test | demo | server-build]
+#   test/setup.sh [--for test | demo | bench | server-build]
 #
-# test (the default) covers building and every test suite; demo covers building and a server;
-# server-build covers compiling PostgreSQL itself.  When nothing is missing nothing is touched and
-# the network is not used.
+# test (the default) covers building and every test suite; demo covers building and a server; bench
+# has the peers as well; server-build covers compiling PostgreSQL itself.  When nothing is missing
+# nothing is touched and the network is not used.
 #
 # The PostgreSQL major is that of $PG_CONFIG, else the newest that is installed, else the newest
 # that this Debian release offers.  A PG_CONFIG outside of Debian's places brings its own server:
@@ -19,7 +19,7 @@ purpose='test'
 while (($# > 0)); do
     case $1 in
     --for) purpose=$2 && shift ;;
-    *) ps_fail "usage: $0 [--for test | demo | server-build]" ;;
+    *) ps_fail "usage: $0 [--for test | demo | bench | server-build]" ;;
     esac
     shift
 done
@@ -91,6 +91,10 @@ build=(make g++ libboost-container-dev)
 build_tests=(cmake git libgtest-dev libipc-run-perl python3 tzdata)
 case $purpose in
 demo) packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}) ;;
+bench)
+    packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}
+        ${major:+"postgresql-$major-partman"})
+    ;;
 test)
     packages=("${build[@]}" "${build_tests[@]}"
         ${major:+"postgresql-$major" "postgresql-server-dev-$major"}

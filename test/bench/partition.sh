@@ -5,8 +5,10 @@
 #
 # create    the first nine daily partitions of each table (with a primary key and an index)
 # nothing   a maintenance run that finds all as it should be (median of RUNS)
+#           The day is today's and the hour six in the morning: in the last hours before a partition is due nothing
+#           is taken for granted.
 # one new   a run a day later: one new partition for each table (median of 3)
-# two dropped  a run that drops the two oldest partitions of each table for good (no grace)
+# two dropped  a run that drops the two oldest partitions of each table for good (no grace); not the first removal
 # locks     the most locks that the maintaining session was seen to hold at once during `one new`
 set -euo pipefail
 
@@ -21,7 +23,7 @@ work=$(mktemp -d /tmp/orchestry_bench.XXXXXX)
 chmod 755 "$work"
 trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" \
-    "shared_buffers = 512MB" "max_wal_size = 8GB" "autovacuum = off"
+    "orchestry.now = '$(date -u +%F) 06:00+00'" "timezone = 'UTC'" "shared_buffers = 512MB" "max_wal_size = 8GB" "autovacuum = off"
 
 sql() { ps_psql -qAt "$@"; }
 
@@ -156,7 +158,7 @@ for n in $PARENTS; do
     row "nothing to do" "$ours" "$partman" "$plain" "$(ratio "$ours" "$partman")" "$(ratio "$ours" "$plain")"
 
     ours=$(for day in 1 2 3; do
-        echo "SELECT set_config('orchestry.now', (now() + interval '$day days')::text, false) \g /dev/null
+        echo "SELECT set_config('orchestry.now', (current_date + interval '$day days 6 hours')::text, false) \g /dev/null
               CALL orchestry.run();" | with_locks bench_ours
     done | median)
     ours_locks=$(peak bench_ours)
@@ -174,11 +176,12 @@ for n in $PARENTS; do
     fi
     row "one new each" "$ours" "$partman" "$plain" "$(ratio "$ours" "$partman")" "$(ratio "$ours" "$plain")"
 
-    ahead="SELECT set_config('orchestry.now', (now() + interval '3 days')::text, false)"
+    ahead="SELECT set_config('orchestry.now', (current_date + interval '3 days 6 hours')::text, false)"
     { echo "$ahead \\g /dev/null"
       sql -c "SELECT format('SELECT orchestry.add_retention_policy(%L, keep => ''1 day'', grace => ''0'')', oid::regclass) || ';'
               FROM pg_class WHERE relkind = 'p' AND relnamespace = 'ours'::regnamespace"
     } | ps_psql -q >/dev/null 2>&1
+    sql -c "UPDATE orchestry.retention_policy SET announced_at = now()" # as after the first removal
     before=$(count_partitions)
     ours=$(echo "$ahead \\g /dev/null
                  CALL orchestry.run();" | seconds)
