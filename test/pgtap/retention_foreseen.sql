@@ -87,7 +87,8 @@ CREATE FUNCTION due(c cases, at timestamptz) RETURNS text LANGUAGE sql AS $$
     AND b.partition <> (SELECT n.partition FROM bounds n WHERE n.parent = b.parent ORDER BY n.upper_at DESC NULLS FIRST LIMIT 1)
 $$;
 CREATE FUNCTION planned(c cases, at timestamptz) RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(p.object::regclass::text, ' ' ORDER BY p.object::regclass::text) FROM orchestry.plan(c.name::regclass, at) p WHERE p.action = 'detach'
+    SELECT string_agg(i.inhrelid::regclass::text, ' ' ORDER BY i.inhrelid::regclass::text) FROM orchestry.plan(c.name::regclass, at) p
+    JOIN pg_inherits i ON i.inhrelid = to_regclass(p.object) AND i.inhparent = c.name::regclass WHERE p.action IN ('detach', 'drop')
 $$;
 SELECT is((SELECT string_agg(at::text, ', ') FROM (SELECT first + n * interval '15 days 7 hours 13 minutes' AS at FROM moments, generate_series(0, 24) n) t
            WHERE planned(c, at) IS DISTINCT FROM due(c, at)), NULL, c.name || ': at any moment of a year the plan takes what is past its time')
