@@ -198,7 +198,7 @@ void record_skipped(const Job& job, Trigger trigger, const std::string& reason) 
     finish_run(run, result);
 }
 
-void update_job_state(JobId id, RunId run, RunState state, int failures,
+void update_job_state(JobId id, std::optional<RunId> run, RunState state, int failures,
                       base::Instant next_run_at) {
     Elevated elevated;
     pg::Spi spi;
@@ -212,7 +212,8 @@ void update_job_state(JobId id, RunId run, RunState state, int failures,
             "last_state = EXCLUDED.last_state, failures = EXCLUDED.failures, next_run_at = "
             "EXCLUDED.next_run_at, "
             "last_at = EXCLUDED.last_at, last_ok_at = COALESCE(EXCLUDED.last_ok_at, s.last_ok_at)",
-            id.value, run.value, to_string(state), failures, next_run_at, settings::now(), good);
+            id.value, run ? pg::param(run->value) : pg::null_param(INT8OID), to_string(state),
+            failures, next_run_at, settings::now(), good);
 }
 
 void set_next_run(JobId id, base::Instant next_run_at) {

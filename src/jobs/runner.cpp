@@ -23,6 +23,7 @@ namespace {
 constexpr const char* query_canceled = "57014";
 constexpr const char* deadlock_detected = "40P01";
 constexpr const char* serialization_failure = "40001"; // a row moved to another partition
+constexpr const char* disk_full = "53100";
 
 /// Retries of a failed run: soon at first, then further and further apart.
 constexpr std::int64_t retry_base_us = 5 * base::us_per_second;
@@ -71,8 +72,10 @@ class NoLockTimeout {
 /// One run, from its row's birth to its end.
 class Run {
   public:
-    Run(pg::Session& session, Job job, RunId id)
-        : session_(session), job_(std::move(job)), id_(id), timer_(job_.max_runtime_us) {
+    /// `id`: nullopt when the disk has no room for a row in the history.
+    Run(pg::Session& session, Job job, std::optional<RunId> id)
+        : session_(session), job_(std::move(job)), id_(id.value_or(RunId{})),
+          has_history_(id.has_value()), timer_(job_.max_runtime_us) {
         progress_.run_id = id_.value;
         progress_.job_id = job_.id.value;
         publish();
@@ -94,6 +97,7 @@ class Run {
     std::optional<pg::Failure> apply_at_top_level(pg::WorkerSession& host, const Step& step,
                                                   catalog::StepRecord& record);
     std::optional<pg::Failure> step_aside(int attempt);
+    void record_step(const catalog::StepRecord& record);
     bool write(const catalog::StepRecord& record);
     void count(const catalog::StepRecord& record, const StepResult& applied);
     void fail(const pg::Failure& failure);
@@ -102,6 +106,7 @@ class Run {
     pg::Session& session_;
     Job job_;
     RunId id_;
+    bool has_history_;
     RunTimer timer_;
     pg::Progress progress_;
     catalog::RunResult result_;
@@ -190,10 +195,20 @@ catalog::RunResult Run::execute() {
     return result_;
 }
 
+/// A full disk must not keep us from removing what fills it: then the server's log has the record.
+void Run::record_step(const catalog::StepRecord& record) {
+    if (has_history_)
+        catalog::record_step(id_, record);
+    else
+        pg::report(LOG, "the disk has no room for the history of job " +
+                            std::to_string(job_.id.value) + ": " + record.action + " " +
+                            record.object + ": " + record.state);
+}
+
 /// Writes a step's row apart from the step's own transaction. What goes wrong becomes the run's
 /// failure.
 bool Run::write(const catalog::StepRecord& record) {
-    const auto failure = pg::in_subtransaction([&] { catalog::record_step(id_, record); });
+    const auto failure = pg::in_subtransaction([&] { record_step(record); });
     if (failure)
         fail(*failure);
     return !failure;
@@ -257,7 +272,7 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
                                   std::string("stepped aside before: ") + stepped_aside_for;
             if (part == Part::preparation && applied.state == StepResult::State::done)
                 return;
-            catalog::record_step(id_, record);
+            record_step(record);
             ORCHESTRY_FAULT_POINT("step recorded");
         });
         if (!failure && applied.state == StepResult::State::later) {
@@ -279,6 +294,11 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
         }
         record.rows = rows_before;
         record.bytes = bytes_before;
+        if (failure->is(disk_full) && has_history_ && step.destructive) {
+            has_history_ = false; // it may have been the record that had no room
+            attempts = 0;
+            continue;
+        }
         if (!is_worth_another_try(*failure))
             return failure;
         ++record.attempts;
@@ -345,7 +365,7 @@ std::optional<pg::Failure> Run::apply_at_top_level(pg::WorkerSession& host, cons
             const StepScope scope(job_.owner);
             step.top_level->complete();
         }
-        catalog::record_step(id_, record);
+        record_step(record);
     });
     if (failure)
         return failure;
@@ -417,7 +437,13 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         return {RunState::skipped, result.failure, job ? job->target_name : ""};
     }
 
-    const RunId run_id = claimed ? *claimed : catalog::begin_run(*job, trigger);
+    std::optional<RunId> run_id = claimed;
+    if (!run_id) {
+        const auto failure =
+            pg::in_subtransaction([&] { run_id = catalog::begin_run(*job, trigger); });
+        if (failure && !failure->is(disk_full))
+            pg::raise(*failure);
+    }
     ORCHESTRY_FAULT_POINT("run begun");
     session.commit(pg::Durability::eventual);
     ORCHESTRY_FAULT_POINT("begin committed");
@@ -438,12 +464,17 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         session.ensure_snapshot();
         const bool good = result.state == RunState::ok || result.state == RunState::noop;
         const int failures = good ? 0 : job->failures + 1;
-        catalog::finish_run(run_id, result);
-        ORCHESTRY_FAULT_POINT("run finished");
-        catalog::update_job_state(id, run_id, result.state,
-                                  failures, // whoever cancels wants no retry
-                                  next_run_after(*job, canceled ? 0 : failures, now));
-        ORCHESTRY_FAULT_POINT("job state written");
+        const auto unrecorded = pg::in_subtransaction([&] {
+            if (run_id)
+                catalog::finish_run(*run_id, result);
+            ORCHESTRY_FAULT_POINT("run finished");
+            catalog::update_job_state(id, run_id, result.state,
+                                      failures, // whoever cancels wants no retry
+                                      next_run_after(*job, canceled ? 0 : failures, now));
+            ORCHESTRY_FAULT_POINT("job state written");
+        });
+        if (unrecorded && !unrecorded->is(disk_full)) // then what was done stays done all the same
+            pg::raise(*unrecorded);
         // The last step is part of this transaction.
         session.commit(result.steps > 0 ? pg::Durability::durable : pg::Durability::eventual);
     }

@@ -4,6 +4,7 @@
 #   test/modules/build.sh DESTINATION
 #
 #   DESTINATION/boundary.so              functions that fail on purpose (test/modules/boundary)
+#   DESTINATION/full_disk.so             a disk without room (test/modules/full_disk)
 #   DESTINATION/faults/orchestry_ext.so  the extension with its fault points (src/pg/fault.hpp)
 #
 # The checkout must have been built before, for the same server. Tests find the place in
@@ -19,6 +20,9 @@ mkdir -p "$destination/faults"
 rm -f "$root"/test/modules/boundary/boundary.{o,so} # make does not know what headers it includes
 make -s -C "$root/test/modules/boundary" PG_CONFIG="${PG_CONFIG:-pg_config}" all
 cp "$root/test/modules/boundary/boundary.so" "$destination/"
+
+${CXX:-g++} -std=c++20 -O2 -Wall -Wextra -Werror -fPIC -shared -o "$destination/full_disk.so" \
+    "$root/test/modules/full_disk/full_disk.cpp" -ldl
 
 # Objects without a fault point are the product's own; only the others are compiled again.
 copy=$root/build/faults
