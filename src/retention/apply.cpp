@@ -1,5 +1,6 @@
 #include "retention/apply.hpp"
 
+#include "capture/capture.hpp"
 #include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
@@ -285,6 +286,8 @@ bool Application::is_still_due() {
         return skip("the newest partition is gone, so this one may be the last");
     if (catalog::awaits_compression(planned_.relid))
         return skip("events have come meanwhile that are not compressed yet");
+    if (!capture::unread_by(planned_.relid).empty())
+        return skip("rows have come meanwhile that are not in a rollup yet");
     return is_trusted(planned_.relid) &&
            is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
 }

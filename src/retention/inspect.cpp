@@ -1,5 +1,6 @@
 #include "retention/inspect.hpp"
 
+#include "capture/capture.hpp"
 #include "catalog/compression.hpp"
 #include "pg/xact.hpp"
 
@@ -184,6 +185,7 @@ Set Inspection::set() const {
     }
     find_dependents(things);
     set.is_compressed = catalog::compression_of(table_.relid).has_value();
+    set.is_watched = !capture::watches_on(table_.relid).empty();
     if (table_.kind == base::KeyKind::integer)
         // The keys have come this far at least: what counts back from there is never too young.
         if (const auto frontier = catalog::integer_frontier(table_))
@@ -244,6 +246,10 @@ bool ServerWorld::has_held_row(const Thing& thing, const Hold& hold) const {
 bool ServerWorld::awaits_compression(const Partition& partition) const {
     const catalog::AsOwner owner(set_);
     return catalog::awaits_compression(partition.relid);
+}
+
+std::string ServerWorld::awaited_by(const Partition& partition) const {
+    return catalog::describe_jobs(capture::unread_by(partition.relid));
 }
 
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {

@@ -32,6 +32,7 @@ class ServerWorld : public World {
     bool has_held_row(const Thing& thing, const Hold& hold) const override;
     bool is_referenced(const Partition& partition, const ForeignKey& key) const override;
     bool awaits_compression(const Partition& partition) const override;
+    std::string awaited_by(const Partition& partition) const override;
 
   private:
     Oid set_;

@@ -159,6 +159,7 @@ class Planner {
     const ForeignKey* referenced_by(const Partition& partition) const;
     bool leave_referenced(const Partition& partition, const std::string& reason);
     bool leave_uncompressed(const Partition& partition, const std::string& reason);
+    bool leave_unread(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -290,6 +291,8 @@ std::string Planner::why_not_concurrently() const {
         return "foreign keys make it lock other tables";
     if (set_.is_compressed)
         return "no event may come while it is detached that is not compressed";
+    if (set_.is_watched)
+        return "no row may come while it is detached that is not in a rollup";
     return {};
 }
 
@@ -332,10 +335,21 @@ bool Planner::leave_uncompressed(const Partition& partition, const std::string& 
     return true;
 }
 
+/// Whether the rows of a partition wait to be part of a rollup.
+bool Planner::leave_unread(const Partition& partition, const std::string& reason) {
+    const std::string jobs = set_.is_watched ? world_.awaited_by(partition) : "";
+    if (jobs.empty())
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "its rows have yet to be computed for a rollup, by " + jobs;
+    return true;
+}
+
 void Planner::detach(const Partition& partition) {
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
-        leave_referenced(partition, why))
+        leave_unread(partition, why) || leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     PlannedStep& step = add(Action::detach, partition, why);

@@ -80,6 +80,7 @@ struct Set {
     std::vector<Detached> quarantine;      ///< what this policy detached, in the order of detaching
     std::optional<std::int64_t> position;  ///< of integer keys: how far they have come at least
     bool is_compressed = false; ///< an event compression policy takes its rows, before they go
+    bool is_watched = false;    ///< a rollup is made of its rows, before they go
 };
 
 /// What becomes of a partition that is due.
@@ -164,6 +165,9 @@ class World {
     virtual bool is_referenced(const Partition& partition, const ForeignKey& key) const = 0;
     /// Of a set that is compressed: whether the partition has rows that are not compressed yet.
     virtual bool awaits_compression(const Partition& partition) const = 0;
+    /// Of a set that is watched: the jobs that have yet to read the partition's rows, as text; empty
+    /// when there is none.
+    virtual std::string awaited_by(const Partition& partition) const = 0;
 };
 
 /// The steps that the set needs, in the order in which they are to be taken.
