@@ -114,6 +114,15 @@ COMMENT ON VIEW orchestry.holds IS 'Legal holds on the caller''s tables; those i
 COMMENT ON COLUMN orchestry.holds.relation IS 'The held table; NULL: it is gone';
 COMMENT ON COLUMN orchestry.holds."where" IS 'Only rows that meet it; NULL: all';
 
+CREATE VIEW orchestry.archive_files WITH (security_barrier) AS
+SELECT f.file, f.job_id, format('%I.%I', f.schema_name, f.table_name) AS target, f.part_name AS part, f.least, f.greatest,
+       f.rows, f.bytes, f.sha256, f.written_at, f.published_at
+FROM orchestry.archive_file f LEFT JOIN pg_roles r ON r.rolname = f.owner
+WHERE pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW orchestry.archive_files IS 'The files that retention has archived rows to, each with a manifest of the same beside it, FILE.json.';
+COMMENT ON COLUMN orchestry.archive_files.least IS 'With greatest, the range of its rows: of the time column or the partition key';
+COMMENT ON COLUMN orchestry.archive_files.published_at IS 'When the file got its name; NULL: it is complete, and the next run of its job gives it its name';
+
 CREATE VIEW orchestry.quarantine WITH (security_barrier) AS
 SELECT c.oid::regclass AS partition, format('%I.%I', n.nspname, q.table_name) AS former_name, p.oid::regclass AS parent,
        q.bounds, q.detached_at, CASE WHEN r.action = 'drop' THEN q.detached_at + r.grace END AS drop_after,

@@ -4,7 +4,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
-    orchestry.holds, orchestry.quarantine, orchestry.rollups, orchestry._rollup_spans TO PUBLIC;
+    orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),

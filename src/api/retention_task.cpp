@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "catalog/settings.hpp"
+#include "retention/file_archive.hpp"
 #include "retention/job.hpp"
 #include "retention/manage.hpp"
 
@@ -109,6 +110,10 @@ class RetentionTask : public jobs::Task {
             step.apply = [job = basis.job](std::int64_t) {
                 retention::store_announced(job, catalog::settings::now());
                 return jobs::StepResult{.message = {}};
+            };
+        if (planned.action == retention::RowAction::publish)
+            step.apply = [job = basis.job](std::int64_t) {
+                return jobs::StepResult{.message = retention::publish_archive_file(job)};
             };
         if (step.destructive) {
             const auto removal =

@@ -6,6 +6,7 @@
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
+#include "retention/file_archive.hpp"
 #include "retention/guard.hpp"
 
 #include <algorithm>
@@ -58,6 +59,7 @@ class Preparation {
     void remove(Step& step);
     void drop(Step& step);
     void measure(Step& step) const;
+    static std::string archive_sql(const PlannedStep& planned);
     const Partition& partition(Oid relid) const;
 
     const Set& set_;
@@ -121,6 +123,10 @@ void Preparation::drop(Step& step) {
                                 {catalog::hold_table(), catalog::hold_lock_mode}});
 }
 
+std::string Preparation::archive_sql(const PlannedStep& planned) {
+    return "COPY " + planned.object + " TO ... " + pg::csv_options_sql();
+}
+
 /// How much leaves: the size with indexes and TOAST, and the rows as of the last VACUUM or ANALYZE,
 /// of the table and its partitions.
 void Preparation::measure(Step& step) const {
@@ -162,6 +168,14 @@ Step Preparation::prepared(PlannedStep planned) {
             afterwards.bytes = step.bytes;
         if (p.blocked_by.empty())
             announced_bytes_ += step.bytes.value_or(0);
+        break;
+    case Action::archive:
+        step.statements = {archive_sql(p)};
+        step.lock_requests = {{p.relid, ShareLock}};
+        measure(step);
+        break;
+    case Action::publish:
+        step.lock_requests = {{p.relid, AccessShareLock}};
         break;
     case Action::drop:
         drop(step);
@@ -252,6 +266,12 @@ class Application {
     [[noreturn]] void raise_referenced(const pg::Failure& failure);
     void detach();
     void finalize();
+    void archive();
+    void publish();
+    bool is_in_quarantine();
+    bool has_parts() const;
+    std::string directory() const;
+    bool is_archived();
     void drop();
     void remove();
     void reinstate();
@@ -424,26 +444,86 @@ void Application::finalize() {
     applied_.done = true;
 }
 
-/// Whether what is to be dropped is what was detached, and long enough ago.
-bool Application::is_expired() {
+bool Application::has_parts() const {
+    return pg::protect(
+        [&] { return list_length(find_all_inheritors(planned_.relid, NoLock, nullptr)) > 1; });
+}
+
+/// Whether what is to be read or dropped is what was detached, or a part of that.
+bool Application::is_in_quarantine() {
     const auto record = catalog::find_quarantined(planned_.root);
     if (!record || record->job != basis_.job || !record->detached_at)
         return skip("it is not in quarantine any more");
-    const bool attached = pg::protect([&] { return get_rel_relispartition(planned_.root); });
-    if (attached)
+    if (pg::protect([&] { return get_rel_relispartition(planned_.root); }))
         return skip("it is a partition again");
-    const bool is_part = planned_.relid != planned_.root;
     const List* const tree =
         pg::protect([&] { return find_all_inheritors(planned_.root, NoLock, nullptr); });
-    if (is_part && !pg::protect([&] { return list_member_oid(tree, planned_.relid); }))
+    if (!pg::protect([&] { return list_member_oid(tree, planned_.relid); }))
         return skip("it does not belong to " + pg::relation_name(planned_.root).value_or("?") +
                     " any more");
-    if (!is_part && list_length(tree) > 1)
+    return is_trusted(planned_.relid);
+}
+
+/// Whether what is to be dropped was detached long enough ago.
+bool Application::is_expired() {
+    if (!is_in_quarantine())
+        return false;
+    const auto record = catalog::find_quarantined(planned_.root);
+    if (planned_.relid == planned_.root && has_parts())
         return skip("it still has partitions of its own");
     const pg::ServerZone zone(basis_.settings.time_zone);
     if (base::add(zone, *record->detached_at, basis_.settings.grace) > catalog::settings::now())
         return skip("its grace is not over");
-    return is_trusted(planned_.relid) && is_free_of_holds(planned_.relid, record->extent);
+    return is_free_of_holds(planned_.relid, record->extent) && is_archived();
+}
+
+std::string Application::directory() const {
+    return archive_directory(basis_.settings.archive_to.value_or("")).value_or("");
+}
+
+void Application::archive() {
+    if (!is_in_quarantine())
+        return;
+    if (catalog::unpublished_file(basis_.job)) {
+        skip("another file has to get its name first");
+        return;
+    }
+    const catalog::KeyColumn key = catalog::require_key_column(basis_.parent);
+    FileSource source;
+    source.job = basis_.job;
+    source.directory = directory();
+    source.table = basis_.parent;
+    source.part = planned_.relid;
+    source.is_copy = true;
+    source.title = basis_.parent_name;
+    source.from = " FROM ONLY " + planned_.object;
+    source.time = pg::quote_identifier(key.name);
+    source.is_uuid = key.type == UUIDOID;
+    const catalog::ArchiveFile file = write_archive_file(source);
+    applied_.done = true;
+    applied_.message = describe(file);
+}
+
+void Application::publish() {
+    const std::string path = publish_archive_file(basis_.job);
+    applied_.done = !path.empty();
+    applied_.message = path.empty() ? "it has its name already" : path;
+}
+
+/// Whether the rows of what is to be dropped are in a file, where the policy has some: all of them,
+/// and as they are now.
+bool Application::is_archived() {
+    if (directory().empty() || pg::call<get_rel_relkind>(planned_.relid) != RELKIND_RELATION)
+        return true;
+    const auto file = catalog::file_of(basis_.job, planned_.relid);
+    if (!file || !file->is_published)
+        return skip("its rows are not in a file yet");
+    if (!is_what_was_archived(*file)) {
+        remove_archive_file(*file);
+        return skip("its rows have changed since they were written to file " + file->path +
+                    ", which is of no use any more: the next run writes another");
+    }
+    return true;
 }
 
 void Application::drop() {
@@ -451,6 +531,7 @@ void Application::drop() {
         return;
     pg::run_statements(step_.statements);
     require_dropped(planned_.relid);
+    catalog::forget_part(planned_.relid);
     ORCHESTRY_FAULT_POINT("partition dropped");
     if (planned_.relid == planned_.root)
         catalog::delete_quarantined(planned_.relid);
@@ -497,6 +578,12 @@ Applied Application::act() {
         break;
     case Action::finalize_detach:
         finalize();
+        break;
+    case Action::archive:
+        archive();
+        break;
+    case Action::publish:
+        publish();
         break;
     case Action::drop:
         drop();

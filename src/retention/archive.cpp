@@ -1,5 +1,7 @@
 #include "retention/archive.hpp"
 
+#include "retention/policy.hpp"
+
 namespace orchestry::retention {
 
 using base::Error;
@@ -129,6 +131,10 @@ std::vector<Archiver> archivers_of(Oid relid) {
         const pg::Row row = spi.row(i);
         archivers.push_back({{row.bigint(1)}, row.oid(2), row.text(3)});
     }
+    // A policy that brings whole partitions into files does that when it has detached them.
+    std::erase_if(archivers, [](const Archiver& archiver) {
+        return !why_rows(load_policy(archiver.job).settings, archiver.relid);
+    });
     return archivers;
 }
 

@@ -16,14 +16,18 @@ constinit Oid exempt_relid = InvalidOid;
 
 bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP; }
 
-/// Raises when something keeps the rows of a table. The caller holds the lock under which they are
-/// to go. So a hold on the table itself that is being set at this moment is either seen or will
-/// find the table gone; one on a table that it belongs to is waited for.
-void refuse_if_held(Oid relid, const char* what) {
+enum class Locked { yes, not_yet };
+
+/// Raises when something keeps the rows of a table. Where the caller holds the lock under which
+/// they are to go, a hold on the table itself that is being set at this moment is either seen or
+/// will find the table gone; one on a table that it belongs to is waited for, and so is any where
+/// the lock is yet to come.
+void refuse_if_held(Oid relid, const char* what, Locked locked = Locked::yes) {
     if (relid == exempt_relid || !OidIsValid(catalog::hold_table()) || !catalog::is_installed() ||
         is_temporary(relid))
         return;
-    if (pg::call<get_rel_relispartition>(relid) || catalog::find_quarantined(relid))
+    if (locked == Locked::not_yet || pg::call<get_rel_relispartition>(relid) ||
+        catalog::find_quarantined(relid))
         pg::protect([] { LockRelationOid(catalog::hold_table(), catalog::hold_lock_mode); });
     const catalog::Holds holds;
     if (holds.empty())
@@ -86,17 +90,20 @@ void check_leaving(Oid partition, Oid parent) {
 }
 
 /// TRUNCATE is refused where there is something to lose: pg_restore empties the tables that it has
-/// just made. A partitioned table has nothing of its own, and its partitions come one by one.
+/// just made. A partitioned table has nothing of its own, and its partitions come one by one. The
+/// server asks before it locks the table that the command names.
 void check_truncate(Oid relid) {
     const bool has_blocks = pg::protect([&] {
-        const Relation relation = relation_open(relid, NoLock);
+        const Relation relation = try_relation_open(relid, AccessShareLock);
+        if (!relation)
+            return false; // the command will say so
         const bool found = relation->rd_rel->relkind == RELKIND_RELATION &&
                            RelationGetNumberOfBlocks(relation) > 0;
-        relation_close(relation, NoLock);
+        relation_close(relation, AccessShareLock);
         return found;
     });
     if (has_blocks)
-        refuse_if_held(relid, "truncate");
+        refuse_if_held(relid, "truncate", Locked::not_yet);
 }
 
 void check_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void* arg) {

@@ -1,6 +1,7 @@
 #include "retention/inspect.hpp"
 
 #include "capture/capture.hpp"
+#include "catalog/archive_file.hpp"
 #include "catalog/compression.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
@@ -104,7 +105,7 @@ class Inspection {
   public:
     Inspection(Oid parent, base::KeyKind kind, catalog::JobId job)
         : table_(catalog::read_partitioned_table(parent, kind)), owner_(catalog::owner_of(parent)),
-          records_(catalog::quarantined_by(job)) {}
+          job_(job), records_(catalog::quarantined_by(job)) {}
 
     Set set() const;
 
@@ -112,11 +113,13 @@ class Inspection {
     void fill(Thing& thing, Oid relid, const std::optional<base::TimeExtent>& extent) const;
     Partition partition(const base::Member& member) const;
     Detached detached(const catalog::Quarantined& record) const;
+    InFile in_file(Oid relid) const;
     const catalog::Quarantined* record_of(Oid relid) const;
     bool is_member(Oid relid) const;
 
     const catalog::PartitionedTable table_;
     const Oid owner_;
+    const catalog::JobId job_;
     const std::vector<catalog::Quarantined> records_;
     const catalog::Holds holds_;
 };
@@ -157,9 +160,17 @@ Partition Inspection::partition(const base::Member& member) const {
     return partition;
 }
 
+InFile Inspection::in_file(Oid relid) const {
+    if (pg::call<get_rel_relkind>(relid) != RELKIND_RELATION)
+        return InFile::has_none;
+    const auto file = catalog::file_of(job_, relid);
+    return !file ? InFile::no : file->is_published ? InFile::yes : InFile::unnamed;
+}
+
 Detached Inspection::detached(const catalog::Quarantined& record) const {
     Detached detached;
     fill(detached, record.relid, record.extent);
+    detached.in_file = in_file(record.relid);
     detached.former = beside(record.relid, record.former_name);
     detached.at = record.detached_at;
     // A table comes after those that it is a partition of, so from the end on none has partitions
@@ -169,6 +180,7 @@ Detached Inspection::detached(const catalog::Quarantined& record) const {
     for (int i = list_length(all) - 1; i > 0; --i) {
         Thing part;
         fill(part, list_nth_oid(all, i), record.extent);
+        part.in_file = in_file(part.relid);
         detached.parts.push_back(std::move(part));
     }
     return detached;

@@ -1,5 +1,6 @@
 #include "retention/job.hpp"
 
+#include "catalog/archive_file.hpp"
 #include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 
@@ -48,6 +49,8 @@ PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
         policy.plan().veto = "its rows have yet to be compressed: one of the two policies has to "
                              "go, for example SELECT orchestry.remove_policy(" +
                              std::to_string(compression->job.value) + ");";
+    if (const auto file = catalog::unpublished_file(job.id))
+        policy.plan().unnamed_file_of = file->part_name;
     const RowTable table = inspect_rows(job.target, policy, now);
     PlannedRowSteps result{{job.target, table.quoted, job.id, std::move(stored.settings)}, {}};
     for (PlannedRows& planned :

@@ -4,6 +4,7 @@
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "retention/archive.hpp"
+#include "retention/file_archive.hpp"
 #include "retention/guard.hpp"
 #include "retention/row_inspect.hpp"
 
@@ -37,6 +38,12 @@ std::optional<catalog::JobId> known_job(Oid relid, const Settings& settings,
         .hint("Run SELECT orchestry.alter_policy(" + std::to_string(job.value) +
               ", '{\"keep\": ...}'); with what is to "
               "change.");
+}
+
+/// Raises as require_directory() does, where partitions go into files.
+void check_directory(Oid relid, const Policy& policy) {
+    if (!policy.directory.empty())
+        require_directory(catalog::owner_of(relid), policy.directory);
 }
 
 /// Tells what the first run would take.
@@ -116,7 +123,9 @@ RowTable checked_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant n
     check_row_keep(policy.plan(), now);
     RowTable table = inspect_rows(relid, policy, now);
     require_replica_identity(table);
-    if (!policy.plan().archive.empty()) {
+    if (!policy.plan().directory.empty())
+        require_directory(catalog::owner_of(relid), policy.plan().directory);
+    else if (!policy.plan().archive.empty()) {
         const catalog::AsOwner owner(relid);
         make_archive(relid, policy.plan().archive);
         (void)archived_columns(relid, policy.plan().archive);
@@ -163,6 +172,7 @@ catalog::JobId add_policy(Oid relid, Settings settings, const std::string& sched
     {
         const Set set = inspect(relid, policy.kind(), {});
         check_keep(set, policy.plan(), now);
+        check_directory(relid, policy.plan());
         announce(set, policy.plan(), first_run, now);
     }
     const catalog::JobId job = catalog::insert_job(
@@ -187,8 +197,10 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
         store_settings(job.id, policy.settings());
         return;
     }
-    const CheckedPolicy policy(settings, catalog::require_key_column(job.target));
+    const CheckedPolicy policy(completed(settings, job.target),
+                               catalog::require_key_column(job.target));
     check_keep(inspect(job.target, policy.kind(), job.id), policy.plan(), now);
+    check_directory(job.target, policy.plan());
     store_settings(job.id, policy.settings());
 }
 
@@ -240,6 +252,22 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
     return locks;
 }
 
+/// The rows of what comes back are not in files alone any more: when it goes again they go into
+/// others.
+void forget_files(const catalog::Quarantined& record) {
+    if (!record.job)
+        return;
+    const List* const tree =
+        pg::protect([&] { return find_all_inheritors(record.relid, NoLock, nullptr); });
+    for (int i = 0; i < list_length(tree); ++i)
+        if (const auto file = catalog::file_of(*record.job, list_nth_oid(tree, i))) {
+            catalog::delete_archive_file(file->id);
+            pg::report(NOTICE, "the rows of " + file->part_name + " are in a file as well",
+                       "It is \"" + file->path + "\".",
+                       "Remove it: when the partition goes again another is written.");
+        }
+}
+
 } // namespace
 
 std::int64_t reattach(Oid partition) {
@@ -263,6 +291,7 @@ std::int64_t reattach(Oid partition) {
     }
     ORCHESTRY_FAULT_POINT("partition attached again");
     catalog::delete_quarantined(partition);
+    forget_files(record);
     catalog::Hold hold;
     hold.relid = partition;
     hold.reason = "reattached";

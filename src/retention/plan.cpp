@@ -139,6 +139,10 @@ const char* to_string(Action action) {
         return "reinstate";
     case Action::detach:
         return "detach";
+    case Action::archive:
+        return "archive";
+    case Action::publish:
+        return "publish";
     case Action::drop:
     case Action::remove:
         return "drop";
@@ -161,6 +165,9 @@ class Planner {
   private:
     void finalize_detaches();
     void begin_graces();
+    void archive_kept();
+    void archive_all(const Detached& detached, const std::string& blocked_by);
+    std::string objection_to_any(const Detached& detached) const;
     void drop_expired();
     void take_due();
     void reinstate();
@@ -172,6 +179,8 @@ class Planner {
     }
     bool goes_in_one_step(const Partition& partition) const;
     void take(const Partition& partition);
+    void archive(const Thing& thing, std::uint32_t root, const std::string& object,
+                 const std::string& blocked_by);
     void drop(const Thing& thing, std::uint32_t root, const std::string& object, std::string reason,
               const std::string& blocked_by);
     bool leave_held(const Thing& thing, const std::string& reason);
@@ -201,6 +210,7 @@ std::vector<PlannedStep> Planner::all() {
     // uses what they take.
     finalize_detaches();
     begin_graces();
+    archive_kept();
     drop_expired();
     take_due();
     reinstate();
@@ -273,6 +283,48 @@ void Planner::begin_graces() {
                 "a run was interrupted right after it had detached " + detached.former);
 }
 
+/// The steps that bring the rows of a table into a file.
+void Planner::archive(const Thing& thing, std::uint32_t root, const std::string& object,
+                      const std::string& blocked_by) {
+    if (policy_.directory.empty())
+        return;
+    const auto step = [&](Action action, const std::string& reason) {
+        PlannedStep& added = add(action, thing, reason);
+        added.root = root;
+        added.object = object;
+        added.blocked_by = blocked_by;
+    };
+    if (thing.in_file == InFile::no)
+        step(Action::archive, "its rows go into a file in " + policy_.directory +
+                                  ", which is read back and compared with them");
+    if (thing.in_file == InFile::no || thing.in_file == InFile::unnamed)
+        step(Action::publish, "its file is complete and gets its name");
+}
+
+/// What stays in quarantine for ever goes into files at once; what is to be dropped, just before.
+void Planner::archive_kept() {
+    if (policy_.action != Expiry::detach)
+        return;
+    for (const Detached& detached : set_.quarantine)
+        if (detached.at)
+            archive_all(detached, objection_to_any(detached));
+}
+
+void Planner::archive_all(const Detached& detached, const std::string& blocked_by) {
+    for (const Thing& part : detached.parts)
+        archive(part, detached.relid, part.quoted, blocked_by);
+    archive(detached, detached.relid, detached.quoted, blocked_by);
+}
+
+/// Why what was detached, or a part of it, may not be touched.
+std::string Planner::objection_to_any(const Detached& detached) const {
+    std::string text = objection(detached);
+    for (const Thing& part : detached.parts)
+        if (text.empty())
+            text = objection(part);
+    return text;
+}
+
 void Planner::drop(const Thing& thing, std::uint32_t root, const std::string& object,
                    std::string reason, const std::string& blocked_by) {
     PlannedStep& step = add(Action::drop, thing, std::move(reason));
@@ -291,10 +343,8 @@ void Planner::drop_expired() {
                                    instant_text(*detached.at) + "; its grace is over";
         if (leave_held(detached, reason))
             continue;
-        std::string blocked_by = objection(detached);
-        for (const Thing& part : detached.parts)
-            if (blocked_by.empty())
-                blocked_by = objection(part);
+        const std::string blocked_by = objection_to_any(detached);
+        archive_all(detached, blocked_by);
         for (const Thing& part : detached.parts)
             drop(part, detached.relid, part.quoted,
                  "a partition of " + detached.quoted + ", which " + reason, blocked_by);
@@ -390,10 +440,11 @@ bool Planner::leave_unread(const Partition& partition, const std::string& reason
 
 /// Without a grace nothing is gained by a quarantine, except where the server drops no partition
 /// that others reference, where rows have to be searched for held ones without keeping people
-/// waiting, and where parts are dropped one by one.
+/// waiting, where parts are dropped one by one, and where rows go into files, for which they are
+/// kept as they are.
 bool Planner::goes_in_one_step(const Partition& partition) const {
-    return has_no_grace() && set_.referenced_by.empty() && partition.holds.empty() &&
-           !partition.has_parts;
+    return has_no_grace() && policy_.directory.empty() && set_.referenced_by.empty() &&
+           partition.holds.empty() && !partition.has_parts;
 }
 
 void Planner::take(const Partition& partition) {
@@ -432,9 +483,11 @@ void Planner::take(const Partition& partition) {
             step.blocked_by = needed_by(dependents);
     // Parts of its own are dropped one by one, which the next run plans.
     const bool at_once = has_no_grace() && !partition.has_parts && !removes;
-    if (at_once && step.blocked_by.empty())
+    if (at_once && step.blocked_by.empty()) {
+        archive(partition, partition.relid, partition.quarantined, {});
         drop(partition, partition.relid, partition.quarantined,
              "was " + partition.quoted + "; the policy has no grace", {});
+    }
 }
 
 void Planner::take_due() {

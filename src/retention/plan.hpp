@@ -26,6 +26,14 @@ struct Hold {
     std::string predicate; ///< SQL over the table's columns; empty: every row is held
 };
 
+/// Whether the rows of a table in quarantine are in a file of the archive.
+enum class InFile {
+    no,
+    unnamed, ///< in one that is complete, but does not have its name yet
+    yes,
+    has_none, ///< there are none: its partitions have them
+};
+
 /// What stays or goes as one, and what keeps it.
 struct Thing {
     std::uint32_t relid = 0;
@@ -35,6 +43,7 @@ struct Thing {
     std::vector<Hold> holds;
     std::string
         dependents; ///< of what is in quarantine: what keeps it from being dropped; empty: nothing
+    InFile in_file = InFile::no; ///< of what is in quarantine: whether its rows are in a file
 };
 
 /// A partition of the set, the default partition apart.
@@ -95,6 +104,7 @@ struct Policy {
     std::variant<base::Span, std::int64_t> keep; ///< a length of time, or a number of integer keys
     Expiry action = Expiry::drop;
     base::Span grace{0, 7, 0};
+    std::string directory; ///< of the files that rows go to before they are dropped; empty: none
     /// Whose midnights and months count; it must outlive the policy's use.
     const base::Zone* zone = &base::utc();
     bool announced = false; ///< the first removal was announced in the history
@@ -136,6 +146,8 @@ enum class Action {
     reinstate, ///< a run was interrupted before a detach, which is no longer wanted: gives the name
                ///< back
     detach,    ///< detaches a partition into quarantine
+    archive,   ///< writes the rows of what is in quarantine into a file
+    publish,   ///< gives a complete file its name
     drop,      ///< drops what was in quarantine long enough
     remove,    ///< drops a partition in one go, because the policy has no grace
     leave,     ///< nothing is done: it is explained why

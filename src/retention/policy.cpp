@@ -1,6 +1,7 @@
 #include "retention/policy.hpp"
 
 #include "catalog/patch.hpp"
+#include "retention/file_archive.hpp"
 
 #include <algorithm>
 
@@ -38,6 +39,8 @@ Settings completed(Settings settings, Oid relid) {
         settings.time_zone = found ? spi.row(0).text(1) : "UTC";
     if (!settings.key_unit && settings.keep && found)
         settings.key_unit = text_or_null(spi.row(0), 2);
+    if (settings.archive_to && archive_directory(*settings.archive_to))
+        settings.archive_to = checked_file_archive(*settings.archive_to);
     return settings;
 }
 
@@ -53,7 +56,7 @@ std::optional<std::string> why_rows(const Settings& settings, Oid relid) {
     }
     if (settings.predicate)
         return "\"where\" selects single rows.";
-    if (settings.archive_to)
+    if (settings.archive_to && !archive_directory(*settings.archive_to))
         return "\"archive_to\" moves single rows.";
     if (settings.keep_last || !settings.keep_last_by.empty())
         return "\"keep_last\" keeps single rows.";
@@ -129,6 +132,8 @@ Policy make_plan(const Settings& settings, const base::Zone& zone) {
     policy.action = checked_action(settings.action);
     check_not_negative(settings.grace, "grace");
     policy.grace = settings.grace;
+    if (settings.archive_to)
+        policy.directory = archive_directory(*settings.archive_to).value_or("");
     policy.zone = &zone;
     if (settings.batch_rows <= 0)
         throw invalid("\"batch_rows\" must be positive, not " +

@@ -73,13 +73,20 @@ class SetReport {
     const std::optional<std::int64_t> horizon_;
 };
 
-/// The first step about a table; nullptr: nothing is to be done with it.
+/// The step that says most of a table: what takes it away, else the first; nullptr: nothing is to
+/// be done with it.
 const PlannedStep* SetReport::step_of(std::uint32_t relid) const {
-    const auto found =
-        std::find_if(planned_.steps.begin(), planned_.steps.end(), [&](const Step& step) {
-            return step.planned.relid == relid && step.planned.action != Action::announce;
-        });
-    return found == planned_.steps.end() ? nullptr : &found->planned;
+    const PlannedStep* first = nullptr;
+    for (const Step& step : planned_.steps) {
+        const PlannedStep& planned = step.planned;
+        if (planned.relid != relid || planned.action == Action::announce)
+            continue;
+        if (is_destructive(planned.action))
+            return &planned;
+        if (!first)
+            first = &planned;
+    }
+    return first;
 }
 
 std::string SetReport::what_is_kept() const {

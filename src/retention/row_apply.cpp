@@ -4,6 +4,7 @@
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
+#include "retention/file_archive.hpp"
 #include "retention/inspect.hpp"
 
 #include <algorithm>
@@ -109,7 +110,11 @@ RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, Plan
         step.lock_requests.push_back({basis.relid, AccessShareLock});
     step.lock_requests.push_back({p.relid, RowExclusiveLock});
     step.sql = delete_where(p.object, policy.condition(p.horizon, {}));
-    if (p.action == RowAction::archive) {
+    if (!policy.plan().directory.empty()) {
+        step.sql = "COPY (SELECT " + file_columns(p.relid) + from_leaf(p.object) + " WHERE " +
+                   policy.condition(p.horizon, {}) + ") TO ... " + pg::csv_options_sql() + "; " +
+                   step.sql;
+    } else if (p.action == RowAction::archive) {
         const std::string& archive = policy.plan().archive;
         std::string columns = "*"; // when the archive does not fit, which the step will say
         (void)pg::in_subtransaction([&] { columns = archived_columns(basis.relid, archive); });
@@ -144,6 +149,7 @@ class RowRemoval::Impl {
     bool look_at_holds(Batch& batch);
     Counts walk_on();
     Counts follow_index();
+    Counts move_to_file(std::string& message);
     void begin_walk();
     std::optional<Counts> walk_through(const Blocks& blocks);
     Counts walk_around_locked(const Blocks& blocks);
@@ -162,6 +168,7 @@ class RowRemoval::Impl {
     std::int64_t budget_us_ = 0;
 
     std::int64_t removed_ = 0;
+    std::int64_t files_ = 0;            // that the rows went to
     std::int64_t waiting_since_us_ = 0; // for VACUUM; 0: not now
     std::int64_t waited_us_ = 0;        // for it, before that
 
@@ -393,6 +400,53 @@ RowRemoval::Impl::Counts RowRemoval::Impl::follow_index() {
     return counts;
 }
 
+/// The oldest rows, as many as a file has, go into a file and are deleted when it is verified.
+RowRemoval::Impl::Counts RowRemoval::Impl::move_to_file(std::string& message) {
+    // The file of the batch before gets its name in a transaction of its own: should this one fail,
+    // it must not have written another under the passing name that they share.
+    if (!publish_archive_file(basis_.job).empty())
+        return {};
+    const std::string time = of_row(policy_.plan().time_column);
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.count(*), COALESCE(pg_catalog.array_agg(v.place), '{}')"
+            "::pg_catalog.text FROM (SELECT " +
+            of_row("ctid") + " AS place" + from_leaf(planned_.object) + " WHERE " + condition_ +
+            " ORDER BY " + time + " LIMIT " + std::to_string(basis_.settings.batch_rows) +
+            " FOR UPDATE SKIP LOCKED) AS v");
+    const std::int64_t found = spi.row(0).bigint(1);
+    if (found == 0) {
+        is_last_pass_over_ = true;
+        return {};
+    }
+    const std::string places = of_row("ctid") + " OPERATOR(pg_catalog.=) ANY (" +
+                               pg::quote_literal(spi.row(0).text(2)) + "::pg_catalog.tid[])";
+    FileSource source;
+    source.job = basis_.job;
+    source.directory = policy_.plan().directory;
+    source.table = basis_.relid;
+    source.part = planned_.relid;
+    source.title = basis_.name;
+    source.from = from_leaf(planned_.object) + " WHERE " + places;
+    source.time = time;
+    source.is_uuid = policy_.column().type == UUIDOID;
+    const catalog::ArchiveFile file = write_archive_file(source);
+    const FileSettings settings;
+    spi.run("WITH gone AS (" + delete_where(planned_.object, places) + " RETURNING " +
+            file.columns + ") SELECT " + pg::rows_digest_sql(file.columns) + " FROM gone");
+    const pg::Row row = spi.row(0);
+    const pg::RowsDigest gone{row.bigint(1), row.bigint(2), row.bigint(3)};
+    if (gone != file.rows)
+        throw base::Error(
+            errc::not_prerequisite_state,
+            "of " + std::to_string(file.rows.rows) +
+                " rows in a file other ones would go from the table: " + std::to_string(gone.rows))
+            .detail("None was removed.")
+            .hint("Look for triggers and rules on the table that keep rows from being deleted.");
+    message = describe(file);
+    ++files_;
+    return {gone.rows, found, std::nullopt};
+}
+
 bool RowRemoval::Impl::is_over() const {
     return planned_.route == RowRoute::walk ? ahead_->empty() && with_locked_.empty()
                                             : is_last_pass_over_;
@@ -400,6 +454,9 @@ bool RowRemoval::Impl::is_over() const {
 
 void RowRemoval::Impl::finish(Batch& batch) const {
     batch.state = removed_ > 0 ? Batch::State::done : Batch::State::gone;
+    if (files_ > 0)
+        batch.message = "in " + std::to_string(files_) +
+                        (files_ == 1 ? " file in " : " files in ") + policy_.plan().directory;
     if (removed_ == 0)
         batch.message = "no row is past its time that can be removed";
     if (left_ > 0)
@@ -417,11 +474,14 @@ Batch RowRemoval::Impl::next(std::int64_t lock_budget_us) {
             batch.state = Batch::State::done;
         return batch;
     }
-    if (planned_.action == RowAction::archive)
+    const bool goes_to_file = !policy_.plan().directory.empty();
+    if (planned_.action == RowAction::archive && !goes_to_file)
         columns_ = archived_columns(basis_.relid, policy_.plan().archive);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
-    const Counts counts = planned_.route == RowRoute::walk ? walk_on() : follow_index();
+    const Counts counts = goes_to_file                       ? move_to_file(batch.message)
+                          : planned_.route == RowRoute::walk ? walk_on()
+                                                             : follow_index();
     ORCHESTRY_FAULT_POINT("rows removed");
     removed_ += counts.removed;
     batch.rows = counts.removed;

@@ -63,6 +63,8 @@ const char* to_string(RowAction action) {
         return "delete_rows";
     case RowAction::archive:
         return "archive_rows";
+    case RowAction::publish:
+        return "publish";
     case RowAction::leave:
         break;
     }
@@ -81,6 +83,7 @@ class RowPlanner {
 
   private:
     void look_at(const Leaf& leaf);
+    void publish();
     void announce();
     bool is_too_young(const Leaf& leaf) const;
     bool is_known_to_be_done(const Leaf& leaf) const;
@@ -109,6 +112,7 @@ PlannedRows& RowPlanner::add(RowAction action, const Leaf& leaf, std::string rea
 }
 
 std::vector<PlannedRows> RowPlanner::all() {
+    publish();
     for (const Leaf& leaf : table_.leaves)
         look_at(leaf);
     announce();
@@ -127,6 +131,8 @@ bool RowPlanner::is_known_to_be_done(const Leaf& leaf) const {
 }
 
 RowRoute RowPlanner::route(const Leaf& leaf) const {
+    if (!policy_.directory.empty())
+        return RowRoute::index;
     const bool is_small_share = base::saturating_multiply(leaf.past_rows, 100) <=
                                 base::saturating_multiply(leaf.rows, index_share_percent);
     return !leaf.time_index.empty() && !is_small(leaf) && is_small_share ? RowRoute::index
@@ -146,7 +152,9 @@ std::string RowPlanner::what() const {
 
 std::string RowPlanner::how(const Leaf& leaf) const {
     std::string text = "; batches ";
-    if (route(leaf) == RowRoute::index)
+    if (!policy_.directory.empty())
+        text += "go in the order of " + policy_.time_column + ", each into a file of its own";
+    else if (route(leaf) == RowRoute::index)
         text += "follow index " + leaf.time_index + ", because few rows go";
     else if (is_small(leaf))
         text += "go through the whole table, which is small";
@@ -170,6 +178,9 @@ std::string RowPlanner::objection(const Leaf& leaf) const {
     if (!table_.keep_last_index_sql.empty() && !is_small(leaf))
         return "the newest rows of each group cannot be found without an index: " +
                table_.keep_last_index_sql;
+    if (!policy_.directory.empty() && leaf.time_index.empty() && !is_small(leaf))
+        return "rows go into files in the order of their time, for which an index is missing: " +
+               table_.time_index_sql;
     return {};
 }
 
@@ -195,6 +206,16 @@ void RowPlanner::look_at(const Leaf& leaf) {
     step.route = route(leaf);
     step.rows = leaf.past_rows;
     step.blocked_by = objection(leaf);
+}
+
+void RowPlanner::publish() {
+    if (policy_.unnamed_file_of.empty())
+        return;
+    Leaf table;
+    table.relid = table_.relid;
+    table.quoted = table_.quoted;
+    add(RowAction::publish, table,
+        "a file with rows of " + policy_.unnamed_file_of + " is complete and gets its name");
 }
 
 void RowPlanner::announce() {

@@ -53,11 +53,15 @@ struct RowPolicy {
     base::Span keep{0, 0, 0};
     /// Whose midnights and months count; it must outlive the policy's use.
     const base::Zone* zone = &base::utc();
-    std::string time_column; ///< quoted
-    std::string predicate;   ///< SQL; empty: all rows
-    int keep_last = 0;       ///< how many of the newest rows of a group stay; 0: none
-    std::string archive;     ///< qualified and quoted: where rows go; empty: nowhere
-    bool announced = false;  ///< the first removal was announced in the history
+    std::string time_column;     ///< quoted
+    std::string predicate;       ///< SQL; empty: all rows
+    int keep_last = 0;           ///< how many of the newest rows of a group stay; 0: none
+    std::string archive;         ///< where rows go: a table, qualified and quoted, or "file:" and a
+                                 ///< directory; empty: nowhere
+    std::string directory;       ///< of the files that rows go to; empty: none
+    std::string unnamed_file_of; ///< not empty: a file of rows of this part is complete and has no
+                                 ///< name yet
+    bool announced = false;      ///< the first removal was announced in the history
     /// Not empty: nothing may be removed now, and this says why and what mends it.
     std::string veto;
 };
@@ -79,7 +83,8 @@ std::string guess_key_unit(double least, double greatest);
 enum class RowAction {
     announce, ///< writes into the history what the first removal of a policy takes
     remove,   ///< deletes the rows of a leaf
-    archive,  ///< moves the rows of a leaf into another table
+    archive,  ///< moves the rows of a leaf into another table, or into files
+    publish,  ///< gives a complete file its name
     leave,    ///< nothing is done: it is explained why
 };
 

@@ -2,6 +2,7 @@
 
 #include "catalog/settings.hpp"
 #include "pg/predicate.hpp"
+#include "retention/file_archive.hpp"
 
 #include <algorithm>
 
@@ -117,6 +118,7 @@ RowPolicy make_plan(const Settings& settings, const TimeColumn& column, const ba
     plan.predicate = settings.predicate.value_or("");
     plan.keep_last = settings.keep_last.value_or(0);
     plan.archive = settings.archive_to.value_or("");
+    plan.directory = archive_directory(plan.archive).value_or("");
     return plan;
 }
 
@@ -328,7 +330,7 @@ Settings completed_rows(Settings settings, Oid relid) {
     if (settings.predicate)
         settings.predicate =
             pg::check_predicate(relid, *settings.predicate, "where", pg::Session::must_not_matter);
-    if (settings.archive_to)
+    if (settings.archive_to && !archive_directory(*settings.archive_to))
         settings.archive_to = qualified(*settings.archive_to, relid);
     return settings;
 }

@@ -456,6 +456,43 @@ TEST(RetentionPlan, RowsThatAreInNoRollupYetAreWaitedFor) {
     EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
 }
 
+TEST(RetentionPlan, RowsGoIntoFilesBeforeTheyAreDropped) {
+    Set set = year_of_months();
+    set.partitions.erase(set.partitions.begin(), set.partitions.begin() + 2);
+    set.quarantine = {detached(21, at(2026, 5, 1)), detached(22, at(2026, 5, 31))};
+    Policy policy = keep(months(3));
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "drop 21") << "no file is wanted";
+    policy.directory = "/srv";
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "archive 21, publish 21, drop 21")
+        << "22 is still within its grace";
+    set.quarantine[0].in_file = InFile::unnamed;
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "publish 21, drop 21");
+    set.quarantine[0].in_file = InFile::yes;
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "drop 21");
+    set.quarantine[0].stranger = "bob";
+    set.quarantine[0].in_file = InFile::no;
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "");
+    set.quarantine[0].stranger.clear();
+    set.quarantine[0].in_file = InFile::has_none;
+    set.quarantine[0].parts = {detached(31, at(2026, 5, 1))};
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "archive 31, publish 31, drop 31, drop 21");
+    set.quarantine[0].holds = {{5, "case", {}}};
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "") << "what is held stays, and needs no file";
+    set.quarantine.clear();
+    policy.action = Expiry::detach;
+    set.quarantine = {detached(22, at(2026, 5, 31))};
+    EXPECT_EQ(taken(set, policy, at(2026, 6, 1)), "archive 22, publish 22")
+        << "what is kept for ever goes into its file at once";
+}
+
+TEST(RetentionPlan, WithoutAGraceThePartitionGoesThroughItsFileInOneRun) {
+    Policy policy = keep(months(3));
+    policy.grace = {0, 0, 0};
+    policy.directory = "/srv";
+    EXPECT_EQ(taken(year_of_months(), policy, at(2026, 5, 1)),
+              "detach 1, archive 1, publish 1, drop 1");
+}
+
 TEST(RetentionPlan, ATableThatMayNotBeReadBlocksWithTheGrantThatMendsIt) {
     Set set = year_of_months();
     set.referenced_by = {
