@@ -12,6 +12,7 @@
 #   races      objects changed under running jobs, lock stalls, thousands of partitions, with full counts
 #   pgbench    readers and writers while partitions come and go
 #   faults     an error at every place where one is injected
+#   limits     full disks, and large partitions with little memory
 #   leak       memory over many cycles and errors
 #   databases  databases and extensions that come and go, with full counts
 #
@@ -31,7 +32,7 @@ cd "$root"
 # shellcheck source-path=SCRIPTDIR source=build.sh
 . test/build.sh
 
-all_sections=(assert sanitize valgrind fuzz kill races pgbench faults leak databases)
+all_sections=(assert sanitize valgrind fuzz kill races pgbench faults limits leak databases)
 sections=("$@")
 ((${#sections[@]} > 0)) || sections=("${all_sections[@]}")
 TORTURE_DIR=$(realpath -m "${TORTURE_DIR:-/var/tmp/orchestry_torture}")
@@ -137,6 +138,7 @@ section_fuzz() {
 section_kill() { long_tap kill '_(kill|crash)\.pl'; }
 section_races() { long_tap races '_(races|stall|many|many_partitions)\.pl'; }
 section_faults() { long_tap faults '_faults\.pl'; }
+section_limits() { long_tap limits '_(disk_full|memory_limit)\.pl'; }
 section_leak() { long_tap leak '_leak\.pl'; }
 section_databases() { long_tap databases '_databases\.pl'; }
 
