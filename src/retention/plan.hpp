@@ -165,8 +165,8 @@ class World {
     virtual bool is_referenced(const Partition& partition, const ForeignKey& key) const = 0;
     /// Of a set that is compressed: whether the partition has rows that are not compressed yet.
     virtual bool awaits_compression(const Partition& partition) const = 0;
-    /// Of a set that is watched: the jobs that have yet to read the partition's rows, as text; empty
-    /// when there is none.
+    /// Of a set that is watched: the jobs that have yet to read the partition's rows, as text;
+    /// empty when there is none.
     virtual std::string awaited_by(const Partition& partition) const = 0;
 };
 
