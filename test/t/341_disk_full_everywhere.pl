@@ -1,6 +1,6 @@
-# R26: the disk is full, for data or for WAL, while jobs run. Nothing is lost or doubled, each run ends with the server's own
-# error, what takes no room still works (above all removing partitions, which gives room back), and when there is room again
-# all goes on by itself.
+# R26 where 340_disk_full.pl cannot mount small disks, and where no file at all can grow, the history's included: the disk is full,
+# for data or for WAL, while jobs run. Nothing is lost or doubled, each run ends with the server's own error, what takes no room
+# still works (above all removing partitions, which gives room back), and when there is room again all goes on by itself.
 use strict;
 use warnings;
 use Orchestry;
@@ -16,7 +16,7 @@ local $ENV{ORCHESTRY_FULL_DISK} = $flag;
 sub fill { append_to_file($flag, $_[0]); return }
 sub give_room { unlink $flag or die "no flag: $!"; return }
 
-my $node = new_server('full_disk', start => 0, init => { extra => [ '--data-checksums', '--wal-segsize=1' ] }, conf => <<'CONF');
+my $node = new_server('disk_full_everywhere', start => 0, init => { extra => [ '--data-checksums', '--wal-segsize=1' ] }, conf => <<'CONF');
 orchestry.history_keep_runs = 1000000
 autovacuum = off
 min_wal_size = '2 MB'
