@@ -162,7 +162,7 @@ SKIP:
 	hang_up();
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '$modules/faults:\$libdir'\nshared_preload_libraries = 'orchestry_ext'\n");
 	$node->restart;
-	my %points;
+	my (%points, $tampered);
 	for my $kind ('rows', 'partitions')
 	{
 		for my $level ('error', 'fatal')
@@ -177,6 +177,17 @@ SKIP:
 				$points{$_}++ for @where;
 				my $damage = damage($t);
 				push @damages, "at $at (@where): $damage" if $damage ne '';
+				# A file that is complete and has no name yet, and that somebody has changed, gets none.
+				my ($passing) = glob "$directory/*_$job.partial";
+				if (!$tampered && $passing && ask("SELECT count(*) FROM orchestry.archive_file WHERE job_id = $job AND published_at IS NULL") ne '0')
+				{
+					$tampered = slurp_file($passing);
+					append_to_file($passing, 'x');
+					my ($status, undef, $stderr) = $node->psql($database, "CALL orchestry.run_job($job)");
+					isnt($status, 0, 'a file that was changed before it had its name is refused');
+					like($stderr, qr/is gone, or is another one by now/, 'and the error says so');
+					truncate $passing, length $tampered or die "truncate: $!";
+				}
 				push @damages, "at $at: passed, and not done: " . undone($t) if !@where && undone($t) ne '';
 				$node->psql($database, "SET client_min_messages = error; CALL orchestry.run_job($job); CALL orchestry.run_job($job);");
 				$damage = damage($t) . undone($t);
@@ -187,6 +198,7 @@ SKIP:
 			cmp_ok($at, '>', 10, 'and then it passes');
 		}
 	}
+	ok($tampered, 'there was such a file');
 	ok($points{$_}, "a failure at \"$_\" was tried")
 	  for 'file written', 'file verified', 'file recorded', 'rows removed', 'file named', 'manifest written', 'file published', 'partition dropped', 'commit';
 }
