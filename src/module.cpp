@@ -2,6 +2,9 @@
 #include "api/events_task.hpp"
 #include "api/partition_task.hpp"
 #include "api/retention_task.hpp"
+#include "api/rollup_task.hpp"
+#include "capture/capture.hpp"
+#include "capture/ddl.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
@@ -27,6 +30,9 @@ void _PG_init(void) {
         orchestry::jobs::register_task(orchestry::api::partition_task());
         orchestry::jobs::register_task(orchestry::api::retention_task());
         orchestry::jobs::register_task(orchestry::api::events_task());
+        orchestry::jobs::register_task(orchestry::api::rollup_task());
+        orchestry::capture::install_capture();
+        orchestry::capture::install_ddl_hooks();
         orchestry::retention::install_guard();
         if (process_shared_preload_libraries_in_progress)
             orchestry::jobs::register_launcher();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the arrows between the rooms of src/: each room may include only what stands left of it,
-#   base <- pg <- catalog <- capabilities <- jobs <- api <- module.cpp
+#   base <- pg <- catalog <- capture <- capabilities <- jobs <- api <- module.cpp
 # and capabilities never include each other. src/base and every plan.hpp, plan.cpp, *_plan.hpp and
 # *_plan.cpp, with the headers of their own room that they include, are pure: the standard library, base/ and each other.
 # PG_VERSION_NUM stands in src/pg/compat.hpp alone. Headers of ours end in .hpp, PostgreSQL's in .h.
@@ -18,10 +18,11 @@ rank() {
     base) echo 0 ;;
     pg) echo 1 ;;
     catalog) echo 2 ;;
-    jobs) echo 4 ;;
-    api) echo 5 ;;
-    module.cpp) echo 6 ;;
-    *) if [[ " $capabilities " == *" $1 "* ]]; then echo 3; fi ;;
+    capture) echo 3 ;;
+    jobs) echo 5 ;;
+    api) echo 6 ;;
+    module.cpp) echo 7 ;;
+    *) if [[ " $capabilities " == *" $1 "* ]]; then echo 4; fi ;;
     esac
 }
 

@@ -4,7 +4,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
-    orchestry.holds, orchestry.quarantine TO PUBLIC;
+    orchestry.holds, orchestry.quarantine, orchestry.rollups, orchestry._rollup_spans TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
@@ -36,6 +36,10 @@ GRANT EXECUTE ON FUNCTION
     orchestry.resume_all(boolean),
     orchestry.alter_policy(bigint, jsonb),
     orchestry.remove_policy(bigint),
+    orchestry.create_rollup(text, regclass, name, name, interval, name[], text, text, interval, text),
+    orchestry.drop_rollup(text, boolean),
+    orchestry.verify_rollup(text, timestamptz, timestamptz),
+    orchestry._capture(),
     orchestry.window_stats(double precision),
     orchestry.quantiles(double precision, double precision[]),
     orchestry.time_bucket(interval, timestamptz, text),
@@ -66,7 +70,8 @@ GRANT EXECUTE ON PROCEDURE
     orchestry.promote_default(regclass),
     orchestry.run(regclass),
     orchestry.run_job(bigint),
-    orchestry.run_due()
+    orchestry.run_due(),
+    orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean)
 TO PUBLIC;
 
 SELECT orchestry._announce();

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "api/args.hpp"
+#include "api/jobs.hpp"
 #include "catalog/hold.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
@@ -200,6 +201,18 @@ void require_pg_cron() {
 
 } // namespace
 
+void run_one_job(pg::Session& session, const catalog::Job& job) {
+    require_enabled();
+    require_not_paused(job);
+    jobs::reconcile_runs();
+    session.commit();
+    const jobs::Outcome outcome = jobs::run_job(session, job.id, catalog::Trigger::manual);
+    if (outcome.state == RunState::skipped)
+        pg::report(NOTICE, "job " + std::to_string(job.id.value) +
+                               " was skipped: " + outcome.failure.message);
+    raise_failures({outcome});
+}
+
 ORCHESTRY_FUNCTION(orchestry_plan) {
     const Args args(fcinfo, "plan");
     const std::optional<Oid> target = args.optional_relation(0);
@@ -234,17 +247,8 @@ ORCHESTRY_FUNCTION(orchestry_run) {
 ORCHESTRY_FUNCTION(orchestry_run_job) {
     const Args args(fcinfo, "run_job");
     pg::ProcedureSession session(fcinfo, "run_job");
-    require_enabled();
     session.ensure_snapshot();
-    const Job job = owned_job(args);
-    require_not_paused(job);
-    jobs::reconcile_runs();
-    session.commit();
-    const jobs::Outcome outcome = jobs::run_job(session, job.id, catalog::Trigger::manual);
-    if (outcome.state == RunState::skipped)
-        pg::report(NOTICE, "job " + std::to_string(job.id.value) +
-                               " was skipped: " + outcome.failure.message);
-    raise_failures({outcome});
+    run_one_job(session, owned_job(args));
     return Datum{0};
 }
 
@@ -431,9 +435,7 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
 ORCHESTRY_FUNCTION(orchestry_remove_policy) {
     const Args args(fcinfo, "remove_policy");
     const Job job = owned_job(args);
-    catalog::Elevated elevated;
-    pg::Spi spi;
-    spi.run("DELETE FROM orchestry.job WHERE job_id OPERATOR(pg_catalog.=) $1", job.id.value);
+    jobs::task_of(job.kind).remove(job);
     return Datum{0};
 }
 

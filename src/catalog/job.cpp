@@ -156,6 +156,21 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
     return id;
 }
 
+std::string describe_jobs(const std::vector<JobId>& ids) {
+    std::string text;
+    for (const JobId id : ids)
+        if (const auto job = find_job(id))
+            text += (text.empty() ? "job " : ", job ") + std::to_string(id.value) + " (" +
+                    job->kind + ")";
+    return text;
+}
+
+void remove_job(JobId id) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("DELETE FROM orchestry.job WHERE job_id OPERATOR(pg_catalog.=) $1", id.value);
+}
+
 std::vector<Job> select_jobs_where(const std::string& condition, const pg::Param& value) {
     Elevated elevated;
     pg::Spi spi;

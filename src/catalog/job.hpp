@@ -99,6 +99,10 @@ std::optional<pg::SessionLock> lock_job(JobId id);
 /// Writes the job and its state; the first run is due at once unless `first_run` says otherwise.
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run);
 std::optional<Job> find_job(JobId id);
+/// "job 3 (rollup), job 5 (rollup)", for messages; those that are gone are left out.
+std::string describe_jobs(const std::vector<JobId>& ids);
+/// Removes the job, its policy and its state.
+void remove_job(JobId id);
 /// As find_job, but raises 42704 when there is none.
 Job get_job(JobId id);
 /// The jobs whose target is `target` or, when it is InvalidOid, all; ordered by id. Jobs of dropped

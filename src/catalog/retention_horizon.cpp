@@ -31,4 +31,23 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
     return std::nullopt;
 }
 
+bool removes_rows(Oid relid) {
+    const Elevated elevated;
+    pg::Spi spi;
+    return spi.run(
+               "SELECT FROM orchestry.retention_policy p JOIN orchestry.job j "
+               "ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
+               "WHERE j.target OPERATOR(pg_catalog.=) ANY (SELECT $1 UNION ALL SELECT t.relid "
+               "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t) "
+               "AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+               "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND (p.predicate IS NOT NULL "
+               "OR p.archive_to IS NOT NULL OR p.keep_last IS NOT NULL OR NOT EXISTS (SELECT FROM "
+               "pg_catalog.pg_partitioned_table t JOIN pg_catalog.pg_attribute a "
+               "ON a.attrelid OPERATOR(pg_catalog.=) t.partrelid "
+               "AND a.attnum OPERATOR(pg_catalog.=) t.partattrs[0] "
+               "WHERE t.partrelid OPERATOR(pg_catalog.=) j.target AND a.attname "
+               "OPERATOR(pg_catalog.=) COALESCE(p.time_column, a.attname))) LIMIT 1",
+               relid, system_identifier(), MyDatabaseId) > 0;
+}
+
 } // namespace orchestry::catalog

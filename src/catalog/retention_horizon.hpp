@@ -12,4 +12,7 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
                                               std::optional<std::int64_t> position,
                                               base::Instant now);
 
+/// Whether a retention policy takes single rows of a table, or of a part of it.
+bool removes_rows(Oid relid);
+
 } // namespace orchestry::catalog

@@ -16,6 +16,7 @@ int history_keep_runs = 1000;
 int log_min_messages = WARNING;
 int max_replication_lag_mb = 1024;
 int aggregate_mem_kb = 256 * 1024;
+int refresh_mem_kb = 256 * 1024;
 
 namespace {
 
@@ -113,6 +114,11 @@ void define() {
             "How much memory the exact aggregates of one plan node may use for their values.",
             "Groups that need more go on in temporary files.", &aggregate_mem_kb, 256 * 1024, 64,
             MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+        DefineCustomIntVariable(
+            "orchestry.refresh_mem",
+            "How much memory a batch of a rollup's refresh should need for its values.",
+            "Batches have as many rows of the source as go with it.", &refresh_mem_kb, 256 * 1024,
+            64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
         DefineCustomStringVariable(
             "orchestry.now", "Sets the clock of plans and schedules, for tests.",
             "A timestamp with time zone; empty for the real clock.", &now_text, "", PGC_SUSET,

@@ -17,6 +17,7 @@ extern int history_keep_runs;      // orchestry.history_keep_runs, per job
 extern int log_min_messages;       // orchestry.log_min_messages
 extern int max_replication_lag_mb; // orchestry.max_replication_lag; -1: no matter
 extern int aggregate_mem_kb;       // orchestry.aggregate_mem
+extern int refresh_mem_kb;         // orchestry.refresh_mem
 
 /// The budget for all the strong locks of one step, in microseconds.
 inline std::int64_t lock_budget_us() { return std::int64_t{lock_timeout_ms} * 1000; }

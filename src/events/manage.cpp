@@ -1,6 +1,7 @@
 #include "events/manage.hpp"
 
 #include "base/partition_key.hpp"
+#include "capture/capture.hpp"
 #include "catalog/settings.hpp"
 
 #include <algorithm>
@@ -104,6 +105,7 @@ catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
     if (const auto known = known_job(source, policy.settings(), schedule))
         return *known;
     require_one_level(source);
+    capture::require_no_buckets(source, "event compression");
     (void)horizon(policy.plan(), now);
     const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
     {

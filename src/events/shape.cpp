@@ -1,6 +1,7 @@
 #include "events/shape.hpp"
 
 #include "base/text.hpp"
+#include "catalog/columns.hpp"
 #include "catalog/partitioned_table.hpp"
 
 #include <algorithm>
@@ -9,6 +10,12 @@ namespace orchestry::events {
 
 using base::Error;
 using base::Instant;
+using catalog::Column;
+using catalog::columns_of;
+using catalog::has_order;
+using catalog::is_time;
+using catalog::require_column;
+using catalog::type_sql;
 namespace errc = base::errc;
 
 namespace {
@@ -20,65 +27,6 @@ Error invalid(std::string message) { return Error(errc::invalid_parameter, std::
 std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
 
 // --- columns ------------------------------------------------------------------------------------
-
-struct Column {
-    std::string name; // unquoted
-    Oid type = InvalidOid;
-    std::string type_sql;
-    std::string collation_sql; // qualified and quoted; empty: the type's own
-    bool not_null = false;
-    bool has_default = false;
-};
-
-std::vector<Column> columns_of(Oid relid) {
-    pg::Spi spi;
-    spi.run("SELECT a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), "
-            "CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation THEN "
-            "pg_catalog.format('%I.%I', n.nspname, c.collname) END, a.attnotnull, "
-            "a.atthasdef OR a.attidentity OPERATOR(pg_catalog.<>) '' "
-            "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t "
-            "ON t.oid OPERATOR(pg_catalog.=) a.atttypid LEFT JOIN pg_catalog.pg_collation c "
-            "ON c.oid OPERATOR(pg_catalog.=) a.attcollation LEFT JOIN pg_catalog.pg_namespace n "
-            "ON n.oid OPERATOR(pg_catalog.=) c.collnamespace "
-            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 "
-            "AND NOT a.attisdropped ORDER BY a.attnum",
-            relid);
-    std::vector<Column> columns;
-    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
-        const pg::Row row = spi.row(i);
-        columns.push_back(
-            {row.text(1), row.oid(2), row.text(3), row.text(4), row.boolean(5), row.boolean(6)});
-    }
-    return columns;
-}
-
-const Column* find_column(const std::vector<Column>& columns, const std::string& name) {
-    const auto found = std::find_if(columns.begin(), columns.end(),
-                                    [&](const Column& column) { return column.name == name; });
-    return found == columns.end() ? nullptr : &*found;
-}
-
-const Column& require_column(const std::vector<Column>& columns, Oid relid,
-                             const std::string& name) {
-    if (const Column* const column = find_column(columns, name))
-        return *column;
-    throw Error(errc::undefined_column,
-                "column \"" + name + "\" of table " + name_of(relid) + " does not exist")
-        .hint("See \\d " + name_of(relid));
-}
-
-bool is_time(const Column& column) {
-    const Oid base = pg::call<getBaseType>(column.type);
-    return base == TIMESTAMPTZOID || base == TIMESTAMPOID;
-}
-
-/// Whether values of a type can be told apart by a unique index.
-bool has_order(Oid type) {
-    return pg::protect([&] {
-        const TypeCacheEntry* const entry = lookup_type_cache(type, TYPECACHE_LT_OPR);
-        return OidIsValid(entry->lt_opr);
-    });
-}
 
 /// The name of a column of the target.
 std::string derived_name(const std::string& prefix, const std::string& column,
@@ -118,11 +66,6 @@ void require_distinct_columns(const Shape& shape) {
     }
 }
 
-std::string type_sql(const Column& column) {
-    return column.type_sql +
-           (column.collation_sql.empty() ? "" : " COLLATE " + column.collation_sql);
-}
-
 } // namespace
 
 Shape read_shape(Oid source, const Settings& settings) {
@@ -134,14 +77,14 @@ Shape read_shape(Oid source, const Settings& settings) {
     const Column& time = require_column(columns, source, settings.time_column);
     if (!is_time(time))
         throw invalid("time column \"" + time.name + "\" must be of type timestamptz or timestamp")
-            .detail("It is of type " + time.type_sql + ".");
+            .detail("It is of type " + time.type_name + ".");
     shape.time_column = pg::quote_identifier(time.name);
-    shape.is_wall_clock = pg::call<getBaseType>(time.type) == TIMESTAMPOID;
+    shape.is_wall_clock = catalog::is_wall_clock(time);
     for (const std::string& name : settings.group_by) {
         const Column& column = require_column(columns, source, name);
         if (!has_order(column.type))
             throw invalid("column \"" + name + "\" cannot be grouped by")
-                .detail("Values of type " + column.type_sql + " have no order.");
+                .detail("Values of type " + column.type_name + " have no order.");
         shape.group_names.push_back(name);
         shape.groups.push_back(pg::quote_identifier(name));
         shape.group_types.push_back(type_sql(column));

@@ -93,6 +93,8 @@ class Task {
     /// not know. `settings` is the jsonb patch as text, without the keys that every job has
     /// (schedule, max_runtime, ...).
     virtual void alter(const catalog::Job& job, const std::string& settings) const = 0;
+    /// Removes the job with its policy, and what that has put on users' tables.
+    virtual void remove(const catalog::Job& job) const { catalog::remove_job(job.id); }
 };
 
 /// Tasks are registered by module.cpp at load time, before anything can run.

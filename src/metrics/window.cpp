@@ -1,5 +1,6 @@
 #include "metrics/window.hpp"
 
+#include "catalog/columns.hpp"
 #include "catalog/settings.hpp"
 
 #include <algorithm>
@@ -36,11 +37,6 @@ const char* end_expression(Oid type) {
     }
 }
 
-bool is_number(Oid type) {
-    constexpr Oid numbers[] = {INT2OID, INT4OID, INT8OID, FLOAT4OID, FLOAT8OID, NUMERICOID};
-    return std::find(std::begin(numbers), std::end(numbers), type) != std::end(numbers);
-}
-
 std::string bound(const std::string& column, const char* comparison, std::string expression,
                   char parameter) {
     expression[expression.find('%')] = parameter;
@@ -58,7 +54,7 @@ std::string query_of(const Window& window) {
         throw Error(errc::datatype_mismatch,
                     "column \"" + window.time_column + "\" of " + *table + " is no time")
             .hint("Name a column of type timestamptz, timestamp or date (both read as UTC).");
-    if (!is_number(type_of_column(window, *table, window.value_column)))
+    if (!catalog::is_number(type_of_column(window, *table, window.value_column)))
         throw Error(errc::datatype_mismatch,
                     "column \"" + window.value_column + "\" of " + *table + " is no number")
             .hint("Name a column of type float8, real, numeric, bigint, integer or smallint.");

@@ -1,5 +1,6 @@
 #include "retention/apply.hpp"
 
+#include "capture/capture.hpp"
 #include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
@@ -335,6 +336,8 @@ bool Application::is_still_due() {
     const auto survivor = catalog::read_partition(basis_.parent, kind_, planned_.survivor);
     if (!survivor || survivor->detach_pending || survivor->range < member_->range)
         return skip("the newest partition is gone, so this one may be the last");
+    if (!capture::unread_by(planned_.relid).empty())
+        return skip("rows have come meanwhile that are not in a rollup yet");
     return is_trusted(planned_.relid) &&
            is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
 }

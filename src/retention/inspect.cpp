@@ -1,5 +1,6 @@
 #include "retention/inspect.hpp"
 
+#include "capture/capture.hpp"
 #include "catalog/compression.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
@@ -199,6 +200,7 @@ Set Inspection::set() const {
     find_dependents(things);
     set.is_compressed = catalog::compression_of(table_.relid).has_value();
     set.is_archived = !archivers_of(table_.relid).empty();
+    set.is_watched = !capture::watches_on(table_.relid).empty();
     if (table_.kind == base::KeyKind::integer)
         // The keys have come this far at least: what counts back from there is never too young.
         if (const auto frontier = catalog::integer_frontier(table_))
@@ -284,6 +286,10 @@ std::optional<std::int64_t> ServerWorld::awaits_archive(const Partition& partiti
         if (may_find_row(unarchived_row_sql(archiver, partition.relid)))
             return archiver.job.value;
     return std::nullopt;
+}
+
+std::string ServerWorld::awaited_by(const Partition& partition) const {
+    return catalog::describe_jobs(capture::unread_by(partition.relid));
 }
 
 bool ServerWorld::is_referenced(const Partition& partition, const ForeignKey& key) const {

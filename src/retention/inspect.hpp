@@ -35,6 +35,7 @@ class ServerWorld : public World {
     std::string dependents(const Partition& partition) const override;
     bool awaits_compression(const Partition& partition) const override;
     std::optional<std::int64_t> awaits_archive(const Partition& partition) const override;
+    std::string awaited_by(const Partition& partition) const override;
 
   private:
     bool may_find_row(const std::string& query) const;

@@ -1,5 +1,6 @@
 #include "retention/manage.hpp"
 
+#include "capture/capture.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "retention/archive.hpp"
@@ -133,6 +134,7 @@ catalog::JobId add_row_policy(Oid relid, Settings settings, const std::string& s
                              catalog::settings::lock_budget_us());
     if (const auto known = known_row_job(relid, policy.settings(), schedule))
         return *known;
+    capture::require_no_buckets(relid, "retention");
     const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
     announce_rows(checked_rows(relid, policy, now), policy, first_run, now);
     const catalog::JobId job = catalog::insert_job(

@@ -181,6 +181,7 @@ class Planner {
     bool leave_referenced(const Partition& partition, const std::string& reason);
     bool leave_uncompressed(const Partition& partition, const std::string& reason);
     bool leave_unarchived(const Partition& partition, const std::string& reason);
+    bool leave_unread(const Partition& partition, const std::string& reason);
     std::string why_due(const Partition& partition) const;
     std::string why_not_concurrently() const;
     PlannedStep& add(Action action, const Thing& thing, std::string reason);
@@ -318,6 +319,8 @@ std::string Planner::why_not_concurrently() const {
         return "no event may come while it is detached that is not compressed";
     if (set_.is_archived)
         return "no row may come while it is detached that is not archived";
+    if (set_.is_watched)
+        return "no row may come while it is detached that is not in a rollup";
     return {};
 }
 
@@ -374,6 +377,17 @@ bool Planner::leave_unarchived(const Partition& partition, const std::string& re
     return true;
 }
 
+/// Whether the rows of a partition wait to be part of a rollup.
+bool Planner::leave_unread(const Partition& partition, const std::string& reason) {
+    const std::string jobs = set_.is_watched ? world_.awaited_by(partition) : "";
+    if (jobs.empty())
+        return false;
+    PlannedStep& step = add(Action::leave, partition, reason);
+    step.waits = true;
+    step.blocked_by = "its rows have yet to be computed for a rollup, by " + jobs;
+    return true;
+}
+
 /// Without a grace nothing is gained by a quarantine, except where the server drops no partition
 /// that others reference, where rows have to be searched for held ones without keeping people
 /// waiting, and where parts are dropped one by one.
@@ -385,7 +399,8 @@ bool Planner::goes_in_one_step(const Partition& partition) const {
 void Planner::take(const Partition& partition) {
     const std::string why = why_due(partition);
     if (leave_held(partition, why) || leave_uncompressed(partition, why) ||
-        leave_unarchived(partition, why) || leave_referenced(partition, why))
+        leave_unarchived(partition, why) || leave_unread(partition, why) ||
+        leave_referenced(partition, why))
         return;
     const std::string not_concurrently = why_not_concurrently();
     const bool removes = goes_in_one_step(partition);

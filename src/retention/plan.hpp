@@ -81,6 +81,7 @@ struct Set {
     std::optional<std::int64_t> position;  ///< of integer keys: how far they have come at least
     bool is_compressed = false; ///< an event compression policy takes its rows, before they go
     bool is_archived = false;   ///< a policy moves rows of it into an archive, before they go
+    bool is_watched = false;    ///< a rollup is made of its rows, before they go
 };
 
 /// What becomes of a partition that is due.
@@ -187,6 +188,9 @@ class World {
     /// Of a set that is archived: the job that has yet to move rows of the partition into an
     /// archive; nullopt: none has.
     virtual std::optional<std::int64_t> awaits_archive(const Partition& partition) const = 0;
+    /// Of a set that is watched: the jobs that have yet to read the partition's rows, as text;
+    /// empty when there is none.
+    virtual std::string awaited_by(const Partition& partition) const = 0;
 };
 
 /// The steps that the set needs, in the order in which they are to be taken.

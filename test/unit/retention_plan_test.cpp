@@ -42,11 +42,15 @@ class FakeWorld : public World {
     std::string dependents(const Partition& partition) const override {
         return needed.contains(partition.relid) ? "view v" : "";
     }
+    std::string awaited_by(const Partition& partition) const override {
+        return unread.contains(partition.relid) ? "job 7 (rollup)" : "";
+    }
 
     std::set<std::uint32_t> rows_held_in;
     std::set<std::uint32_t> needed;
     std::map<std::uint32_t, std::int64_t> unarchived; // partition, job
     std::set<std::uint32_t> uncompressed;
+    std::set<std::uint32_t> unread;                               // by a rollup
     std::set<std::pair<std::uint32_t, std::uint32_t>> referenced; // partition, foreign key
 };
 
@@ -422,6 +426,21 @@ TEST(RetentionPlan, RowsThatAreNotCompressedYetAreWaitedFor) {
     EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
 }
 
+TEST(RetentionPlan, RowsThatAreInNoRollupYetAreWaitedFor) {
+    Set set = year_of_months();
+    FakeWorld world;
+    world.unread = {1};
+    EXPECT_EQ(taken(set, keep(months(3)), at(2026, 6, 1), world), "detach 1, detach 2")
+        << "no rollup is made of the set";
+    set.is_watched = true;
+    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
+    EXPECT_EQ(taken(steps), "detach 2");
+    EXPECT_EQ(find(steps, 1)->action, Action::leave) << "waiting is no failure";
+    EXPECT_TRUE(find(steps, 1)->waits);
+    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "job 7 (rollup)"));
+    EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
+}
+
 TEST(RetentionPlan, RowsThatAreNotArchivedYetAreWaitedFor) {
     Set set = year_of_months();
     FakeWorld world;
@@ -493,6 +512,10 @@ class UnreadableWorld : public World {
     std::optional<std::int64_t> awaits_archive(const Partition& partition) const override {
         ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
         return std::nullopt;
+    }
+    std::string awaited_by(const Partition& partition) const override {
+        ADD_FAILURE() << "rows of " << partition.quoted << " were looked at";
+        return {};
     }
 };
 

@@ -1,0 +1,397 @@
+#include "capture/capture.hpp"
+
+#include <charconv>
+#include <list>
+
+#include "catalog/partitioned_table.hpp"
+#include "pg/entry.hpp"
+#include "pg/memory.hpp"
+#include "pg/zone.hpp"
+
+namespace orchestry::capture {
+
+using base::Instant;
+using base::TimeExtent;
+using catalog::all_time;
+using catalog::JobId;
+
+namespace {
+
+/// A transaction that changes more buckets than these, far from each other, marks some between them
+/// as well.
+constexpr std::size_t most_marks = 256;
+
+// --- the trigger's arguments --------------------------------------------------------------------
+
+// job, or: job, time column, months, days, microseconds, zone
+constexpr int arguments_with_buckets = 6;
+
+std::int64_t number(const char* text) {
+    std::int64_t value = 0;
+    (void)std::from_chars(text, text + std::strlen(text), value);
+    return value;
+}
+
+JobId job_of(const Trigger& trigger) {
+    return {trigger.tgnargs > 0 ? number(trigger.tgargs[0]) : 0};
+}
+
+const char* time_column_of(const Trigger& trigger) { return trigger.tgargs[1]; }
+
+base::Step step_of(const Trigger& trigger) {
+    return base::make_step(static_cast<std::int32_t>(number(trigger.tgargs[2])),
+                           static_cast<std::int32_t>(number(trigger.tgargs[3])),
+                           number(trigger.tgargs[4]), "bucket");
+}
+
+const char* zone_of(const Trigger& trigger) { return trigger.tgargs[5]; }
+
+// --- what a transaction has changed -------------------------------------------------------------
+
+/// Buckets as their trigger says, and the place of the time in the rows of one table.
+class Clock {
+  public:
+    /// Raises 22023 for a zone that the server does not know any more.
+    explicit Clock(const Trigger& trigger)
+        : zone_(zone_of(trigger)), grid_(zone_, step_of(trigger)),
+          all_(catalog::all_buckets(grid_)) {}
+    Clock(const Clock&) = delete; // the grid keeps a pointer to the zone
+    Clock& operator=(const Clock&) = delete;
+
+    /// Where rows of a table have their time; not positive when that is not known.
+    AttrNumber column_in(Relation relation, const Trigger& trigger) {
+        if (RelationGetRelid(relation) != relid_) {
+            column_ = find_column(relation, time_column_of(trigger));
+            relid_ = RelationGetRelid(relation);
+        }
+        return column_;
+    }
+    const TimeExtent& all() const { return all_; }
+    TimeExtent bucket_of(Instant t) const { return {grid_.floor(t), grid_.next(t)}; }
+
+  private:
+    static AttrNumber find_column(Relation relation, const char* name) {
+        return pg::protect([&]() -> AttrNumber {
+            const int column = SPI_fnumber(RelationGetDescr(relation), name);
+            if (column <= 0)
+                return InvalidAttrNumber;
+            const Oid type =
+                getBaseType(TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid);
+            const bool is_time = type == TIMESTAMPTZOID || type == TIMESTAMPOID;
+            return is_time ? static_cast<AttrNumber>(column) : InvalidAttrNumber;
+        });
+    }
+
+    pg::ServerZone zone_;
+    base::Grid grid_;
+    TimeExtent all_;
+    Oid relid_ = InvalidOid;
+    AttrNumber column_ = InvalidAttrNumber;
+};
+
+/// A partition that leaves with its rows, and the buckets that were computed from them.
+struct Leaving {
+    Oid partition;
+    base::InstantSet computed;
+};
+
+/// What one job is told of.
+struct Changes {
+    Changes(JobId of, std::pmr::memory_resource* memory)
+        : job(of), marks(memory), leaving(memory) {}
+
+    void add(const TimeExtent& extent) {
+        marks.add(extent);
+        marks.coarsen(most_marks);
+        last = *marks.find(extent.from);
+    }
+    void add_all() { add(clock ? clock->all() : all_time); }
+    void add_row(Relation relation, TupleTableSlot* row, const Trigger& trigger);
+
+    JobId job;
+    base::InstantSet marks;
+    std::pmr::list<Leaving> leaving;
+    TimeExtent last{{0}, {0}}; // the next row is mostly in the same
+    std::optional<Clock> clock;
+};
+
+/// What a row that is in no bucket changes: nothing. One whose bucket cannot be told changes all.
+void Changes::add_row(Relation relation, TupleTableSlot* row, const Trigger& trigger) {
+    const AttrNumber column = clock ? clock->column_in(relation, trigger) : InvalidAttrNumber;
+    if (column <= 0)
+        return add_all();
+    bool null = false;
+    const Datum value = slot_getattr(row, column, &null);
+    const Instant t{null ? base::minus_infinity.us : DatumGetTimestampTz(value)};
+    if (t >= last.from && t < last.to)
+        return;
+    if (t < clock->all().from || t >= clock->all().to)
+        return;
+    if (const TimeExtent* const known = marks.find(t))
+        last = *known;
+    else
+        add(clock->bucket_of(t));
+}
+
+/// All that this transaction has changed. It lives in the transaction's memory and goes with it.
+struct Pending {
+    explicit Pending(MemoryContext context) : memory(context), changes(&memory) {}
+
+    Changes& of(JobId job) {
+        for (Changes& known : changes)
+            if (known.job == job)
+                return known;
+        return changes.emplace_back(job, &memory);
+    }
+
+    pg::ContextResource memory;
+    std::pmr::list<Changes> changes;
+};
+
+constinit Pending* pending = nullptr;
+
+Changes& changes_of(JobId job) {
+    if (!pending)
+        pending = new (pg::ContextAllocator<Pending>(TopTransactionContext).allocate(1))
+            Pending(TopTransactionContext);
+    return pending->of(job);
+}
+
+Changes& changes_of(const Trigger& trigger) {
+    Changes& changes = changes_of(job_of(trigger));
+    if (!changes.clock && trigger.tgnargs == arguments_with_buckets) {
+        try {
+            changes.clock.emplace(trigger);
+        } catch (const base::Error&) {
+            // A writer is not to fail for that. Its changes count as changes of all times.
+        }
+    }
+    return changes;
+}
+
+/// Writes what this transaction has to say.
+void write_all() {
+    catalog::SpanWriter writer;
+    for (const Changes& changes : pending->changes) {
+        writer.mark(changes.job, changes.marks);
+        for (const Leaving& leaving : changes.leaving)
+            writer.freeze(changes.job, leaving.partition, leaving.computed);
+    }
+}
+
+void on_transaction_event(XactEvent event, void*) {
+    if (!pending)
+        return;
+    if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+        pg::enter("change capture", [] { write_all(); });
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+        pending = nullptr;
+}
+
+} // namespace
+
+void install_capture() {
+    pg::protect([] { RegisterXactCallback(on_transaction_event, nullptr); });
+}
+
+void mark_at_commit(JobId job, const TimeExtent& extent) {
+    const TimeExtent marked{std::max(extent.from, all_time.from), std::min(extent.to, all_time.to)};
+    if (marked.from < marked.to)
+        changes_of(job).add(marked);
+}
+
+void freeze_at_commit(JobId job, Oid partition, const TimeExtent& extent) {
+    catalog::lock_marks(job);
+    Changes& changes = changes_of(job);
+    Leaving& leaving =
+        changes.leaving.emplace_back(Leaving{partition, base::InstantSet(&pending->memory)});
+    leaving.computed.add(extent);
+    leaving.computed.remove(catalog::marked(job));
+    leaving.computed.remove(changes.marks);
+}
+
+void thaw_returned(JobId job, Oid partition) {
+    catalog::lock_marks(job);
+    catalog::thaw_partition(job, partition);
+    changes_of(job).leaving.remove_if(
+        [&](const Leaving& leaving) { return leaving.partition == partition; });
+}
+
+void note_change(const TriggerData& data) {
+    const Trigger& trigger = *data.tg_trigger;
+    Changes& changes = changes_of(trigger);
+    if (!TRIGGER_FIRED_FOR_ROW(data.tg_event))
+        return changes.add_all(); // TRUNCATE
+    changes.add_row(data.tg_relation, data.tg_trigslot, trigger);
+    if (TRIGGER_FIRED_BY_UPDATE(data.tg_event))
+        changes.add_row(data.tg_relation, data.tg_newslot, trigger);
+}
+
+// --- watches ------------------------------------------------------------------------------------
+
+namespace {
+
+std::string row_trigger(JobId job) { return "orchestry_watch_" + std::to_string(job.value); }
+
+std::string truncate_trigger(JobId job) { return row_trigger(job) + "_truncate"; }
+
+std::string arguments_sql(const Watch& watch) {
+    const auto quoted = [](std::int64_t value) { return "'" + std::to_string(value) + "'"; };
+    std::string sql = quoted(watch.job.value);
+    if (const auto& buckets = watch.buckets)
+        sql += ", " + pg::quote_literal(buckets->time_column) + ", " +
+               quoted(buckets->step.months) + ", " + quoted(buckets->step.days) + ", " +
+               quoted(buckets->step.us) + ", " + pg::quote_literal(buckets->time_zone);
+    return sql;
+}
+
+Oid capture_function() {
+    return pg::protect([] {
+        List* const name =
+            list_make2(makeString(pstrdup("orchestry")), makeString(pstrdup("_capture")));
+        return LookupFuncName(name, 0, nullptr, true);
+    });
+}
+
+} // namespace
+
+std::vector<std::string> watch_sql(const Watch& watch, const std::string& table) {
+    const std::string call = " EXECUTE FUNCTION orchestry._capture(" + arguments_sql(watch) + ")";
+    return {"CREATE TRIGGER " + row_trigger(watch.job) + " AFTER INSERT OR UPDATE OR DELETE ON " +
+                table + " FOR EACH ROW" + call,
+            always_sql(table, row_trigger(watch.job)),
+            "CREATE TRIGGER " + truncate_trigger(watch.job) + " AFTER TRUNCATE ON " + table +
+                " FOR EACH STATEMENT" + call,
+            always_sql(table, truncate_trigger(watch.job))};
+}
+
+std::string always_sql(const std::string& table, const std::string& trigger) {
+    return "ALTER TABLE " + table + " ENABLE ALWAYS TRIGGER " + pg::quote_identifier(trigger);
+}
+
+std::vector<std::string> unwatch_sql(JobId job, const std::string& table) {
+    return {"DROP TRIGGER IF EXISTS " + row_trigger(job) + " ON " + table,
+            "DROP TRIGGER IF EXISTS " + truncate_trigger(job) + " ON " + table};
+}
+
+namespace {
+
+/// Calls `use` with each trigger of a watch on a table.
+template <typename F>
+void for_each_trigger(Oid relid, F use) {
+    const Oid function = capture_function();
+    if (!OidIsValid(function))
+        return;
+    const pg::OpenRelation relation(relid, AccessShareLock, pg::KeepLock::until_close);
+    const TriggerDesc* const triggers = relation->trigdesc;
+    for (int i = 0; triggers && i < triggers->numtriggers; ++i)
+        if (triggers->triggers[i].tgfoid == function)
+            use(triggers->triggers[i]);
+}
+
+} // namespace
+
+std::vector<WatchTrigger> watch_triggers(Oid relid) {
+    std::vector<WatchTrigger> result;
+    for_each_trigger(relid, [&](const Trigger& trigger) {
+        result.push_back(
+            {trigger.tgname, job_of(trigger), trigger.tgenabled == TRIGGER_FIRES_ALWAYS});
+    });
+    return result;
+}
+
+std::vector<Watch> watches_on(Oid relid) {
+    std::vector<Watch> watches;
+    for_each_trigger(relid, [&](const Trigger& trigger) {
+        if (!TRIGGER_FOR_ROW(trigger.tgtype))
+            return;
+        Watch& watch = watches.emplace_back();
+        watch.job = job_of(trigger);
+        if (trigger.tgnargs == arguments_with_buckets)
+            watch.buckets = {time_column_of(trigger), step_of(trigger), zone_of(trigger)};
+    });
+    return watches;
+}
+
+void require_no_buckets(Oid relid, const char* policy) {
+    const List* const below =
+        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
+    for (int i = 0; i < list_length(below); ++i)
+        for (const Watch& watch : watches_on(list_nth_oid(below, i)))
+            if (watch.buckets)
+                throw base::Error(base::errc::feature_not_supported,
+                                  std::string(policy) +
+                                      " cannot take rows of a table that a rollup is made of")
+                    .detail("They would be missing in the buckets of " +
+                            catalog::describe_jobs({watch.job}) + ".")
+                    .hint("Partition the table by its time; whole partitions leave rollups as they "
+                          "are.");
+}
+
+// --- partitions ---------------------------------------------------------------------------------
+
+namespace {
+
+Oid parent_of(Oid relid) {
+    return pg::protect([&] {
+        return get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
+    });
+}
+
+/// The bounds of a partition within its parent, where they are times of that column.
+std::optional<TimeExtent> bounds_of(Oid parent, Oid relid, const std::string& time_column) {
+    if (!catalog::has_supported_key(parent))
+        return std::nullopt;
+    const catalog::KeyColumn key = catalog::require_key_column(parent);
+    if (key.name != time_column || (key.type != TIMESTAMPTZOID && key.type != TIMESTAMPOID))
+        return std::nullopt;
+    const auto member = catalog::read_partition(
+        parent, key.type == TIMESTAMPOID ? base::KeyKind::timestamp : base::KeyKind::timestamptz,
+        relid);
+    if (!member)
+        return std::nullopt;
+    TimeExtent extent = all_time;
+    if (member->range.lower.kind == base::Bound::Kind::value)
+        extent.from = {member->range.lower.at};
+    if (member->range.upper.kind == base::Bound::Kind::value)
+        extent.to = {member->range.upper.at};
+    return extent;
+}
+
+} // namespace
+
+std::optional<TimeExtent> extent_of(Oid relid, const std::string& time_column) {
+    std::optional<TimeExtent> extent;
+    for (Oid parent = parent_of(relid); OidIsValid(parent);
+         relid = parent, parent = parent_of(relid)) {
+        const auto bounds = bounds_of(parent, relid, time_column);
+        if (!bounds)
+            continue;
+        if (!extent)
+            extent = all_time;
+        extent->from = std::max(extent->from, bounds->from);
+        extent->to = std::min(extent->to, bounds->to);
+    }
+    return extent;
+}
+
+TimeExtent cover(const Buckets& buckets, const TimeExtent& extent) {
+    const pg::ServerZone zone(buckets.time_zone);
+    const base::Grid grid(zone, buckets.step);
+    const TimeExtent all = catalog::all_buckets(grid);
+    return {grid.floor(std::max(extent.from, all.from)), grid.ceil(std::min(extent.to, all.to))};
+}
+
+std::vector<JobId> unread_by(Oid partition) {
+    std::vector<JobId> jobs;
+    for (const Watch& watch : watches_on(partition)) {
+        if (!watch.buckets)
+            continue;
+        const auto extent = extent_of(partition, watch.buckets->time_column);
+        if (extent && catalog::dirty(watch.job).overlaps(cover(*watch.buckets, *extent)))
+            jobs.push_back(watch.job);
+    }
+    return jobs;
+}
+
+} // namespace orchestry::capture

@@ -1,0 +1,236 @@
+#include "capture/ddl.hpp"
+
+#include "capture/capture.hpp"
+#include "pg/entry.hpp"
+
+namespace orchestry::capture {
+
+namespace {
+
+constinit object_access_hook_type previous_access_hook = nullptr;
+constinit ProcessUtility_hook_type previous_utility_hook = nullptr;
+constinit bool preloaded = false;
+
+using catalog::JobId;
+
+/// The times of a table's rows that a watch speaks of, in whole buckets.
+base::TimeExtent marked_extent(const Watch& watch, Oid relid) {
+    if (!watch.buckets)
+        return catalog::all_time;
+    const auto extent = extent_of(relid, watch.buckets->time_column);
+    return cover(*watch.buckets, extent.value_or(catalog::all_time));
+}
+
+void mark_all_of(Oid relid) {
+    for (const Watch& watch : watches_on(relid))
+        mark_at_commit(watch.job, marked_extent(watch, relid));
+}
+
+/// Rows go with their partition, under a lock that has waited for all who wrote to it. A refresh
+/// that has the marks steps aside soon when it needs the partition.
+void leave(const Watch& watch, Oid partition) {
+    const auto extent =
+        watch.buckets ? extent_of(partition, watch.buckets->time_column) : std::nullopt;
+    if (extent)
+        freeze_at_commit(watch.job, partition, cover(*watch.buckets, *extent));
+    else
+        mark_at_commit(watch.job, marked_extent(watch, partition));
+}
+
+void check_leaving(Oid partition, Oid parent) {
+    for (const Watch& watch : watches_on(parent))
+        leave(watch, partition);
+}
+
+Oid parent_of(Oid relid) {
+    return pg::protect([&] {
+        return get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
+    });
+}
+
+void check_access(ObjectAccessType access, Oid object_id, void* arg) {
+    if (!catalog::is_installed())
+        return;
+    if (access == OAT_TRUNCATE)
+        return mark_all_of(object_id);
+    if (access == OAT_DROP) {
+        if (const Oid parent = parent_of(object_id); OidIsValid(parent))
+            check_leaving(object_id, parent);
+        return;
+    }
+    // The command's own changes are not visible yet: what comes has no parent, what leaves has one.
+    if (pg::call<has_superclass>(object_id))
+        check_leaving(object_id, static_cast<ObjectAccessPostAlter*>(arg)->auxiliary_id);
+}
+
+void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void* arg) {
+    if (previous_access_hook)
+        previous_access_hook(access, class_id, object_id, sub_id, arg);
+    const bool concerns_us =
+        access == OAT_TRUNCATE ||
+        (access == OAT_DROP && class_id == RelationRelationId && sub_id == 0) ||
+        (access == OAT_POST_ALTER && class_id == InheritsRelationId);
+    if (concerns_us)
+        pg::enter("object_access_hook", [&] { check_access(access, object_id, arg); });
+}
+
+// --- commands -----------------------------------------------------------------------------------
+
+/// All tables that a table consists of, itself included.
+std::vector<Oid> oids_below(Oid relid) {
+    const List* const list =
+        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
+    std::vector<Oid> oids;
+    for (int i = 0; i < list_length(list); ++i)
+        oids.push_back(list_nth_oid(list, i));
+    return oids;
+}
+
+Oid oid_of(const RangeVar* name) {
+    return pg::protect([&] { return RangeVarGetRelid(name, NoLock, true); });
+}
+
+bool has_rows(Oid relid) {
+    for (const Oid table : oids_below(relid)) {
+        const pg::OpenRelation relation(table, AccessShareLock, pg::KeepLock::until_close);
+        if (relation->rd_rel->relkind == RELKIND_RELATION &&
+            pg::protect([&] { return RelationGetNumberOfBlocks(relation.get()); }) > 0)
+            return true;
+    }
+    return false;
+}
+
+/// A partition has come, with its watches: its rows have come, too.
+void came(Oid relid) {
+    if (watches_on(relid).empty())
+        return;
+    for (const Oid table : oids_below(relid))
+        if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
+            throw base::Error(base::errc::feature_not_supported,
+                              "foreign table " + pg::relation_name(table).value_or("") +
+                                  " cannot be a partition of a table that rollups are made of")
+                .detail("Changes of its rows would not be seen.");
+    for (const Watch& watch : watches_on(relid))
+        thaw_returned(watch.job, relid);
+    if (has_rows(relid))
+        mark_all_of(relid);
+}
+
+/// Watches stay on. Whoever loads rows with all triggers off must not make rollups wrong.
+void keep_watching(Oid relid) {
+    for (const Oid table : oids_below(relid))
+        for (const WatchTrigger& trigger : watch_triggers(table))
+            if (!trigger.always)
+                pg::run_statements({always_sql(pg::require_relation_name(table), trigger.name)});
+}
+
+bool switches_triggers(AlterTableType type) {
+    switch (type) {
+    case AT_EnableTrig:
+    case AT_EnableReplicaTrig:
+    case AT_DisableTrig:
+    case AT_EnableTrigAll:
+    case AT_DisableTrigAll:
+    case AT_EnableTrigUser:
+    case AT_DisableTrigUser:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void after_alter_table(const AlterTableStmt* statement) {
+    bool switched = false;
+    for (int i = 0; i < list_length(statement->cmds); ++i) {
+        const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
+        switched = switched || switches_triggers(command->subtype);
+        if (command->subtype == AT_AttachPartition)
+            came(oid_of(reinterpret_cast<const PartitionCmd*>(command->def)->name));
+    }
+    const Oid relid = switched ? oid_of(statement->relation) : InvalidOid;
+    if (OidIsValid(relid))
+        keep_watching(relid);
+}
+
+/// Without its watch a rollup would be wrong and not know it.
+void check_drop_trigger(const DropStmt* statement) {
+    for (int i = 0; i < list_length(statement->objects); ++i) {
+        const auto* const name = static_cast<const List*>(list_nth(statement->objects, i));
+        const char* const trigger = strVal(llast(name));
+        const Oid relid = pg::protect([&] {
+            return RangeVarGetRelid(
+                makeRangeVarFromNameList(list_truncate(list_copy(name), list_length(name) - 1)),
+                NoLock, true);
+        });
+        if (!OidIsValid(relid))
+            continue; // the statement itself will say so
+        for (const WatchTrigger& ours : watch_triggers(relid))
+            if (ours.name == trigger && catalog::find_job(ours.job))
+                throw base::Error(base::errc::not_prerequisite_state,
+                                  "cannot drop trigger " + ours.name + " of table " +
+                                      pg::relation_name(relid).value_or(""))
+                    .detail("Job " + std::to_string(ours.job.value) +
+                            " would not see changes of the table any more.")
+                    .hint("When it shall go: SELECT orchestry.remove_policy(" +
+                          std::to_string(ours.job.value) + ");");
+    }
+}
+
+/// While a partition is detached concurrently, rows may still come to it that no rollup sees.
+void check_detach_concurrently(const AlterTableStmt* statement) {
+    for (int i = 0; i < list_length(statement->cmds); ++i) {
+        const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
+        if (command->subtype != AT_DetachPartition ||
+            !reinterpret_cast<const PartitionCmd*>(command->def)->concurrent)
+            continue;
+        const Oid relid = oid_of(statement->relation);
+        if (OidIsValid(relid) && !watches_on(relid).empty())
+            throw base::Error(base::errc::feature_not_supported,
+                              "partitions of " + pg::relation_name(relid).value_or("") +
+                                  " cannot be detached concurrently")
+                .detail("Rows that come meanwhile would not be seen by " +
+                        catalog::describe_jobs({watches_on(relid).front().job}) + ".")
+                .hint("Run ALTER TABLE ... DETACH PARTITION without CONCURRENTLY.");
+    }
+}
+
+void on_utility(PlannedStmt* statement, const char* query, bool read_only,
+                ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
+                DestReceiver* receiver, QueryCompletion* completion) {
+    const Node* const node = statement->utilityStmt;
+    const bool drops_trigger =
+        IsA(node, DropStmt) &&
+        reinterpret_cast<const DropStmt*>(node)->removeType == OBJECT_TRIGGER;
+    const bool alters_table = IsA(node, AlterTableStmt);
+    if ((drops_trigger || alters_table) && IsTransactionState())
+        pg::enter("ProcessUtility_hook", [&] {
+            if (!catalog::is_installed())
+                return;
+            if (drops_trigger)
+                check_drop_trigger(reinterpret_cast<const DropStmt*>(node));
+            else
+                check_detach_concurrently(reinterpret_cast<const AlterTableStmt*>(node));
+        });
+    const ProcessUtility_hook_type next =
+        previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
+    next(statement, query, read_only, context, params, environment, receiver, completion);
+    if (alters_table && IsTransactionState())
+        pg::enter("ProcessUtility_hook", [&] {
+            if (catalog::is_installed())
+                after_alter_table(reinterpret_cast<const AlterTableStmt*>(node));
+        });
+}
+
+} // namespace
+
+void install_ddl_hooks() {
+    previous_access_hook = object_access_hook;
+    object_access_hook = on_object_access;
+    previous_utility_hook = ProcessUtility_hook;
+    ProcessUtility_hook = on_utility;
+    preloaded = process_shared_preload_libraries_in_progress;
+}
+
+bool is_everywhere() { return preloaded; }
+
+} // namespace orchestry::capture

@@ -1,0 +1,16 @@
+// What changes a watched table without touching a row: TRUNCATE, and partitions that come and go.
+//
+// Rows that leave with their partition were removed because of their age: what was computed from
+// them is frozen. Where that cannot be, because the partition is none of time, and for what had not
+// been computed yet, the job computes it again from what is left.
+#pragma once
+
+namespace orchestry::capture {
+
+/// Puts the hooks in place. Called once, when the library is loaded.
+void install_ddl_hooks();
+
+/// Whether every session has the hooks, because the library is preloaded.
+bool is_everywhere();
+
+} // namespace orchestry::capture

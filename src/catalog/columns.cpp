@@ -1,0 +1,70 @@
+#include "catalog/columns.hpp"
+
+#include <algorithm>
+
+namespace orchestry::catalog {
+
+std::vector<Column> columns_of(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), "
+            "CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation THEN "
+            "pg_catalog.format('%I.%I', n.nspname, c.collname) END, a.attnotnull, "
+            "a.atthasdef OR a.attidentity OPERATOR(pg_catalog.<>) '' "
+            "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t "
+            "ON t.oid OPERATOR(pg_catalog.=) a.atttypid LEFT JOIN pg_catalog.pg_collation c "
+            "ON c.oid OPERATOR(pg_catalog.=) a.attcollation LEFT JOIN pg_catalog.pg_namespace n "
+            "ON n.oid OPERATOR(pg_catalog.=) c.collnamespace "
+            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 "
+            "AND NOT a.attisdropped ORDER BY a.attnum",
+            relid);
+    std::vector<Column> columns;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        columns.push_back(
+            {row.text(1), row.oid(2), row.text(3), row.text(4), row.boolean(5), row.boolean(6)});
+    }
+    return columns;
+}
+
+const Column* find_column(const std::vector<Column>& columns, const std::string& name) {
+    const auto found = std::find_if(columns.begin(), columns.end(),
+                                    [&](const Column& column) { return column.name == name; });
+    return found == columns.end() ? nullptr : &*found;
+}
+
+const Column& require_column(const std::vector<Column>& columns, Oid relid,
+                             const std::string& name) {
+    if (const Column* const column = find_column(columns, name))
+        return *column;
+    const std::string table = pg::relation_name(relid).value_or("");
+    throw base::Error(base::errc::undefined_column,
+                      "column \"" + name + "\" of table " + table + " does not exist")
+        .hint("See \\d " + table);
+}
+
+std::string type_sql(const Column& column) {
+    return column.type_name +
+           (column.collation_sql.empty() ? "" : " COLLATE " + column.collation_sql);
+}
+
+bool is_time(const Column& column) {
+    return is_wall_clock(column) || pg::call<getBaseType>(Oid{column.type}) == TIMESTAMPTZOID;
+}
+
+bool is_wall_clock(const Column& column) {
+    return pg::call<getBaseType>(Oid{column.type}) == TIMESTAMPOID;
+}
+
+bool is_number(Oid base_type) {
+    constexpr Oid numbers[] = {INT2OID, INT4OID, INT8OID, FLOAT4OID, FLOAT8OID, NUMERICOID};
+    return std::find(std::begin(numbers), std::end(numbers), base_type) != std::end(numbers);
+}
+
+bool has_order(Oid type) {
+    return pg::protect([&] {
+        const TypeCacheEntry* const entry = lookup_type_cache(type, TYPECACHE_LT_OPR);
+        return OidIsValid(entry->lt_opr);
+    });
+}
+
+} // namespace orchestry::catalog

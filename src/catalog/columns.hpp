@@ -1,0 +1,36 @@
+// The columns of users' tables, as far as policies ask for them.
+#pragma once
+
+#include "pg/spi.hpp"
+
+namespace orchestry::catalog {
+
+struct Column {
+    std::string name;          ///< unquoted
+    Oid type = InvalidOid;     ///< may be a domain
+    std::string type_name;     ///< as in CREATE TABLE
+    std::string collation_sql; ///< qualified and quoted; empty: the type's own
+    bool not_null = false;
+    bool has_default = false;
+};
+
+/// All columns of a table, in its order.
+std::vector<Column> columns_of(Oid relid);
+/// The column of that name; nullptr when there is none.
+const Column* find_column(const std::vector<Column>& columns, const std::string& name);
+/// The same, but raises 42703, about table `relid`, when there is none.
+const Column& require_column(const std::vector<Column>& columns, Oid relid,
+                             const std::string& name);
+
+/// The type as in CREATE TABLE, with the collation where that is not the type's own.
+std::string type_sql(const Column& column);
+/// Whether it is a timestamptz or timestamp, or a domain over one.
+bool is_time(const Column& column);
+/// Whether it has no zone.
+bool is_wall_clock(const Column& column);
+/// Whether a type is one of the numbers that cast to double precision.
+bool is_number(Oid base_type);
+/// Whether values of a type can be told apart by a unique index.
+bool has_order(Oid type);
+
+} // namespace orchestry::catalog

@@ -1,0 +1,169 @@
+#include "catalog/dirty.hpp"
+
+namespace orchestry::catalog {
+
+namespace {
+
+/// Locks the marks of a job under a tag of its own kind of object. False: another has them.
+bool acquire(JobId job, bool wait) {
+    LOCKTAG tag;
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, job_table(), static_cast<std::uint32_t>(job.value), 0);
+    return pg::protect(
+        [&] { return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL; });
+}
+
+base::InstantSet spans_of(const char* sql, JobId job) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.read_latest(sql, job.value);
+    base::InstantSet spans;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        spans.add({spi.row(i).instant(1), spi.row(i).instant(2)});
+    return spans;
+}
+
+} // namespace
+
+void lock_marks(JobId job) { (void)acquire(job, true); }
+
+bool try_lock_marks(JobId job) { return acquire(job, false); }
+
+base::InstantSet marked(JobId job) {
+    return spans_of("SELECT DISTINCT m.from_at, m.to_at FROM orchestry.dirty_mark m "
+                    "WHERE m.job_id OPERATOR(pg_catalog.=) $1",
+                    job);
+}
+
+base::InstantSet frozen(JobId job) {
+    return spans_of("SELECT f.from_at, f.to_at FROM orchestry.frozen_span f "
+                    "WHERE f.job_id OPERATOR(pg_catalog.=) $1",
+                    job);
+}
+
+base::InstantSet dirty(JobId job) {
+    base::InstantSet result = marked(job);
+    result.remove(frozen(job));
+    return result;
+}
+
+namespace {
+
+/// C-like.
+Relation open_own_table(const char* name) {
+    const Oid schema = get_namespace_oid("orchestry", true);
+    const Oid relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+    return OidIsValid(relid) ? table_open(relid, RowExclusiveLock) : nullptr;
+}
+
+/// C-like. The table has no index that needs more than this, and no trigger that is fired.
+void insert(Relation table, const Datum* values) {
+    bool nulls[6] = {};
+    CatalogTupleInsert(table,
+                       heap_form_tuple(RelationGetDescr(table), const_cast<Datum*>(values), nulls));
+}
+
+} // namespace
+
+SpanWriter::SpanWriter()
+    : marks_(pg::protect([] { return open_own_table("dirty_mark"); })),
+      frozen_(pg::protect([] { return open_own_table("frozen_span"); })) {}
+
+SpanWriter::~SpanWriter() {
+    if (unwinding())
+        return; // the transaction's abort closes them
+    for (const Relation table : {marks_, frozen_})
+        if (table)
+            quiet([table] { table_close(table, NoLock); });
+}
+
+void SpanWriter::mark(JobId job, const base::InstantSet& spans) {
+    for (const base::TimeExtent& span : spans) {
+        const Datum values[] = {Int64GetDatum(job.value), TimestampTzGetDatum(span.from.us),
+                                TimestampTzGetDatum(span.to.us)};
+        if (marks_)
+            pg::protect([&] { insert(marks_, values); });
+    }
+}
+
+void SpanWriter::freeze(JobId job, Oid partition, const base::InstantSet& spans) {
+    for (const base::TimeExtent& span : spans) {
+        const Datum values[] = {
+            Int64GetDatum(job.value),           TimestampTzGetDatum(span.from.us),
+            TimestampTzGetDatum(span.to.us),    ObjectIdGetDatum(partition),
+            Int64GetDatum(system_identifier()), ObjectIdGetDatum(MyDatabaseId)};
+        if (frozen_)
+            pg::protect([&] { insert(frozen_, values); });
+    }
+}
+
+void mark(JobId job, const base::TimeExtent& extent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("INSERT INTO orchestry.dirty_mark (job_id, from_at, to_at) VALUES ($1, $2, $3)",
+            job.value, extent.from, extent.to);
+}
+
+void consume(JobId job, const base::TimeExtent& extent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    // What sticks out at either end stays marked.
+    spi.run("WITH gone AS (DELETE FROM orchestry.dirty_mark m "
+            "WHERE m.job_id OPERATOR(pg_catalog.=) $1 AND m.from_at OPERATOR(pg_catalog.<) $3 "
+            "AND m.to_at OPERATOR(pg_catalog.>) $2 RETURNING m.from_at, m.to_at) "
+            "INSERT INTO orchestry.dirty_mark (job_id, from_at, to_at) "
+            "SELECT $1, pg_catalog.min(g.from_at), $2 FROM gone g "
+            "HAVING pg_catalog.min(g.from_at) OPERATOR(pg_catalog.<) $2 UNION ALL "
+            "SELECT $1, $3, pg_catalog.max(g.to_at) FROM gone g "
+            "HAVING pg_catalog.max(g.to_at) OPERATOR(pg_catalog.>) $3",
+            job.value, extent.from, extent.to);
+}
+
+void gather_marks(JobId job) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.count(*), (SELECT pg_catalog.count(*) FROM pg_catalog.unnest("
+            "pg_catalog.range_agg(pg_catalog.tstzrange(m.from_at, m.to_at)))) "
+            "FROM orchestry.dirty_mark m WHERE m.job_id OPERATOR(pg_catalog.=) $1",
+            job.value);
+    if (spi.row(0).bigint(1) == spi.row(0).bigint(2))
+        return;
+    spi.run("WITH gone AS (DELETE FROM orchestry.dirty_mark m "
+            "WHERE m.job_id OPERATOR(pg_catalog.=) $1 RETURNING m.from_at, m.to_at) "
+            "INSERT INTO orchestry.dirty_mark (job_id, from_at, to_at) "
+            "SELECT $1, pg_catalog.lower(r), pg_catalog.upper(r) FROM pg_catalog.unnest(("
+            "SELECT pg_catalog.range_agg(pg_catalog.tstzrange(g.from_at, g.to_at)) FROM gone g)) r",
+            job.value);
+}
+
+void freeze(JobId job, const base::TimeExtent& extent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("INSERT INTO orchestry.frozen_span (job_id, from_at, to_at, relid, origin_system, "
+            "origin_database) VALUES ($1, $2, $3, 0, $4, $5)",
+            job.value, extent.from, extent.to, system_identifier(), MyDatabaseId);
+}
+
+void thaw(JobId job, const base::TimeExtent& extent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("WITH gone AS (DELETE FROM orchestry.frozen_span f "
+            "WHERE f.job_id OPERATOR(pg_catalog.=) $1 AND f.from_at OPERATOR(pg_catalog.<) $3 "
+            "AND f.to_at OPERATOR(pg_catalog.>) $2 RETURNING f.*) "
+            "INSERT INTO orchestry.frozen_span "
+            "SELECT g.job_id, g.from_at, $2, g.relid, g.origin_system, g.origin_database "
+            "FROM gone g WHERE g.from_at OPERATOR(pg_catalog.<) $2 UNION ALL "
+            "SELECT g.job_id, $3, g.to_at, g.relid, g.origin_system, g.origin_database "
+            "FROM gone g WHERE g.to_at OPERATOR(pg_catalog.>) $3",
+            job.value, extent.from, extent.to);
+}
+
+void thaw_partition(JobId job, Oid partition) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("DELETE FROM orchestry.frozen_span f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
+            "AND f.relid OPERATOR(pg_catalog.=) $2 AND f.origin_system OPERATOR(pg_catalog.=) $3 "
+            "AND f.origin_database OPERATOR(pg_catalog.=) $4",
+            job.value, partition, system_identifier(), MyDatabaseId);
+}
+
+} // namespace orchestry::catalog

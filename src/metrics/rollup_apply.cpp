@@ -1,0 +1,238 @@
+#include "metrics/rollup_apply.hpp"
+
+#include <algorithm>
+
+#include "capture/capture.hpp"
+#include "catalog/partitioned_table.hpp"
+#include "catalog/settings.hpp"
+#include "pg/fault.hpp"
+#include "pg/kept_rows.hpp"
+
+namespace orchestry::metrics {
+
+using base::Instant;
+using base::TimeExtent;
+
+namespace {
+
+/// A value of a group takes these bytes while its percentiles are computed.
+constexpr std::int64_t bytes_per_row = 8;
+/// Below this, rows are not worth a closer look at where they are.
+constexpr std::int64_t buckets_looked_at = 1000;
+
+/// How many rows the leaves of a table have, as far as that is known without reading them.
+double estimated_rows(Oid relid) {
+    pg::Spi spi;
+    // A table that was never analyzed: about 100 bytes a row.
+    spi.run("SELECT COALESCE(pg_catalog.sum(CASE WHEN c.reltuples OPERATOR(pg_catalog.>=) 0 THEN "
+            "c.reltuples ELSE pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog./) 100 END), "
+            "0)::pg_catalog.float8 FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t "
+            "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf",
+            relid);
+    return spi.row(0).float8(1);
+}
+
+/// The partitions of a source that is partitioned by its time column; nullopt for others.
+std::optional<std::vector<Stretch>> stretches_by_bounds(const RollupShape& shape) {
+    if (!catalog::has_supported_key(shape.source))
+        return std::nullopt;
+    const catalog::KeyColumn key = catalog::require_key_column(shape.source);
+    if (pg::quote_identifier(key.name) != shape.time_column)
+        return std::nullopt;
+    const base::KeyKind kind =
+        shape.is_wall_clock ? base::KeyKind::timestamp : base::KeyKind::timestamptz;
+    const catalog::PartitionedTable table = catalog::read_partitioned_table(shape.source, kind);
+    if (table.fallback && table.fallback->has_rows)
+        return std::nullopt;
+    std::vector<Stretch> stretches;
+    for (const base::Member& member : table.members)
+        if (member.range.lower.kind == base::Bound::Kind::value &&
+            member.range.upper.kind == base::Bound::Kind::value)
+            stretches.push_back(
+                {{member.range.lower.at}, {member.range.upper.at}, estimated_rows(member.relid)});
+    return stretches;
+}
+
+/// Where the rows of all dirty buckets are: between the first and the last of them.
+std::vector<Stretch> stretches_by_rows(const RollupShape& shape, const base::InstantSet& due) {
+    std::vector<Stretch> stretches;
+    if (due.empty())
+        return stretches;
+    pg::Spi spi;
+    spi.run(bounds_sql(shape, {due.begin()->from, (due.end() - 1)->to}));
+    const pg::Row row = spi.row(0);
+    if (!row.is_null(1) && !row.is_null(2))
+        stretches.push_back(
+            {row.instant(1), {row.instant(2).us + 1}, estimated_rows(shape.source)});
+    return stretches;
+}
+
+/// Whether a batch could be too large: only then it is worth a look where the rows are.
+bool is_long(const base::InstantSet& due, const base::Step& bucket) {
+    const std::int64_t bucket_us =
+        bucket.us > 0 ? bucket.us
+                      : (bucket.days + 30 * std::int64_t{bucket.months}) * base::us_per_day;
+    return std::any_of(due.begin(), due.end(), [&](const TimeExtent& extent) {
+        return (extent.to.us - extent.from.us) / bucket_us > buckets_looked_at;
+    });
+}
+
+Backlog inspect(const RollupBasis& basis, const RollupPolicy& policy, Instant now) {
+    Backlog backlog;
+    backlog.quoted = basis.shape.view;
+    backlog.dirty = catalog::dirty(basis.job);
+    const base::InstantSet due = closed(backlog.dirty, policy, now);
+    if (auto stretches = stretches_by_bounds(basis.shape))
+        backlog.stretches = *std::move(stretches);
+    else if (is_long(due, policy.bucket))
+        backlog.stretches = stretches_by_rows(basis.shape, due);
+    pg::Spi spi;
+    spi.run(oldest_sql(basis.shape));
+    if (!spi.row(0).is_null(1))
+        backlog.oldest = spi.row(0).instant(1);
+    return backlog;
+}
+
+Oid oid_of(const std::string& quoted) {
+    const char* const name = quoted.c_str();
+    return pg::protect([&] {
+        return RangeVarGetRelid(
+            makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name))), NoLock, true);
+    });
+}
+
+Oid require_stored(const RollupShape& shape) {
+    const Oid relid = oid_of(shape.stored);
+    if (OidIsValid(relid))
+        return relid;
+    throw base::Error(base::errc::undefined_table,
+                      "table " + shape.stored + " with the buckets of the rollup does not exist")
+        .hint("Give it its name back, or SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(shape.view) + "); and create the rollup again.");
+}
+
+} // namespace
+
+PlannedRollup plan_rollup(const catalog::Job& job, Instant now) {
+    PlannedRollup planned;
+    RollupBasis& basis = planned.basis;
+    basis.job = job.id;
+    basis.settings = load_rollup(job.id).settings;
+    basis.shape = read_rollup_shape(job.target, basis.settings);
+    (void)require_stored(basis.shape);
+    const CheckedRollup policy(basis.settings);
+    const std::int64_t rows =
+        std::int64_t{catalog::settings::refresh_mem_kb} * 1024 / bytes_per_row;
+    planned.steps = plan(inspect(basis, policy.plan(), now), policy.plan(), now, rows);
+    return planned;
+}
+
+std::vector<pg::LockRequest> locks_of(const RollupBasis& basis) {
+    return {{basis.shape.source, AccessShareLock}, {require_stored(basis.shape), RowExclusiveLock}};
+}
+
+std::string describe_sql(const RollupBasis& basis, const RollupStep& step) {
+    switch (step.action) {
+    case RollupAction::refresh:
+        return fresh_sql(basis.shape, step.extent) + ";\n" + store_sql(basis.shape, step.extent) +
+               ";";
+    case RollupAction::expire:
+        return remove_sql(basis.shape, step.extent) + ";";
+    case RollupAction::leave:
+        return {};
+    }
+    return {};
+}
+
+namespace {
+
+/// The surroundings of statements that group many rows: memory as the user allows, and no sort of
+/// all rows, which the planner prefers for groups that it knows nothing of.
+void prefer_hashing(pg::GucLevel& guc) {
+    const int memory_kb = std::max(work_mem, catalog::settings::refresh_mem_kb);
+    guc.set("work_mem", (std::to_string(memory_kb) + "kB").c_str());
+    guc.set("enable_sort", "off");
+}
+
+/// One step while it is applied.
+class Application {
+  public:
+    Application(const RollupBasis& basis, const RollupStep& step, std::int64_t budget_us)
+        : basis_(basis), step_(step), budget_us_(budget_us) {}
+
+    AppliedRollup apply();
+
+  private:
+    std::string changed_since() const;
+    void refresh();
+    void expire();
+
+    const RollupBasis& basis_;
+    const RollupStep& step_;
+    const std::int64_t budget_us_;
+    AppliedRollup applied_;
+};
+
+/// Why the step cannot be applied any more; empty: it can. The locks are had.
+std::string Application::changed_since() const {
+    const RollupShape& shape = basis_.shape;
+    if (pg::relation_name(shape.source) != shape.source_name)
+        return "the source is gone or has another name by now";
+    if (catalog::owner_of(shape.source) != GetUserId())
+        return "the source has another owner by now";
+    if (load_rollup(basis_.job).settings != basis_.settings)
+        return "the rollup was changed meanwhile";
+    if (step_.action == RollupAction::refresh && catalog::frozen(basis_.job).overlaps(step_.extent))
+        return "rows of these times were removed meanwhile because of their age";
+    return {};
+}
+
+void Application::refresh() {
+    catalog::consume(basis_.job, step_.extent);
+    ORCHESTRY_FAULT_POINT("marks consumed");
+    pg::GucLevel guc;
+    prefer_hashing(guc);
+    pg::Spi spi;
+    const pg::KeptRows fresh(spi, "fresh", fresh_sql(basis_.shape, step_.extent));
+    ORCHESTRY_FAULT_POINT("buckets computed");
+    spi.run(store_sql(basis_.shape, step_.extent));
+    const std::int64_t written = spi.row(0).bigint(1), removed = spi.row(0).bigint(2);
+    ORCHESTRY_FAULT_POINT("buckets stored");
+    applied_.rows = written + removed;
+    applied_.message = std::to_string(written) + (written == 1 ? " row" : " rows") + " written, " +
+                       std::to_string(removed) + " removed";
+    applied_.done = true;
+}
+
+/// What is removed by age is frozen, so that nobody computes it again from rows that are still
+/// there.
+void Application::expire() {
+    catalog::consume(basis_.job, {catalog::all_time.from, step_.extent.to});
+    catalog::freeze(basis_.job, {catalog::all_time.from, step_.extent.to});
+    pg::Spi spi;
+    applied_.rows = static_cast<std::int64_t>(spi.run(remove_sql(basis_.shape, step_.extent)));
+    applied_.done = true;
+}
+
+AppliedRollup Application::apply() {
+    applied_.lock_wait_us = pg::lock_relations(locks_of(basis_), budget_us_);
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, budget_us_);
+    catalog::lock_marks(basis_.job);
+    applied_.message = changed_since();
+    if (!applied_.message.empty())
+        return applied_;
+    if (step_.action == RollupAction::refresh)
+        refresh();
+    else
+        expire();
+    return applied_;
+}
+
+} // namespace
+
+AppliedRollup apply(const RollupBasis& basis, const RollupStep& step, std::int64_t lock_budget_us) {
+    return Application(basis, step, lock_budget_us).apply();
+}
+
+} // namespace orchestry::metrics

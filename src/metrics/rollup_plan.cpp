@@ -1,0 +1,141 @@
+#include "metrics/rollup_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace orchestry::metrics {
+
+using base::Instant;
+using base::TimeExtent;
+
+namespace {
+
+std::string text_of(Instant t) {
+    return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(t.us));
+}
+
+class Planner {
+  public:
+    Planner(const Backlog& backlog, const RollupPolicy& policy, Instant now,
+            std::int64_t rows_per_batch)
+        : backlog_(backlog), policy_(policy), grid_(policy.grid()), now_(now),
+          limit_(static_cast<double>(std::max<std::int64_t>(rows_per_batch, 1))) {}
+
+    std::vector<RollupStep> all();
+
+  private:
+    void refresh(const TimeExtent& extent);
+    Instant cut(const Stretch& stretch, Instant upper, double room) const;
+    void add(const TimeExtent& extent, double rows);
+    void expire();
+
+    const Backlog& backlog_;
+    const RollupPolicy& policy_;
+    const base::Grid grid_;
+    const Instant now_;
+    const double limit_;
+    std::vector<RollupStep> steps_;
+};
+
+void Planner::add(const TimeExtent& extent, double rows) {
+    RollupStep step;
+    step.action = RollupAction::refresh;
+    step.extent = extent;
+    step.rows = std::llround(rows);
+    step.reason =
+        "rows have changed between " + text_of(extent.from) + " and " + text_of(extent.to);
+    steps_.push_back(std::move(step));
+}
+
+/// Where a batch that ends at `upper` begins, so that it has room for that many rows of the
+/// stretch: a bound of a bucket, one bucket before `upper` at least.
+Instant Planner::cut(const Stretch& stretch, Instant upper, double room) const {
+    const double length = static_cast<double>(stretch.to.us - stretch.from.us);
+    const double room_us = room / stretch.rows * length;
+    const Instant ideal{upper.us - static_cast<std::int64_t>(std::max(room_us, 0.0))};
+    return std::min(grid_.floor(ideal), grid_.floor({upper.us - 1}));
+}
+
+/// Cuts an interval of dirty buckets where enough rows have come together, from the end, because
+/// what is new is what is read.
+void Planner::refresh(const TimeExtent& extent) {
+    Instant upper = extent.to; // of the batch that is being filled
+    double rows = 0;           // that it has so far
+    for (auto it = backlog_.stretches.rbegin(); it != backlog_.stretches.rend(); ++it) {
+        if (!extent.overlaps({it->from, it->to}) || it->rows <= 0)
+            continue;
+        const double density = it->rows / static_cast<double>(it->to.us - it->from.us);
+        const Instant lowest = std::max(it->from, extent.from);
+        Instant at = std::min(it->to, extent.to); // rows from here on are counted
+        for (;;) {
+            const double left = density * static_cast<double>(at.us - lowest.us);
+            if (rows + left <= limit_) {
+                rows += left;
+                break;
+            }
+            const Instant lower = cut(*it, std::min(at, upper), limit_ - rows);
+            if (lower <= lowest) {
+                rows += left;
+                break;
+            }
+            add({lower, upper},
+                rows + density * static_cast<double>(std::max<std::int64_t>(at.us - lower.us, 0)));
+            upper = at = lower;
+            rows = 0;
+        }
+    }
+    add({extent.from, upper}, rows);
+}
+
+void Planner::expire() {
+    if (!policy_.keep || !backlog_.oldest)
+        return;
+    const Instant horizon = grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep));
+    if (*backlog_.oldest >= horizon)
+        return;
+    RollupStep step;
+    step.action = RollupAction::expire;
+    step.extent = {*backlog_.oldest, horizon};
+    step.reason = "buckets before " + text_of(horizon) + " are past \"keep\"";
+    steps_.push_back(std::move(step));
+}
+
+std::vector<RollupStep> Planner::all() {
+    const base::InstantSet due = closed(backlog_.dirty, policy_, now_);
+    for (auto it = due.end(); it != due.begin();)
+        refresh(*--it);
+    expire();
+    if (steps_.empty()) {
+        RollupStep step;
+        step.reason = "all buckets that ended before " + text_of(grid_.floor(now_)) + " are right";
+        steps_.push_back(std::move(step));
+    }
+    return std::move(steps_);
+}
+
+} // namespace
+
+const char* to_string(RollupAction action) {
+    switch (action) {
+    case RollupAction::refresh:
+        return "refresh";
+    case RollupAction::expire:
+        return "expire";
+    case RollupAction::leave:
+        return "leave";
+    }
+    return "";
+}
+
+base::InstantSet closed(const base::InstantSet& dirty, const RollupPolicy& policy, Instant now) {
+    base::InstantSet due = dirty;
+    due.remove({policy.grid().floor(now), base::plus_infinity});
+    return due;
+}
+
+std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy, Instant now,
+                             std::int64_t rows_per_batch) {
+    return Planner(backlog, policy, now, rows_per_batch).all();
+}
+
+} // namespace orchestry::metrics

@@ -1,0 +1,62 @@
+// Rollups as the user said them, in orchestry.rollup: checked, written, read, changed.
+#pragma once
+
+#include "catalog/job.hpp"
+#include "metrics/rollup_plan.hpp"
+#include "pg/zone.hpp"
+
+namespace orchestry::metrics {
+
+/// The arguments of create_rollup(). Columns are unquoted.
+struct RollupSettings {
+    std::string schema; ///< of the view and of the table behind it, unquoted
+    std::string name;   ///< of the view, unquoted
+    std::string time_column;
+    std::string value_column;
+    base::Span bucket{0, 0, base::us_per_hour};
+    std::vector<std::string> group_by;
+    std::optional<std::string> predicate; ///< as the server writes it
+    std::optional<base::Span> keep;
+    std::string time_zone = "UTC";
+    auto operator<=>(const RollupSettings&) const = default;
+
+    /// The view, and the table that has its stored buckets: qualified and quoted.
+    std::string view() const { return pg::quote_qualified(schema, name); }
+    std::string stored() const { return pg::quote_qualified(schema, name + "_buckets"); }
+};
+
+/// Settings that are right in themselves, ready for plan().
+class CheckedRollup {
+  public:
+    /// Raises 22023 when a setting is wrong; the message names the argument.
+    explicit CheckedRollup(RollupSettings settings);
+    CheckedRollup(const CheckedRollup&) = delete;
+    CheckedRollup& operator=(const CheckedRollup&) = delete;
+
+    const RollupSettings& settings() const noexcept { return settings_; }
+    const RollupPolicy& plan() const noexcept { return plan_; }
+
+  private:
+    RollupSettings settings_;
+    pg::ServerZone zone_;
+    RollupPolicy plan_;
+};
+
+struct StoredRollup {
+    catalog::JobId job;
+    RollupSettings settings;
+};
+/// The rollup of that schema and name, unquoted; nullopt when there is none.
+std::optional<StoredRollup> find_rollup(const std::string& schema, const std::string& name);
+/// The rollup of a job. Raises 42704 when it has none.
+StoredRollup load_rollup(catalog::JobId job);
+
+/// Writes the settings of a new job, or over those of an old one.
+void store_settings(catalog::JobId job, const RollupSettings& settings);
+
+/// The settings with a patch of alter_policy() applied: a jsonb object as text. Raises 22023 for
+/// keys that are not settings of a rollup, 0A000 for those that its buckets depend on, and what the
+/// types raise for values that cannot be read.
+RollupSettings patched(const RollupSettings& settings, const std::string& patch);
+
+} // namespace orchestry::metrics
