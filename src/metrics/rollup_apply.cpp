@@ -188,12 +188,18 @@ std::string Application::changed_since() const {
 }
 
 void Application::refresh() {
-    catalog::consume(basis_.job, step_.extent);
-    ORCHESTRY_FAULT_POINT("marks consumed");
+    if (!ORCHESTRY_WRONG_ORDER()) {
+        catalog::consume(basis_.job, step_.extent);
+        ORCHESTRY_FAULT_POINT("between marks and rows");
+    }
     pg::GucLevel guc;
     prefer_hashing(guc);
     pg::Spi spi;
     const pg::KeptRows fresh(spi, "fresh", fresh_sql(basis_.shape, step_.extent));
+    if (ORCHESTRY_WRONG_ORDER()) { // in tests, which see that it is wrong
+        ORCHESTRY_FAULT_POINT("between marks and rows");
+        catalog::consume(basis_.job, step_.extent);
+    }
     ORCHESTRY_FAULT_POINT("buckets computed");
     spi.run(store_sql(basis_.shape, step_.extent));
     const std::int64_t written = spi.row(0).bigint(1), removed = spi.row(0).bigint(2);

@@ -11,6 +11,8 @@ namespace {
 int fault_at = 0; // 0: never
 int fault_level = ERROR;
 char* fault_in = nullptr;
+char* fault_wait = nullptr;
+bool is_wrong_order = false;
 int passed = 0;
 
 const config_enum_entry levels[] = {
@@ -18,6 +20,8 @@ const config_enum_entry levels[] = {
 
 /// C-like.
 void pass(const char* name) {
+    if (std::strcmp(name, fault_wait) == 0)
+        (void)DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum(1));
     const char* const process = MyBgworkerEntry ? MyBgworkerEntry->bgw_type : "";
     if (fault_at == 0 || std::strcmp(process, fault_in) != 0 || ++passed != fault_at)
         return;
@@ -38,6 +42,8 @@ void fault_point(const char* name) {
     protect([&] { pass(name); });
 }
 
+bool wrong_order() { return is_wrong_order; }
+
 void define_fault_points() {
     protect([] {
         DefineCustomIntVariable(
@@ -48,6 +54,12 @@ void define_fault_points() {
         DefineCustomStringVariable(
             "orchestry.fault_in", "The bgw_type of the processes in which to fail.",
             "Empty: sessions.", &fault_in, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        DefineCustomStringVariable("orchestry.fault_wait", "The point at which to wait.",
+                                   "Until the advisory lock 1 is free.", &fault_wait, "", PGC_SUSET,
+                                   0, nullptr, nullptr, nullptr);
+        DefineCustomBoolVariable("orchestry.fault_wrong_order",
+                                 "Whether rollups read rows before they consume marks.", nullptr,
+                                 &is_wrong_order, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
         RegisterXactCallback(on_commit, nullptr);
     });
 }

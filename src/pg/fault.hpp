@@ -8,14 +8,18 @@ namespace orchestry::pg {
 
 /// Counts; at the orchestry.fault_at-th point of this process since that was set, raises XXF01 at
 /// orchestry.fault_level, in processes of
-/// the type orchestry.fault_in. `name` says where, in the log.
+/// the type orchestry.fault_in. `name` says where, in the log. At the point that
+/// orchestry.fault_wait names, waits for the advisory lock 1.
 void fault_point(const char* name);
 /// Defines the settings, and a point in the middle of every commit.
 void define_fault_points();
+/// Whether orchestry.fault_wrong_order is on: a rollup reads rows before it consumes their marks.
+bool wrong_order();
 
 } // namespace orchestry::pg
 
 #define ORCHESTRY_FAULT_POINT(name) ::orchestry::pg::fault_point(name)
+#define ORCHESTRY_WRONG_ORDER() ::orchestry::pg::wrong_order()
 
 #else
 
@@ -24,5 +28,6 @@ inline void define_fault_points() {}
 } // namespace orchestry::pg
 
 #define ORCHESTRY_FAULT_POINT(name) static_cast<void>(0)
+#define ORCHESTRY_WRONG_ORDER() false
 
 #endif
