@@ -18,10 +18,8 @@ class RollupTask : public jobs::Task {
     const char* kind() const noexcept override { return "rollup"; }
 
     /// Every transaction of a writer leaves marks; they are made few, so that readers are quick.
-    void begin(const Job& job, base::Instant) const override {
-        if (catalog::try_lock_marks(job.id))
-            catalog::gather_marks(job.id);
-    }
+    /// What is marked stays the same, so nobody has to be kept out.
+    void begin(const Job& job, base::Instant) const override { catalog::gather_marks(job.id); }
 
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
         metrics::PlannedRollup planned = metrics::plan_rollup(job, now);

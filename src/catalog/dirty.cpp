@@ -4,14 +4,6 @@ namespace orchestry::catalog {
 
 namespace {
 
-/// Locks the marks of a job under a tag of its own kind of object. False: another has them.
-bool acquire(JobId job, bool wait) {
-    LOCKTAG tag;
-    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, job_table(), static_cast<std::uint32_t>(job.value), 0);
-    return pg::protect(
-        [&] { return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL; });
-}
-
 base::InstantSet spans_of(const char* sql, JobId job) {
     const Elevated elevated;
     pg::Spi spi;
@@ -24,9 +16,11 @@ base::InstantSet spans_of(const char* sql, JobId job) {
 
 } // namespace
 
-void lock_marks(JobId job) { (void)acquire(job, true); }
-
-bool try_lock_marks(JobId job) { return acquire(job, false); }
+void lock_marks(JobId job) {
+    LOCKTAG tag; // of a kind of object that is ours
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, job_table(), static_cast<std::uint32_t>(job.value), 0);
+    pg::protect([&] { (void)LockAcquire(&tag, ExclusiveLock, false, false); });
+}
 
 base::InstantSet marked(JobId job) {
     return spans_of("SELECT DISTINCT m.from_at, m.to_at FROM orchestry.dirty_mark m "

@@ -26,8 +26,6 @@ inline base::TimeExtent all_buckets(const base::Grid& grid) {
 /// Makes the marks and frozen spans of a job this transaction's: nobody else consumes or freezes
 /// until it ends. Waits, under lock_timeout.
 void lock_marks(JobId job);
-/// The same, but false when another transaction has them.
-bool try_lock_marks(JobId job);
 
 /// What is marked, or frozen, as of now, whatever snapshot the transaction has. Changes nothing, so
 /// that a hook in the middle of a command may ask.

@@ -1,0 +1,186 @@
+# R04: rollups under writers who insert, update across buckets and partitions, delete, roll back, prepare and hold old
+# snapshots, two refreshers, retention, and kill -9 of whoever writes or refreshes. At every sampled moment the view says what
+# the source says in the same snapshot, and so does what is stored and settled; a bucket whose rows have gone stays as it was.
+use strict;
+use warnings;
+use IPC::Run;
+use Orchestry;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+$SIG{PIPE} = 'IGNORE';
+my $seed = random_seed();
+my $rounds = long_count(4, 60);
+my $transactions = long_count(400, 600); # of each writer in a round
+my $writers = 6;
+my $database = 'postgres';
+my $node = new_server('rollup_race', init => { extra => ['--data-checksums'] }, conf => <<"CONF");
+orchestry.databases = ''
+orchestry.now = '2026-03-10 12:00:00+00'
+orchestry.lock_attempts = 1000
+orchestry.history_keep_runs = 1000000
+autovacuum = off
+max_prepared_transactions = 20
+CONF
+$node->safe_psql($database, <<'SQL');
+CREATE EXTENSION orchestry_ext;
+CREATE ROLE app LOGIN;
+CREATE SCHEMA s AUTHORIZATION app;
+SET ROLE app;
+CREATE TABLE s.m (id int, ts timestamptz NOT NULL, app text, v float8) PARTITION BY RANGE (ts);
+DO $$ BEGIN
+    FOR d IN 1..10 LOOP
+        EXECUTE format('CREATE TABLE s.m_%s PARTITION OF s.m FOR VALUES FROM (%L) TO (%L)', d, make_date(2026, 3, d), make_date(2026, 3, d + 1));
+    END LOOP;
+END $$;
+CREATE TABLE s.m_rest PARTITION OF s.m DEFAULT;
+CREATE INDEX ON s.m (id);
+CREATE INDEX ON s.m (ts);
+INSERT INTO s.m SELECT i % 600, '2026-03-01Z'::timestamptz + i * interval '30 s', CASE WHEN i % 5 > 0 THEN 'app ' || i % 5 END, i % 1000 FROM generate_series(0, 28000) i;
+SELECT orchestry.create_rollup('s.r', 's.m', 'ts', 'v', '1 hour', '{app}');
+SELECT orchestry.create_rollup('s.days', 's.m', 'ts', 'v', '1 day', "where" => 'v < 500');
+SELECT orchestry.add_retention_policy('s.m', '6 days', grace => '1 year');
+CREATE VIEW s.frozen AS SELECT frozen AS spans FROM orchestry.rollups WHERE rollup = 's.r'::regclass;
+-- What the source says of all buckets that can still be computed, what the rollup says, and in how many rows they differ.
+CREATE VIEW s.wrong AS
+WITH expected AS (SELECT orchestry.time_bucket('1 hour', ts) AS bucket, app, (orchestry.window_stats(v)).* FROM s.m, s.frozen
+    WHERE NOT orchestry.time_bucket('1 hour', ts) <@ frozen.spans GROUP BY 1, 2),
+found AS (SELECT bucket, app, data_points, avg_value, min_value, max_value, stddev_value, p50_value, p95_value, p99_value
+    FROM s.r, s.frozen WHERE NOT bucket <@ frozen.spans)
+SELECT (SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d) AS wrong,
+    (SELECT count(*) FROM found) AS compared;
+RESET ROLE;
+SQL
+my ($rollup, $days, $retention) = map { $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE $_") }
+  "kind = 'rollup' AND settings ->> 'name' = 's.r'", "kind = 'rollup' AND settings ->> 'name' = 's.days'", "kind = 'retention'";
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+# Each writer has rows of its own, so that none waits for another.
+append_to_file("$dir/write.sql", <<"SQL");
+\\set mine random(0, 99) * $writers + :client_id
+\\set other random(0, 99) * $writers + :client_id
+\\set minute random(:first, 14399)
+\\set shift random(-3000, 3000)
+\\set how random(1, 12)
+\\if :how = 1
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+\\else
+BEGIN;
+\\endif
+INSERT INTO s.m VALUES (:mine, '2026-03-01Z'::timestamptz + :minute * interval '1 min', 'app ' || :how % 5, :minute % 1000);
+SAVEPOINT a;
+UPDATE s.m SET v = v + 1 WHERE id = :other AND ts >= '2026-03-01Z'::timestamptz + :first * interval '1 min';
+\\if :how = 2
+ROLLBACK TO a;
+\\endif
+UPDATE s.m SET ts = LEAST(GREATEST(ts + :shift * interval '1 min', '2026-03-01Z'::timestamptz + :first * interval '1 min'), '2026-03-10 23:59Z') WHERE id = :mine AND ts >= '2026-03-01Z'::timestamptz + :minute * interval '1 min';
+DELETE FROM s.m WHERE id = :other AND mod(v::int, 7) = 3 AND ts >= '2026-03-01Z'::timestamptz + :first * interval '1 min';
+\\if :how = 3
+ROLLBACK;
+\\elif :how = 4
+PREPARE TRANSACTION 'writer :client_id';
+COMMIT PREPARED 'writer :client_id';
+\\elif :how = 5
+PREPARE TRANSACTION 'writer :client_id';
+ROLLBACK PREPARED 'writer :client_id';
+\\else
+COMMIT;
+\\endif
+SQL
+append_to_file("$dir/refresh.sql", "SET client_min_messages = error;\nCALL orchestry.run_job($rollup);\nCALL orchestry.run_job($days);\n");
+
+sub pgbench
+{
+	my ($log, @arguments) = @_; # a reference: what it prints comes through a pipe, whose end says that it has ended
+	return IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-U', 'app', @arguments, $database ],
+		'<', \undef, '&>', $log);
+}
+
+my ($samples, $wrong, $compared, $settled_wrong, $struck, $finished) = (0, 0, 0, 0, 0, 0);
+sub sample
+{
+	my ($out, $err) = ('', '');
+	my $status = $node->psql($database, 'TABLE s.wrong', stdout => \$out, stderr => \$err);
+	return if $status != 0; # the server is coming back
+	my ($bad, $rows) = split /\|/, $out;
+	$samples++;
+	$wrong += $bad;
+	$compared += $rows;
+	return;
+}
+
+for my $round (1 .. $rounds)
+{
+	# In some rounds the first days are left alone, so that they can leave.
+	my $first = $round % 4 == 3 ? 3 * 1440 : 0;
+	my $log = '';
+	my $writing = pgbench(\$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
+	my @refreshing = map { pgbench(\my $ignored, '-f', "$dir/refresh.sql", '-c', 1, '-t', 1_000_000) } 1 .. 2;
+	my $before = $samples;
+	my $killed = 0;
+	while ($writing->pumpable)
+	{
+		$writing->pump_nb;
+		$_->pump_nb for grep { $_->pumpable } @refreshing;
+		sample();
+		# Half of the rounds end with a kill, of a refresher or a writer in turns.
+		if ($round % 2 == 0 && !$killed && $samples - $before >= 2)
+		{
+			$killed = strike($node, $round % 4 == 0 ? qr/: app postgres .* CALL/ : qr/: app postgres /, rand(0.02));
+			$struck += $killed;
+		}
+		last if $killed;
+		# A day goes by: a partition is past its time.
+		if ($round % 2 == 1 && $samples - $before == 2)
+		{
+			my $now = sprintf('2026-03-%02d 12:00Z', 7 + ($round + 1) / 2 % 4);
+			$node->psql($database, "SET SESSION AUTHORIZATION app; CALL orchestry.run_job($rollup)", stderr => \my $ignored);
+			$node->psql($database, "SET orchestry.now = '$now'; SET orchestry.lock_attempts = 20; SET client_min_messages = error; CALL orchestry.run_job($retention)", stderr => \$ignored);
+		}
+	}
+	if (!$killed)
+	{
+		eval { $writing->finish } ? $finished++ : note($log);
+	}
+	for my $client ($writing, @refreshing)
+	{
+		$client->kill_kill(grace => 0) if $client->pumpable;
+		eval { $client->finish };
+	}
+	wait_for_recovery($node, $database);
+	# The sessions of clients that are gone end, too; what they have prepared is decided.
+	wait_until($node, $database, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'app' AND pid <> pg_backend_pid()));
+	$node->safe_psql($database, "ROLLBACK PREPARED '$_'") for split /\n/, $node->safe_psql($database, 'SELECT gid FROM pg_prepared_xacts');
+	sample();
+	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
+	$node->safe_psql($database, "SET client_min_messages = error; CALL orchestry.run_job($rollup); CALL orchestry.run_job($days)");
+	sample();
+	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
+}
+diag("$samples samples of the view, $compared rows compared, $wrong wrong; $struck kills");
+cmp_ok($samples, '>', 4 * $rounds, 'the view was looked at');
+is($struck, int($rounds / 2), 'all kills were made');
+is($finished, $rounds - $struck, 'the other rounds ended without an error of a writer');
+is($wrong, 0, 'the view was right at every sampled moment');
+is($settled_wrong, 0, 'what is stored and settled is right after every round');
+is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.rollups, unnest(dirty) d WHERE lower(d) < '2026-03-10')), 0, 'nothing is left to do');
+
+# The partitions that retention has taken wait in quarantine with their rows: what the rollup has of their times is what
+# they have, whatever came late to the default partition.
+my $taken = $node->safe_psql($database, q(SELECT string_agg(partition::text, ' ') FROM orchestry.quarantine));
+cmp_ok(scalar(split / /, $taken), '>=', 1, "retention has taken partitions: $taken");
+my $differing = 0;
+for my $partition (split / /, $taken)
+{
+	$differing += $node->safe_psql($database, <<"SQL");
+WITH kept AS (SELECT orchestry.time_bucket('1 hour', ts) AS bucket, app, (orchestry.window_stats(v)).* FROM $partition GROUP BY 1, 2),
+found AS (SELECT bucket, app, data_points, avg_value, min_value, max_value, stddev_value, p50_value, p95_value, p99_value FROM s.r
+    WHERE bucket <@ (SELECT tstzrange(from_at, to_at) FROM orchestry.detached_partition WHERE quarantine_name = split_part('$partition', '.', 2)))
+SELECT count(*) FROM ((TABLE kept EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE kept)) d
+SQL
+}
+is($differing, 0, 'and the rollup has just what they had');
+is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.runs WHERE state = 'failed' AND sqlstate NOT IN ('55P03', '57P01'))), 0, 'no run has failed');
+is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
+$node->stop;
+done_testing();
