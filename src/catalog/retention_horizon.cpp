@@ -38,8 +38,9 @@ bool removes_rows(Oid relid) {
     return spi.run(
                "SELECT FROM orchestry.retention_policy p JOIN orchestry.job j "
                "ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
-               "WHERE j.target OPERATOR(pg_catalog.=) ANY (SELECT $1 UNION ALL SELECT t.relid "
-               "FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t) "
+               // Ancestors are found without a lock; pg_partition_tree() would lock all partitions.
+               "WHERE (j.target OPERATOR(pg_catalog.=) $1 OR $1 IN (SELECT t.relid "
+               "FROM pg_catalog.pg_partition_ancestors(j.target::pg_catalog.regclass) t)) "
                "AND j.origin_system OPERATOR(pg_catalog.=) $2 "
                "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND (p.predicate IS NOT NULL "
                "OR p.archive_to IS NOT NULL OR p.keep_last IS NOT NULL OR NOT EXISTS (SELECT FROM "

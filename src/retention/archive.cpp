@@ -117,15 +117,18 @@ std::string archived_columns(Oid source, const std::string& archive) {
 std::vector<Archiver> archivers_of(Oid relid) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT p.job_id, j.target, COALESCE(p.predicate, '') "
-            "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
-            "OPERATOR(pg_catalog.=) p.job_id "
-            "WHERE p.archive_to IS NOT NULL AND j.origin_system OPERATOR(pg_catalog.=) $2 "
-            "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND j.target IN ("
-            "SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass) a "
-            "UNION ALL SELECT t.relid FROM "
-            "pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t) ORDER BY p.job_id",
-            relid, catalog::system_identifier(), MyDatabaseId);
+    spi.run(
+        "SELECT p.job_id, j.target, COALESCE(p.predicate, '') "
+        "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
+        "OPERATOR(pg_catalog.=) p.job_id "
+        "WHERE p.archive_to IS NOT NULL AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+        "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND (j.target OPERATOR(pg_catalog.=) $1 "
+        // Ancestors are found without a lock; pg_partition_tree() would lock all partitions.
+        "OR j.target IN (SELECT a.relid FROM "
+        "pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass) a) "
+        "OR $1 IN (SELECT a.relid FROM "
+        "pg_catalog.pg_partition_ancestors(j.target::pg_catalog.regclass) a)) ORDER BY p.job_id",
+        relid, catalog::system_identifier(), MyDatabaseId);
     std::vector<Archiver> archivers;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
