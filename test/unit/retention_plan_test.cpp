@@ -456,21 +456,6 @@ TEST(RetentionPlan, RowsThatAreNotArchivedYetAreWaitedFor) {
     EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
 }
 
-TEST(RetentionPlan, RowsThatAreInNoRollupYetAreWaitedFor) {
-    Set set = year_of_months();
-    FakeWorld world;
-    world.unread = {1};
-    EXPECT_EQ(taken(set, keep(months(3)), at(2026, 6, 1), world), "detach 1, detach 2")
-        << "no rollup is made of the set";
-    set.is_watched = true;
-    const auto steps = plan(set, keep(months(3)), at(2026, 6, 1), world);
-    EXPECT_EQ(taken(steps), "detach 2");
-    EXPECT_EQ(find(steps, 1)->action, Action::leave) << "waiting is no failure";
-    EXPECT_TRUE(find(steps, 1)->waits);
-    EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "job 7 (rollup)"));
-    EXPECT_FALSE(find(steps, 2)->concurrently) << "rows could come in between";
-}
-
 TEST(RetentionPlan, RowsGoIntoFilesBeforeTheyAreDropped) {
     Set set = year_of_months();
     set.partitions.erase(set.partitions.begin(), set.partitions.begin() + 2);
