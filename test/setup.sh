@@ -101,7 +101,7 @@ test)
         ${major:+"postgresql-$major-cron" "postgresql-$major-pgtap"})
     ;;
 server-build)
-    packages=(bison bzip2 flex g++ libicu-dev libipc-run-perl libreadline-dev libssl-dev make
+    packages=(bison bzip2 flex g++ libicu-dev libipc-run-perl libreadline-dev libssl-dev libxml2-dev make
         perl pkgconf xz-utils zlib1g-dev)
     ;;
 *) ps_fail "unknown purpose $purpose" ;;

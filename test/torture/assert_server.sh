@@ -94,7 +94,7 @@ cd "$work/build"
 ps_as env ASAN_OPTIONS=detect_leaks=0 CPPFLAGS="$cppflags" CFLAGS="$cflags" CXXFLAGS="$cflags" \
     LDFLAGS="$ldflags" bash -euo pipefail -c '
     ./configure --prefix="$1" --enable-cassert --enable-debug --enable-tap-tests \
-        --with-icu --with-openssl >configure.log || { tail -n 30 configure.log; exit 1; }
+        --with-icu --with-libxml --with-openssl >configure.log || { tail -n 30 configure.log; exit 1; }
     make -s -j"$(nproc)" world-bin >make.log 2>&1 || { tail -n 30 make.log; exit 1; }
     make -s install-world-bin >install.log 2>&1 || { tail -n 30 install.log; exit 1; }
     cp src/tools/valgrind.supp "$1/share/"
