@@ -314,10 +314,8 @@ std::vector<Watch> watches_on(Oid relid) {
 }
 
 void require_no_buckets(Oid relid, const char* policy) {
-    const List* const below =
-        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
-    for (int i = 0; i < list_length(below); ++i)
-        for (const Watch& watch : watches_on(list_nth_oid(below, i)))
+    for (const Oid table : pg::family_of(relid))
+        for (const Watch& watch : watches_on(table))
             if (watch.buckets)
                 throw base::Error(base::errc::feature_not_supported,
                                   std::string(policy) +

@@ -76,22 +76,12 @@ void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
 
 // --- commands -----------------------------------------------------------------------------------
 
-/// All tables that a table consists of, itself included.
-std::vector<Oid> oids_below(Oid relid) {
-    const List* const list =
-        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
-    std::vector<Oid> oids;
-    for (int i = 0; i < list_length(list); ++i)
-        oids.push_back(list_nth_oid(list, i));
-    return oids;
-}
-
 Oid oid_of(const RangeVar* name) {
     return pg::protect([&] { return RangeVarGetRelid(name, NoLock, true); });
 }
 
 bool has_rows(Oid relid) {
-    for (const Oid table : oids_below(relid)) {
+    for (const Oid table : pg::family_of(relid)) {
         const pg::OpenRelation relation(table, AccessShareLock, pg::KeepLock::until_close);
         if (relation->rd_rel->relkind == RELKIND_RELATION &&
             pg::protect([&] { return RelationGetNumberOfBlocks(relation.get()); }) > 0)
@@ -104,7 +94,7 @@ bool has_rows(Oid relid) {
 void came(Oid relid) {
     if (watches_on(relid).empty())
         return;
-    for (const Oid table : oids_below(relid))
+    for (const Oid table : pg::family_of(relid))
         if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
             throw base::Error(base::errc::feature_not_supported,
                               "foreign table " + pg::relation_name(table).value_or("") +
@@ -118,7 +108,7 @@ void came(Oid relid) {
 
 /// Watches stay on. Whoever loads rows with all triggers off must not make rollups wrong.
 void keep_watching(Oid relid) {
-    for (const Oid table : oids_below(relid))
+    for (const Oid table : pg::family_of(relid))
         for (const WatchTrigger& trigger : watch_triggers(table))
             if (!trigger.always)
                 pg::run_statements({always_sql(pg::require_relation_name(table), trigger.name)});

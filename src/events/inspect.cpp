@@ -11,16 +11,6 @@ using base::Instant;
 
 namespace {
 
-/// A table and all that it consists of.
-std::vector<Oid> oids_below(Oid relid) {
-    const List* const list =
-        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
-    std::vector<Oid> oids;
-    for (int i = 0; i < list_length(list); ++i)
-        oids.push_back(list_nth_oid(list, i));
-    return oids;
-}
-
 /// Whether a table is the source, or something that it is a partition of.
 bool is_above(Oid relid, Oid source) {
     while (OidIsValid(source) && source != relid)
@@ -38,11 +28,11 @@ std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
         rows = (rows == "true" ? "" : rows + " AND ") + "(" + hold.predicate + ")";
     if (is_above(hold.relid, shape.source))
         return rows;
-    const std::vector<Oid> below = oids_below(shape.source);
+    const std::vector<Oid> below = pg::family_of(shape.source);
     if (std::find(below.begin(), below.end(), hold.relid) == below.end())
         return {}; // it was a part of the source, and is none any more
     std::string tables;
-    for (const Oid relid : oids_below(hold.relid))
+    for (const Oid relid : pg::family_of(hold.relid))
         tables += (tables.empty() ? "" : ",") + std::to_string(relid);
     return rows + " AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + tables + "}'::pg_catalog.oid[])";
 }
@@ -77,7 +67,7 @@ std::string obstacle(const Shape& shape) {
             "($1) "
             "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) "
             "ORDER BY 1, 2 LIMIT 1",
-            oids_below(shape.source));
+            pg::family_of(shape.source));
     if (spi.rows() == 0)
         return {};
     const std::string table = spi.row(0).text(1);
@@ -149,7 +139,7 @@ double Inspection::blocks() const {
     pg::Spi spi;
     spi.run("SELECT pg_catalog.sum(pg_catalog.pg_relation_size(t))::pg_catalog.float8 "
             "FROM pg_catalog.unnest($1) t",
-            oids_below(shape_.source));
+            pg::family_of(shape_.source));
     return spi.row(0).float8(1) / BLCKSZ;
 }
 

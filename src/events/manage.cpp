@@ -56,15 +56,15 @@ void require_one_level(Oid source) {
             .detail("Table " + pg::relation_name(source).value_or("") + " is a partition.")
             .hint("Give the policy to table " + pg::relation_name(parent).value_or("") + ".");
     }
-    const List* const below =
-        pg::protect([&] { return find_all_inheritors(source, NoLock, nullptr); });
-    for (int i = 1; i < list_length(below); ++i)
-        if (const auto policy = find_policy(list_nth_oid(below, i)))
+    for (const Oid table : pg::family_of(source)) {
+        const auto policy = table != source ? find_policy(table) : std::nullopt;
+        if (policy)
             throw Error(errc::duplicate_object,
-                        "table " + pg::relation_name(list_nth_oid(below, i)).value_or("") +
+                        "table " + pg::relation_name(table).value_or("") +
                             ", which is a part of it, has an event compression policy already")
                 .hint("Run SELECT orchestry.remove_policy(" + std::to_string(policy->job.value) +
                       "); first.");
+    }
 }
 
 /// The target as the policy wants it; it is made when it is not there.

@@ -60,13 +60,10 @@ std::string require_source(Oid relid) {
         throw unfit(name, "It is a partition.")
             .hint("Make the rollup of " + pg::relation_name(parent).value_or("its table") + ".");
     }
-    const List* const below =
-        pg::protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
-    for (int i = 1; i < list_length(below); ++i)
-        if (pg::call<get_rel_relkind>(Oid{list_nth_oid(below, i)}) == RELKIND_FOREIGN_TABLE)
+    for (const Oid table : pg::family_of(relid))
+        if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
             throw unfit(name, "Changes of its foreign table " +
-                                  pg::relation_name(list_nth_oid(below, i)).value_or("") +
-                                  " would not be seen.");
+                                  pg::relation_name(table).value_or("") + " would not be seen.");
     return name;
 }
 

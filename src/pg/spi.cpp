@@ -239,6 +239,14 @@ std::string require_relation_name(Oid relid) {
     return *std::move(name);
 }
 
+std::vector<Oid> family_of(Oid relid) {
+    const List* const list = protect([&] { return find_all_inheritors(relid, NoLock, nullptr); });
+    std::vector<Oid> oids;
+    for (int i = 0; i < list_length(list); ++i)
+        oids.push_back(list_nth_oid(list, i));
+    return oids;
+}
+
 std::string quote_identifier(std::string_view name) {
     const std::string terminated(name);
     return protect([&] { return ::quote_identifier(terminated.c_str()); });

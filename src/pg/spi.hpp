@@ -140,6 +140,9 @@ void run_statements(const std::vector<std::string>& statements);
 std::optional<std::string> relation_name(Oid relid);
 /// The same of a relation that has to be there: raises 42P01.
 std::string require_relation_name(Oid relid);
+/// A table and its partitions, theirs as well, as they are now: none is locked. Each comes after
+/// the table that it is a partition of.
+std::vector<Oid> family_of(Oid relid);
 std::string quote_identifier(std::string_view name);
 std::string quote_qualified(std::string_view schema, std::string_view name);
 std::string quote_literal(std::string_view text);

@@ -175,11 +175,10 @@ Detached Inspection::detached(const catalog::Quarantined& record) const {
     detached.at = record.detached_at;
     // A table comes after those that it is a partition of, so from the end on none has partitions
     // left.
-    const List* const all =
-        pg::protect([&] { return find_all_inheritors(record.relid, NoLock, nullptr); });
-    for (int i = list_length(all) - 1; i > 0; --i) {
+    const std::vector<Oid> family = pg::family_of(record.relid);
+    for (std::size_t i = family.size() - 1; i > 0; --i) {
         Thing part;
-        fill(part, list_nth_oid(all, i), record.extent);
+        fill(part, family[i], record.extent);
         part.in_file = in_file(part.relid);
         detached.parts.push_back(std::move(part));
     }

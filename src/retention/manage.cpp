@@ -257,10 +257,8 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
 void forget_files(const catalog::Quarantined& record) {
     if (!record.job)
         return;
-    const List* const tree =
-        pg::protect([&] { return find_all_inheritors(record.relid, NoLock, nullptr); });
-    for (int i = 0; i < list_length(tree); ++i)
-        if (const auto file = catalog::file_of(*record.job, list_nth_oid(tree, i))) {
+    for (const Oid table : pg::family_of(record.relid))
+        if (const auto file = catalog::file_of(*record.job, table)) {
             catalog::delete_archive_file(file->id);
             pg::report(NOTICE, "the rows of " + file->part_name + " are in a file as well",
                        "It is \"" + file->path + "\".",

@@ -94,10 +94,9 @@ void RowInspection::add_partitions(const catalog::PartitionedTable& table) {
 
 void RowInspection::add_leaves(Oid root, const std::optional<base::Range>& range,
                                bool leaves_whole) {
-    const List* const all = pg::protect([&] { return find_all_inheritors(root, NoLock, nullptr); });
-    for (int i = 0; i < list_length(all); ++i) {
+    for (const Oid relid : pg::family_of(root)) {
         Leaf leaf;
-        leaf.relid = list_nth_oid(all, i);
+        leaf.relid = relid;
         const char kind = pg::call<get_rel_relkind>(Oid{leaf.relid});
         const std::optional<std::string> quoted = pg::relation_name(leaf.relid);
         if (!quoted || (kind != RELKIND_RELATION && kind != RELKIND_FOREIGN_TABLE))
