@@ -192,6 +192,14 @@ ALTER TABLE m ENABLE TRIGGER USER;
 SELECT tgenabled, count(*) FROM pg_trigger WHERE tgrelid IN (SELECT relid FROM pg_partition_tree('m')) AND tgname LIKE 'orchestry_watch_9001%' GROUP BY 1;
 DROP TRIGGER orchestry_watch_9001 ON m;
 ALTER TABLE m DETACH PARTITION m_08 CONCURRENTLY;
+-- nor tables whose changes would not be seen
+ALTER TABLE m_08 SET UNLOGGED;
+CREATE UNLOGGED TABLE m_unlogged PARTITION OF m FOR VALUES FROM ('2026-01-01') TO ('2026-01-02');
+CREATE FOREIGN DATA WRAPPER rollup_nothing;
+CREATE SERVER rollup_nowhere FOREIGN DATA WRAPPER rollup_nothing;
+CREATE FOREIGN TABLE m_foreign PARTITION OF m FOR VALUES FROM ('2026-01-01') TO ('2026-01-02') SERVER rollup_nowhere;
+DROP FOREIGN DATA WRAPPER rollup_nothing CASCADE;
+SELECT count(*) FROM pg_class WHERE relname IN ('m_unlogged', 'm_foreign') OR relname LIKE 'm\_%' AND relpersistence = 'u';
 
 -- A renamed column: nothing is lost, and runs say what they miss.
 INSERT INTO m VALUES ('2026-03-09 05:10Z', 'before', 1, 5);

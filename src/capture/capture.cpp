@@ -313,6 +313,18 @@ std::vector<Watch> watches_on(Oid relid) {
     return watches;
 }
 
+std::string why_unwatchable(Oid relid) {
+    for (const Oid table : pg::family_of(relid)) {
+        if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
+            return "Changes of foreign table " + pg::relation_name(table).value_or("") +
+                   " would not be seen.";
+        if (pg::call<get_rel_persistence>(Oid{table}) != RELPERSISTENCE_PERMANENT)
+            return "A crash would empty " + pg::relation_name(table).value_or("") +
+                   ", and nobody would be told.";
+    }
+    return {};
+}
+
 void require_no_buckets(Oid relid, const char* policy) {
     for (const Oid table : pg::family_of(relid))
         for (const Watch& watch : watches_on(table))

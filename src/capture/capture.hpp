@@ -42,6 +42,9 @@ std::string always_sql(const std::string& table, const std::string& trigger);
 /// The watches on a table itself; a partition has those of the table that it belongs to.
 std::vector<Watch> watches_on(Oid relid);
 
+/// Why changes of a table, or of a part of it, cannot all be seen, as a sentence; empty: they can.
+std::string why_unwatchable(Oid relid);
+
 /// Raises 0A000 when a table, or a part of it, is watched by a job with buckets: `policy` would
 /// take single rows away from them.
 void require_no_buckets(Oid relid, const char* policy);

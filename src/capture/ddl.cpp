@@ -90,16 +90,23 @@ bool has_rows(Oid relid) {
     return false;
 }
 
+/// Whether a table is watched. Raises 0A000 when it is, and not all its changes can be seen.
+bool is_watched_well(Oid relid) {
+    if (!OidIsValid(relid) || watches_on(relid).empty())
+        return false;
+    if (std::string why = why_unwatchable(relid); !why.empty())
+        throw base::Error(base::errc::feature_not_supported,
+                          "rollups are made of the rows of " +
+                              pg::relation_name(relid).value_or(""))
+            .detail(std::move(why))
+            .hint("Use tables that are neither foreign nor unlogged.");
+    return true;
+}
+
 /// A partition has come, with its watches: its rows have come, too.
 void came(Oid relid) {
-    if (watches_on(relid).empty())
+    if (!is_watched_well(relid))
         return;
-    for (const Oid table : pg::family_of(relid))
-        if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
-            throw base::Error(base::errc::feature_not_supported,
-                              "foreign table " + pg::relation_name(table).value_or("") +
-                                  " cannot be a partition of a table that rollups are made of")
-                .detail("Changes of its rows would not be seen.");
     for (const Watch& watch : watches_on(relid))
         thaw_returned(watch.job, relid);
     if (has_rows(relid))
@@ -130,16 +137,29 @@ bool switches_triggers(AlterTableType type) {
 }
 
 void after_alter_table(const AlterTableStmt* statement) {
-    bool switched = false;
+    bool switched = false, unlogged = false;
     for (int i = 0; i < list_length(statement->cmds); ++i) {
         const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
         switched = switched || switches_triggers(command->subtype);
+        unlogged = unlogged || command->subtype == AT_SetUnLogged;
         if (command->subtype == AT_AttachPartition)
             came(oid_of(reinterpret_cast<const PartitionCmd*>(command->def)->name));
     }
-    const Oid relid = switched ? oid_of(statement->relation) : InvalidOid;
-    if (OidIsValid(relid))
+    const Oid relid = switched || unlogged ? oid_of(statement->relation) : InvalidOid;
+    if (switched && OidIsValid(relid))
         keep_watching(relid);
+    if (unlogged)
+        (void)is_watched_well(relid);
+}
+
+/// The name of a table that a command makes as a partition; nullptr for other commands.
+const RangeVar* new_partition(const Node* node) {
+    const CreateStmt* const statement =
+        IsA(node, CreateForeignTableStmt)
+            ? &reinterpret_cast<const CreateForeignTableStmt*>(node)->base
+        : IsA(node, CreateStmt) ? reinterpret_cast<const CreateStmt*>(node)
+                                : nullptr;
+    return statement && statement->partbound ? statement->relation : nullptr;
 }
 
 /// Without its watch a rollup would be wrong and not know it.
@@ -204,10 +224,15 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
     const ProcessUtility_hook_type next =
         previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
     next(statement, query, read_only, context, params, environment, receiver, completion);
-    if (alters_table && IsTransactionState())
+    const RangeVar* const partition = new_partition(node);
+    if ((alters_table || partition) && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] {
-            if (catalog::is_installed())
+            if (!catalog::is_installed())
+                return;
+            if (alters_table)
                 after_alter_table(reinterpret_cast<const AlterTableStmt*>(node));
+            else
+                (void)is_watched_well(oid_of(partition));
         });
 }
 

@@ -52,18 +52,14 @@ std::string require_source(Oid relid) {
     const char kind = pg::call<get_rel_relkind>(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         throw unfit(name, "It is not a table.");
-    if (pg::call<get_rel_persistence>(relid) != RELPERSISTENCE_PERMANENT)
-        throw unfit(name, "Only a permanent table keeps its rows.");
     catalog::require_owner_of(relid);
     if (pg::call<get_rel_relispartition>(relid)) {
         const Oid parent = pg::protect([&] { return get_partition_parent(relid, true); });
         throw unfit(name, "It is a partition.")
             .hint("Make the rollup of " + pg::relation_name(parent).value_or("its table") + ".");
     }
-    for (const Oid table : pg::family_of(relid))
-        if (pg::call<get_rel_relkind>(Oid{table}) == RELKIND_FOREIGN_TABLE)
-            throw unfit(name, "Changes of its foreign table " +
-                                  pg::relation_name(table).value_or("") + " would not be seen.");
+    if (std::string why = capture::why_unwatchable(relid); !why.empty())
+        throw unfit(name, std::move(why));
     return name;
 }
 
