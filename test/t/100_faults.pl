@@ -162,8 +162,10 @@ ask('SELECT pg_reload_conf()');
 wait_for_scheduler($node, $database);
 
 # In the worker and in the scheduler. With FATAL, which starts processes anew, every fifth point in the short mode.
-for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['error', 'worker', 'statement'], ['fatal', 'worker', 'statement'],
-	['error', 'scheduler', 'plain'], ['fatal', 'scheduler', 'plain'])
+my @cases = (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['error', 'worker', 'statement'], ['fatal', 'worker', 'statement'],
+	['error', 'scheduler', 'plain'], ['fatal', 'scheduler', 'plain']);
+my $again = 10;
+while (my $case = shift @cases)
 {
 	my ($level, $process, $what) = @$case;
 	my @damages;
@@ -207,6 +209,8 @@ for my $case (['error', 'worker', 'plain'], ['fatal', 'worker', 'plain'], ['erro
 	is(join("\n", @damages), '', "$what, $process, $level: $tried of " . ($at - 1) . ' points, nothing broken at any');
 	cmp_ok($tried, '>', 0, 'and then it passes');
 	took_at_most($slowest, 5, 'the scheduler was back, at the latest');
+	# A tick of the scheduler that comes after a job is due and before the fault is armed takes the slot unharmed.
+	push @cases, ['error', 'scheduler', 'plain'] if !@cases && !$points{'slot taken'} && $again-- > 0;
 }
 diag(join ', ', map { "$_ $points{$_}" } sort keys %points);
 for my $point ('planned', 'step begins', 'step locked', 'table created', 'table attached', 'step applied', 'step recorded', 'step done',
