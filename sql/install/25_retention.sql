@@ -16,6 +16,8 @@ CREATE TABLE orchestry.retention_policy (
     announced_at timestamptz,
     CHECK ((keep IS NULL) <> (keep_keys IS NULL))
 );
+-- Every partition that is to go is asked who archives its rows: mostly nobody does.
+CREATE INDEX retention_policy_archive_idx ON orchestry.retention_policy (job_id) WHERE archive_to IS NOT NULL;
 COMMENT ON TABLE orchestry.retention_policy IS 'How long the data of a table is kept, as the user said it. The zone is that of the job.';
 COMMENT ON COLUMN orchestry.retention_policy.keep IS 'How long data is kept; NULL for integer keys';
 COMMENT ON COLUMN orchestry.retention_policy.keep_keys IS 'How many keys back data is kept; NULL for keys that are times';
