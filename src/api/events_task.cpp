@@ -52,14 +52,7 @@ class EventsTask : public jobs::Task {
         step.destructive = true;
         step.lock_requests = prepared->lock_requests;
         step.apply = [basis, prepared](std::int64_t lock_budget_us) {
-            const events::Applied applied = events::apply(*basis, *prepared, lock_budget_us);
-            jobs::StepResult result;
-            if (!applied.done)
-                result.state = jobs::StepResult::State::skipped;
-            result.rows = applied.rows;
-            result.lock_wait_us = applied.lock_wait_us;
-            result.message = applied.message;
-            return result;
+            return jobs::result_of(events::apply(*basis, *prepared, lock_budget_us));
         };
         return step;
     }

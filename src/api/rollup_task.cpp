@@ -60,14 +60,7 @@ class RollupTask : public jobs::Task {
         step.rows_estimate = planned->rows;
         step.destructive = planned->action == metrics::RollupAction::expire;
         step.apply = [basis, planned](std::int64_t lock_budget_us) {
-            const metrics::AppliedRollup applied = metrics::apply(*basis, *planned, lock_budget_us);
-            jobs::StepResult result;
-            if (!applied.done)
-                result.state = jobs::StepResult::State::skipped;
-            result.rows = applied.rows;
-            result.lock_wait_us = applied.lock_wait_us;
-            result.message = applied.message;
-            return result;
+            return jobs::result_of(metrics::apply(*basis, *planned, lock_budget_us));
         };
         return step;
     }

@@ -25,6 +25,19 @@ struct StepResult {
     std::string message; // why it was skipped or has to wait, or what is worth knowing
 };
 
+/// The result of a step that was either done or skipped, from what a capability says of it: `done`,
+/// `rows`, `lock_wait_us` and `message`.
+template <typename Applied>
+StepResult result_of(const Applied& applied) {
+    StepResult result;
+    if (!applied.done)
+        result.state = StepResult::State::skipped;
+    result.rows = applied.rows;
+    result.lock_wait_us = applied.lock_wait_us;
+    result.message = applied.message;
+    return result;
+}
+
 /// One unit of a run, committed alone, or in batches of which each is committed alone and which
 /// share one record. Everything but the last members is what orchestry.plan() prints.
 struct Step {

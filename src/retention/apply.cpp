@@ -156,13 +156,11 @@ Step Preparation::prepared(PlannedStep planned) {
     const PlannedStep& p = step.planned;
     switch (p.action) {
     case Action::detach:
-        detach(step);
-        measure(step);
-        if (p.blocked_by.empty())
-            announced_bytes_ += step.bytes.value_or(0);
-        break;
     case Action::remove:
-        remove(step);
+        if (p.action == Action::detach)
+            detach(step);
+        else
+            remove(step);
         measure(step);
         for (Step& afterwards : step.afterwards)
             afterwards.bytes = step.bytes;
