@@ -161,11 +161,11 @@ my $writers = IPC::Run::start(
 	[ 'sh', '-c', "while test -e $script; do pgbench -n -c 2 -R 60 -T 5 --random-seed=$seed -f $script '@{[ $node->connstr($database) ]}'; done" ],
 	'<', \undef, '&>', '/dev/null');
 
-my ($struck, $tries, $damage, $by_worker, $seconds) = (0, 0, 0, 0, 0);
+my ($damage, $by_worker, $seconds) = (0, 0, 0);
 my @tables = qw(plain fallen keyed);
-while ($struck < $kills && $tries < 2 * $kills)
+my $tries = until_struck($kills, $work_s, sub
 {
-	++$tries;
+	my ($delay_s) = @_;
 	move_clock();
 	my $job = job_of($tables[ int(rand(@tables)) ]);
 	my $in_worker = rand() < 0.6;
@@ -187,12 +187,13 @@ while ($struck < $kills && $tries < 2 * $kills)
 		++$seconds;
 		push @sessions, send_off(rand() < 0.5 ? "CALL orchestry.run_job($job)" : 'CALL orchestry.run_due()');
 	}
+	my $struck = 0;
 	if ($victim)
 	{
-		usleep(int(rand($work_s) * 1_000_000));
+		usleep(int($delay_s * 1_000_000));
 		if (kill 'KILL', $victim)
 		{
-			++$struck;
+			$struck = 1;
 			++$by_worker if $in_worker;
 			usleep(1_000) until is_dead($victim);
 			usleep(20_000); # the postmaster has to see it before it can be waited for
@@ -201,13 +202,13 @@ while ($struck < $kills && $tries < 2 * $kills)
 	for my $session (@sessions) { eval { $session->{run}->kill_kill } }
 	wait_for_server();
 	$damage += $node->safe_psql($database, 'SELECT public.damage(' . now_sql() . ')');
-}
+	return $struck;
+});
 unlink $script;
 $writers->finish;
 my $late = $node->safe_psql($database, 'SELECT count(*) FROM public.receipt');
-diag("$struck kills in $tries runs, $by_worker of them of a worker; a second runner in $seconds; $late late rows");
-is($struck, $kills, 'all kills were made');
-is($damage, 0, 'after each of them every young row was there, once');
+diag("$kills kills in $tries runs, $by_worker of them of a worker; a second runner in $seconds; $late late rows");
+is($damage, 0, "after each of $kills kills every young row was there, once");
 
 # Two rounds without a kill: what was torn is completed, and its grace ends.
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");

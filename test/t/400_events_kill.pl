@@ -71,10 +71,10 @@ note('a run takes ' . seconds($work_s));
 is($node->safe_psql($database, 'TABLE public.damage'), 0, 'and so they are when some of them are compressed');
 cmp_ok($node->safe_psql($database, 'SELECT steps FROM orchestry.runs ORDER BY run_id DESC LIMIT 1'), '>', 1, 'a run has several steps');
 
-my ($struck, $tries, $damage, $by_worker, $unfinished) = (0, 0, 0, 0, 0);
-while ($struck < $kills && $tries < 2 * $kills)
+my ($damage, $by_worker, $unfinished) = (0, 0, 0);
+my $tries = until_struck($kills, $work_s, sub
 {
-	++$tries;
+	my ($delay_s) = @_;
 	feed();
 	my $in_worker = rand() < 0.5;
 	my $session;
@@ -88,20 +88,17 @@ while ($struck < $kills && $tries < 2 * $kills)
 		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
 		$session->{run}->pump_nb;
 	}
-	if (strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, rand($work_s)))
-	{
-		++$struck;
-		++$by_worker if $in_worker;
-	}
+	my $struck = strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, $delay_s);
+	++$by_worker if $struck && $in_worker;
 	eval { $session->{run}->kill_kill; } if $session;
 	wait_for_recovery($node, $database);
 	$damage += $node->safe_psql($database, 'TABLE public.damage');
 	++$unfinished if $node->safe_psql($database, "SELECT count(*) FROM s.ev WHERE at < '2026-05-26 12:00+00'") > 0;
-}
-diag("$struck kills in $tries runs, $by_worker of them of a worker; $unfinished left something to do");
-is($struck, $kills, 'all kills were made');
+	return $struck;
+});
+diag("$kills kills in $tries runs, $by_worker of them of a worker; $unfinished left something to do");
 cmp_ok($unfinished, '>', 0, 'some of them in the middle of a run');
-is($damage, 0, 'after each of them every event was counted once');
+is($damage, 0, "after each of $kills kills every event was counted once");
 
 # What was torn is taken up by the next run, which leaves nothing for the one after it.
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");

@@ -110,10 +110,10 @@ $node->safe_psql($database, "CALL orchestry.run_job($job)");
 is(last_steps(), $whole =~ s/$/|ok/gmr, 'later it is done');
 is($node->safe_psql($database, 'TABLE s.damage'), 0, 'with the event of the writer');
 
-my ($struck, $tries, $damage, $unfinished) = (0, 0, 0, 0);
-while ($struck < $kills && $tries < 2 * $kills)
+my ($damage, $unfinished) = (0, 0);
+my $tries = until_struck($kills, $work_s, sub
 {
-	++$tries;
+	my ($delay_s) = @_;
 	feed();
 	my $in_worker = rand() < 0.5;
 	my $session;
@@ -127,16 +127,16 @@ while ($struck < $kills && $tries < 2 * $kills)
 		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
 		$session->{run}->pump_nb;
 	}
-	++$struck if strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, rand($work_s));
+	my $struck = strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, $delay_s);
 	eval { $session->{run}->kill_kill; } if $session;
 	wait_for_recovery($node, $database);
 	$damage += $node->safe_psql($database, 'TABLE s.damage');
 	++$unfinished if $node->safe_psql($database, "SELECT count(*) FROM s.ev WHERE at < '2026-05-01'") > 0;
-}
-diag("$struck kills in $tries runs; $unfinished left something to do");
-is($struck, $kills, 'all kills were made');
+	return $struck;
+});
+diag("$kills kills in $tries runs; $unfinished left something to do");
 cmp_ok($unfinished, '>', 0, 'some of them in the middle of a run');
-is($damage, 0, 'after each of them every event was counted once');
+is($damage, 0, "after each of $kills kills every event was counted once");
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");
 $node->safe_psql($database, 'CALL orchestry.run_due()');
 $node->safe_psql($database, "CALL orchestry.run_job($job)");

@@ -113,8 +113,9 @@ for my $round (1 .. $rounds)
 {
 	# In some rounds the first days are left alone, so that they can leave.
 	my $first = $round % 4 == 3 ? 3 * 1440 : 0;
+	my $kills = $round % 2 == 0; # half of the rounds end with a kill, of a refresher or a writer in turns
 	my $log = '';
-	my $writing = pgbench(\$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
+	my $writing = pgbench(\$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $kills ? 1_000_000 : $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
 	my @refreshing = map { pgbench(\my $ignored, '-f', "$dir/refresh.sql", '-c', 1, '-t', 1_000_000) } 1 .. 2;
 	my $before = $samples;
 	my $killed = 0;
@@ -123,15 +124,14 @@ for my $round (1 .. $rounds)
 		$writing->pump_nb;
 		$_->pump_nb for grep { $_->pumpable } @refreshing;
 		sample();
-		# Half of the rounds end with a kill, of a refresher or a writer in turns.
-		if ($round % 2 == 0 && !$killed && $samples - $before >= 2)
+		if ($kills && $samples - $before >= 2)
 		{
 			$killed = strike($node, $round % 4 == 0 ? qr/: app postgres .* CALL/ : qr/: app postgres /, rand(0.02));
 			$struck += $killed;
 		}
 		last if $killed;
 		# A day goes by: a partition is past its time.
-		if ($round % 2 == 1 && $samples - $before == 2)
+		if (!$kills && $samples - $before == 2)
 		{
 			my $now = sprintf('2026-03-%02d 12:00Z', 7 + ($round + 1) / 2 % 4);
 			$node->psql($database, "SET SESSION AUTHORIZATION app; CALL orchestry.run_job($rollup)", stderr => \my $ignored);
@@ -158,7 +158,7 @@ for my $round (1 .. $rounds)
 	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
 }
 diag("$samples samples of the view, $compared rows compared, $wrong wrong; $struck kills");
-cmp_ok($samples, '>', 4 * $rounds, 'the view was looked at');
+cmp_ok($samples, '>', 2 * $rounds, 'the view was looked at');
 is($struck, int($rounds / 2), 'all kills were made');
 is($finished, $rounds - $struck, 'the other rounds ended without an error of a writer');
 is($wrong, 0, 'the view was right at every sampled moment');

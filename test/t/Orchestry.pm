@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  make_policy is_alive wait_for_exit half_made took_at_most find_child strike
+  make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -249,6 +249,21 @@ sub strike
 	Time::HiRes::usleep(1_000) while kill(0, $victim) && (eval { slurp_file("/proc/$victim/stat") } // ') Z') !~ /\) Z/;
 	Time::HiRes::usleep(20_000);
 	return 1;
+}
+
+# Calls `try` with a moment of a run of `work_s` seconds until `count` of the kills that it makes have met one; `try` answers
+# whether its kill did. Runs that are shorter than thought move the moments forward. Returns how often it tried.
+sub until_struck
+{
+	my ($count, $work_s, $try) = @_;
+	my ($struck, $tries) = (0, 0);
+	while ($struck < $count)
+	{
+		die "$struck kills in $tries runs" if $tries++ == 20 * $count;
+		if ($try->(rand($work_s))) { ++$struck }
+		else { $work_s *= 0.8 }
+	}
+	return $tries;
 }
 
 sub is_alive
