@@ -1,6 +1,8 @@
 #include "retention/row_apply.hpp"
 
+#include "base/pace.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/throttle.hpp"
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
@@ -23,8 +25,6 @@ constexpr const char* foreign_key_violation = "23503";
 /// A walk waits this long for a row that somebody has locked. Then it looks for locked rows, which
 /// costs as much again as the removal, and leaves them out.
 constexpr const char* row_lock_timeout = "10ms";
-/// How long a step waits for VACUUM on its table altogether.
-constexpr std::int64_t vacuum_patience_us = 5 * base::us_per_minute;
 /// An index is followed until nothing is found any more, but not more often than this: where old
 /// rows keep coming, a run would have no end.
 constexpr int most_passes = 3;
@@ -73,32 +73,6 @@ std::int64_t blocks_of(Oid leaf) {
     return pg::protect([&] { return std::int64_t{RelationGetNumberOfBlocks(relation.get())}; });
 }
 
-/// The streaming replica that is furthest behind, when that is further than it may be; or nothing.
-std::string lagging_replica() {
-    if (settings::max_replication_lag_mb < 0)
-        return {};
-    const catalog::Elevated elevated;
-    pg::Spi spi;
-    spi.run("SELECT r.application_name, pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff("
-            "pg_catalog.pg_current_wal_lsn(), r.replay_lsn)) FROM pg_catalog.pg_stat_replication r "
-            "WHERE r.state OPERATOR(pg_catalog.=) 'streaming' AND pg_catalog.pg_wal_lsn_diff("
-            "pg_catalog.pg_current_wal_lsn(), r.replay_lsn) OPERATOR(pg_catalog.>) "
-            "$1::pg_catalog.numeric ORDER BY r.replay_lsn LIMIT 1",
-            std::int64_t{settings::max_replication_lag_mb} * 1024 * 1024);
-    return spi.rows() == 0
-               ? std::string()
-               : "replica \"" + spi.row(0).text(1) + "\" is " + spi.row(0).text(2) + " behind";
-}
-
-bool is_vacuumed(Oid leaf) {
-    const catalog::Elevated elevated;
-    pg::Spi spi;
-    return spi.run("SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.relid "
-                   "OPERATOR(pg_catalog.=) $1 AND v.datname OPERATOR(pg_catalog.=) "
-                   "pg_catalog.current_database() LIMIT 1",
-                   leaf) > 0;
-}
-
 } // namespace
 
 RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, PlannedRows planned) {
@@ -131,7 +105,7 @@ class RowRemoval::Impl {
   public:
     Impl(RowBasis basis, RowStep step)
         : basis_(std::move(basis)), step_(std::move(step)), planned_(step_.planned),
-          policy_(basis_.settings, basis_.relid), walk_(1, settings::batch_target_us()),
+          policy_(basis_.settings, basis_.relid), throttle_(planned_.relid), walk_(1, settings::batch_target_us()),
           index_(basis_.settings.batch_rows, settings::batch_target_us()) {}
 
     Batch next(std::int64_t lock_budget_us);
@@ -143,7 +117,6 @@ class RowRemoval::Impl {
         std::int64_t found = 0;        ///< rows that could be locked
         std::optional<std::string> at; ///< the time of the last of them
     };
-    bool is_held_up(Batch& batch);
     bool basis_holds(Batch& batch);
     bool is_part_of_table() const;
     bool look_at_holds(Batch& batch);
@@ -168,44 +141,23 @@ class RowRemoval::Impl {
     std::int64_t budget_us_ = 0;
 
     std::int64_t removed_ = 0;
-    std::int64_t files_ = 0;            // that the rows went to
-    std::int64_t waiting_since_us_ = 0; // for VACUUM; 0: not now
-    std::int64_t waited_us_ = 0;        // for it, before that
+    std::int64_t files_ = 0; // that the rows went to
+    catalog::Throttle throttle_;
 
-    Pace walk_; // in blocks
+    base::Pace walk_; // in blocks
     std::optional<Blocks> ahead_;
     int tails_ = 0;                   // how often the table's end was looked for
     std::vector<Blocks> with_locked_; // where somebody had locked rows
     bool is_second_look_ = false;     // at those
     std::int64_t left_ = 0;           // rows that were locked at the second look as well
 
-    Pace index_; // in rows
+    base::Pace index_; // in rows
     std::optional<std::string> cursor_;
     bool is_beyond_cursor_ = false; // rows at the cursor itself cannot be removed
     std::int64_t removed_in_pass_ = 0;
     int passes_ = 0;
     bool is_last_pass_over_ = false;
 };
-
-/// Whether the batch has to wait for others that are more important.
-bool RowRemoval::Impl::is_held_up(Batch& batch) {
-    batch.message = lagging_replica();
-    const std::int64_t now_us = GetCurrentTimestamp();
-    const std::int64_t waiting_us = waiting_since_us_ ? now_us - waiting_since_us_ : 0;
-    if (batch.message.empty() && waited_us_ + waiting_us < vacuum_patience_us &&
-        is_vacuumed(planned_.relid)) {
-        batch.message = "VACUUM is at work on the table";
-        if (!waiting_since_us_)
-            waiting_since_us_ = now_us;
-    } else {
-        waited_us_ += waiting_us;
-        waiting_since_us_ = 0;
-    }
-    if (batch.message.empty())
-        return false;
-    batch.state = Batch::State::wait;
-    return true;
-}
 
 bool RowRemoval::Impl::is_part_of_table() const {
     Oid relid = planned_.relid;
@@ -313,7 +265,7 @@ void RowRemoval::Impl::begin_walk() {
         rows > 0 && pages > 0
             ? static_cast<std::int64_t>(basis_.settings.batch_rows / (rows / pages)) + 1
             : first_blocks;
-    walk_ = Pace(first, settings::batch_target_us());
+    walk_ = base::Pace(first, settings::batch_target_us());
 }
 
 /// The rows of some blocks at once; nullopt: somebody has locked one of them.
@@ -466,8 +418,11 @@ void RowRemoval::Impl::finish(Batch& batch) const {
 
 Batch RowRemoval::Impl::next(std::int64_t lock_budget_us) {
     Batch batch;
-    if (is_held_up(batch))
+    batch.message = throttle_.why_wait();
+    if (!batch.message.empty()) {
+        batch.state = Batch::State::wait;
         return batch;
+    }
     batch.lock_wait_us = pg::lock_relations(step_.lock_requests, lock_budget_us);
     if (!basis_holds(batch) || !look_at_holds(batch)) {
         if (removed_ > 0) // what was done is done

@@ -247,14 +247,4 @@ std::vector<PlannedRows> plan_rows(const RowTable& table, const RowPolicy& polic
     return RowPlanner(table, policy, now, world).all();
 }
 
-Pace::Pace(std::int64_t first, std::int64_t target_us)
-    : amount_(std::max<std::int64_t>(first, 1)), target_us_(target_us) {}
-
-void Pace::took(std::int64_t elapsed_us) {
-    const std::int64_t elapsed = std::max<std::int64_t>(elapsed_us, 1);
-    const std::int64_t fitting = base::saturating_multiply(amount_, target_us_) / elapsed;
-    amount_ = std::clamp(fitting, std::max<std::int64_t>(amount_ / 4, 1),
-                         base::saturating_multiply(amount_, 4));
-}
-
 } // namespace orchestry::retention

@@ -123,21 +123,4 @@ class RowWorld {
 std::vector<PlannedRows> plan_rows(const RowTable& table, const RowPolicy& policy,
                                    base::Instant now, const RowWorld& world);
 
-/// How much a batch takes, so that it takes about as long as it should. The unit is the route's:
-/// blocks or rows.
-class Pace {
-  public:
-    /// `first`: what the first batch takes.
-    Pace(std::int64_t first, std::int64_t target_us);
-
-    std::int64_t amount() const noexcept { return amount_; }
-    /// A full batch took so long. The next one is sized by that, but is at most four times as large
-    /// and at least a quarter: one measurement proves little.
-    void took(std::int64_t elapsed_us);
-
-  private:
-    std::int64_t amount_;
-    std::int64_t target_us_;
-};
-
 } // namespace orchestry::retention

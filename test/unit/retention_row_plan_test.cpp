@@ -222,28 +222,5 @@ TEST(RowPlan, NumbersTellTheirUnit) {
     EXPECT_EQ(guess_key_unit(s, s * 1e3), ""); // a mixture
 }
 
-TEST(Pace, ComesNearTheTargetAndNeverJumps) {
-    Pace pace(1000, 100'000);
-    pace.took(50'000);
-    EXPECT_EQ(pace.amount(), 2000);
-    pace.took(1); // at most four times as much
-    EXPECT_EQ(pace.amount(), 8000);
-    pace.took(160'000);
-    EXPECT_EQ(pace.amount(), 5000);
-    pace.took(60'000'000); // at least a quarter
-    EXPECT_EQ(pace.amount(), 1250);
-}
-
-TEST(Pace, NeverStandsStillAndNeverOverflows) {
-    Pace pace(0, 100'000);
-    EXPECT_EQ(pace.amount(), 1);
-    for (int i = 0; i < 10; ++i)
-        pace.took(1'000'000'000'000);
-    EXPECT_EQ(pace.amount(), 1);
-    for (int i = 0; i < 100; ++i)
-        pace.took(0);
-    EXPECT_GT(pace.amount(), 1'000'000'000'000);
-}
-
 } // namespace
 } // namespace orchestry::retention
