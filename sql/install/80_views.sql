@@ -10,13 +10,14 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN s.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
        j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
-       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings) AS settings
+       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings) AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
 LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
 LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
 LEFT JOIN orchestry._rollup_settings u ON u.job_id = j.job_id
+LEFT JOIN orchestry._once_settings w ON w.job_id = j.job_id
 CROSS JOIN LATERAL (SELECT s.job_id IS NOT NULL AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AS here) o
 LEFT JOIN pg_class c ON c.oid = j.target AND o.here
@@ -44,6 +45,14 @@ COMMENT ON COLUMN orchestry.rollups.rollup IS 'The view to read; NULL: it has an
 COMMENT ON COLUMN orchestry.rollups.stored IS 'The table with the buckets that are stored';
 COMMENT ON COLUMN orchestry.rollups.dirty IS 'Times whose buckets are computed by whoever reads the view: changed since they were stored, or not over yet';
 COMMENT ON COLUMN orchestry.rollups.frozen IS 'Times whose rows were removed because of their age; what is stored stays';
+
+CREATE VIEW orchestry.migrations WITH (security_barrier) AS
+SELECT m.version, m.description, m.applied_by, m.applied_at, m.duration, m.statements, m.sha256, m.raw_sha256
+FROM orchestry.migration m
+WHERE EXISTS (SELECT FROM pg_roles r WHERE r.rolname = m.applied_by AND pg_has_role(r.oid, 'USAGE'))
+   OR pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW orchestry.migrations IS 'The ledger of apply_migration(); members of a role see what it has applied, members of pg_monitor everything.';
+COMMENT ON COLUMN orchestry.migrations.sha256 IS 'Checksum of the text without byte order mark, with line feeds alone and without empty lines at its end; verify_migration() compares it';
 
 CREATE VIEW orchestry.runs WITH (security_barrier) AS
 SELECT r.run_id, r.job_id, r.kind, r.target_name AS target, r.state, r.started_at, r.finished_at, r.steps, r.rows, r.bytes, r.sqlstate,

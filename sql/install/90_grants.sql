@@ -4,7 +4,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
-    orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans TO PUBLIC;
+    orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans,
+    orchestry.migrations TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
@@ -39,6 +40,11 @@ GRANT EXECUTE ON FUNCTION
     orchestry.create_rollup(text, regclass, name, name, interval, name[], text, text, interval, text),
     orchestry.drop_rollup(text, boolean),
     orchestry.verify_rollup(text, timestamptz, timestamptz),
+    orchestry.apply_migration(text, text, text),
+    orchestry.verify_migration(text, text),
+    orchestry.build_index(text),
+    orchestry.explain_query(text),
+    orchestry.slow_queries(double precision, integer),
     orchestry._capture(),
     orchestry.window_stats(double precision),
     orchestry.quantiles(double precision, double precision[]),
@@ -71,7 +77,10 @@ GRANT EXECUTE ON PROCEDURE
     orchestry.run(regclass),
     orchestry.run_job(bigint),
     orchestry.run_due(),
-    orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean)
+    orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean),
+    orchestry.ddl(text, interval, interval),
+    orchestry.backfill(regclass, text, text, integer),
+    orchestry.set_not_null(regclass, name, interval, interval)
 TO PUBLIC;
 
 SELECT orchestry._announce();

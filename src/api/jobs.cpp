@@ -213,6 +213,17 @@ void run_one_job(pg::Session& session, const catalog::Job& job) {
     raise_failures({outcome});
 }
 
+catalog::RunId start_one_job(const Job& job, const char* function) {
+    require_unrestricted(function);
+    require_enabled();
+    require_not_paused(job);
+    const catalog::RunId run = catalog::queue_run(job, catalog::Trigger::manual);
+    start_worker_for(run, job.owner);
+    return run;
+}
+
+void pause_one_job(const Job& job, const std::string& reason) { set_paused(job, true, reason); }
+
 ORCHESTRY_FUNCTION(orchestry_plan) {
     const Args args(fcinfo, "plan");
     const std::optional<Oid> target = args.optional_relation(0);
@@ -289,13 +300,7 @@ ORCHESTRY_FUNCTION(orchestry_run_due) {
 
 ORCHESTRY_FUNCTION(orchestry_start_job) {
     const Args args(fcinfo, "start_job");
-    require_unrestricted("start_job");
-    require_enabled();
-    const Job job = owned_job(args);
-    require_not_paused(job);
-    const catalog::RunId run = catalog::queue_run(job, catalog::Trigger::manual);
-    start_worker_for(run, job.owner);
-    return Int64GetDatum(run.value);
+    return Int64GetDatum(start_one_job(owned_job(args), "start_job").value);
 }
 
 ORCHESTRY_FUNCTION(orchestry_run_in_background) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "catalog/job.hpp"
+#include "catalog/run.hpp"
 #include "pg/xact.hpp"
 
 namespace orchestry::api {
@@ -9,5 +10,13 @@ namespace orchestry::api {
 /// Runs a job now and here, and raises what made it fail. Commits what is open first. Raises 55000
 /// when it is paused or orchestry.enabled is off, 25006 on a standby.
 void run_one_job(pg::Session& session, const catalog::Job& job);
+
+/// Hands a run of a job to a background worker, and returns the run's id; without a free slot it
+/// waits. Raises as run_one_job(), and 42501 within a security-restricted operation. `function`:
+/// for messages.
+catalog::RunId start_one_job(const catalog::Job& job, const char* function);
+
+/// Keeps a job from being started until it is resumed.
+void pause_one_job(const catalog::Job& job, const std::string& reason);
 
 } // namespace orchestry::api

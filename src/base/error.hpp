@@ -18,6 +18,7 @@ inline constexpr const char* invalid_text_representation = "22P02";
 inline constexpr const char* invalid_binary_representation = "22P03";
 inline constexpr const char* active_transaction = "25001";
 inline constexpr const char* feature_not_supported = "0A000";
+inline constexpr const char* not_null_violation = "23502";
 inline constexpr const char* insufficient_privilege = "42501";
 inline constexpr const char* name_too_long = "42622";
 inline constexpr const char* undefined_column = "42703";

@@ -71,6 +71,11 @@ std::string to_string(const Step& step) {
     return counted(step.us, "microsecond");
 }
 
+std::int64_t nominal_us(const Span& span) {
+    const std::int64_t days = std::int64_t{span.months} * 30 + span.days;
+    return saturating_add(saturating_multiply(days, us_per_day), span.us);
+}
+
 Instant add(const Zone& zone, Instant t, const Span& span) {
     return add_units(zone, t, span.months, span.days, span.us);
 }

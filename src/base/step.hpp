@@ -32,6 +32,10 @@ Step make_step(std::int32_t months, std::int32_t days, std::int64_t us, const ch
 /// "1 year", "3 months", "7 days", "15 minutes": in the greatest unit that leaves no fraction.
 std::string to_string(const Step& step);
 
+/// About how long a span is, in microseconds: a month has 30 days and a day 24 hours, as where the
+/// server compares intervals. Kept within the range of the type.
+std::int64_t nominal_us(const Span& span);
+
 /// t + span: months on the zone's wall clock (the day clamped to the month's end), then days there,
 /// then microseconds of real time. As PostgreSQL's timestamptz + interval, except that a wall-clock
 /// time which does not exist or comes twice follows to_instant, and that only the time arrived at

@@ -100,6 +100,47 @@ std::string describe_blockers(const std::vector<LockRequest>& requests) {
 
 const char* lock_mode_name(LOCKMODE mode) { return GetLockmodeName(DEFAULT_LOCKMETHOD, mode); }
 
+namespace {
+
+/// What the timer of a watch finds, in signal context.
+volatile Oid awaited_relid = InvalidOid;
+volatile LOCKMODE awaited_mode = NoLock;
+
+/// Runs in signal context, where our own entry of the process array may be read: while we wait, the
+/// lock cannot go away.
+void look_at_wait() {
+    const LOCK* const lock = MyProc->waitLock;
+    if (!lock || lock->tag.locktag_type != LOCKTAG_RELATION ||
+        lock->tag.locktag_field1 != MyDatabaseId)
+        return;
+    awaited_relid = lock->tag.locktag_field2;
+    awaited_mode = MyProc->waitLockMode;
+}
+
+} // namespace
+
+LockWatch::LockWatch(std::int64_t period_us) {
+    static constinit int registered = -1; // once per process: the server has few such slots
+    const int period_ms = static_cast<int>(std::clamp<std::int64_t>(period_us / 1000, 1, 1000));
+    awaited_relid = InvalidOid;
+    protect([&] {
+        if (registered < 0)
+            registered = RegisterTimeout(USER_TIMEOUT, look_at_wait);
+        enable_timeout_every(static_cast<TimeoutId>(registered),
+                             TimestampTzPlusMilliseconds(GetCurrentTimestamp(), period_ms),
+                             period_ms);
+    });
+    id_ = static_cast<TimeoutId>(registered);
+}
+
+LockWatch::~LockWatch() { disable_timeout(id_, false); }
+
+std::optional<LockRequest> LockWatch::seen() const noexcept {
+    if (!OidIsValid(awaited_relid))
+        return std::nullopt;
+    return LockRequest{awaited_relid, awaited_mode};
+}
+
 std::optional<SessionLock> SessionLock::try_acquire(Oid database, Oid class_id,
                                                     std::uint32_t object, std::uint16_t part) {
     const LOCKTAG tag = object_tag(database, class_id, object, part);

@@ -29,6 +29,24 @@ std::string describe_blockers(const std::vector<LockRequest>& requests);
 /// "ShareUpdateExclusiveLock", as pg_locks spells it.
 const char* lock_mode_name(LOCKMODE mode);
 
+/// While it lives, remembers which lock on a table this process was last seen to wait for: a
+/// statement of a user says neither what it locks nor, when it has waited too long, what it waited
+/// for. One at a time in a process.
+class LockWatch {
+  public:
+    /// Looks once in `period_us`, which should be a part of the lock timeout.
+    explicit LockWatch(std::int64_t period_us);
+    ~LockWatch();
+    LockWatch(const LockWatch&) = delete;
+    LockWatch& operator=(const LockWatch&) = delete;
+
+    /// nullopt: it was not seen waiting for a table of this database.
+    std::optional<LockRequest> seen() const noexcept;
+
+  private:
+    TimeoutId id_;
+};
+
 /// A lock of our own that outlives transactions: single flight of one job or one role in the
 /// cluster. It uses an object tag under the user lock method: no SQL function can take it, and
 /// neither commit nor abort drops it.

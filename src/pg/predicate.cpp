@@ -3,22 +3,13 @@
 #include "pg/compat.hpp"
 #include "pg/scope.hpp"
 #include "pg/spi.hpp"
+#include "pg/statement.hpp"
 
 namespace orchestry::pg {
 
 namespace {
 
 enum class Fault { none, not_an_expression, subquery, is_volatile, session, whole_row };
-
-/// A position in an error is one in the predicate, not in the statement that brought it.
-void point_into_predicate(void* text) {
-    const int position = geterrposition();
-    if (position <= 0)
-        return;
-    errposition(0);
-    internalerrposition(position);
-    internalerrquery(static_cast<const char*>(text));
-}
 
 // C-like, to be run inside protect():
 
@@ -99,7 +90,7 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     const char* const source = text.c_str();
     Fault fault = Fault::none;
     Node* const condition = protect([&]() -> Node* {
-        ErrorContextCallback pointer{error_context_stack, point_into_predicate,
+        ErrorContextCallback pointer{error_context_stack, point_into_text,
                                      const_cast<char*>(source)};
         error_context_stack = &pointer; // protect() takes it off
         List* const statements = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);

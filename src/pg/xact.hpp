@@ -97,4 +97,18 @@ std::optional<Failure> in_subtransaction(F&& body) {
     return failure;
 }
 
+/// The same, but what `body` did is rolled back in any case: for trying what it would do.
+template <typename F>
+std::optional<Failure> rehearse(F&& body) {
+    const detail::SubtransactionFrame frame = detail::begin_subtransaction();
+    std::optional<Failure> failure;
+    try {
+        body();
+    } catch (...) {
+        failure = describe_current_exception();
+    }
+    detail::rollback_subtransaction(frame);
+    return failure;
+}
+
 } // namespace orchestry::pg

@@ -111,5 +111,12 @@ TEST(Span, OverflowIsAnError) {
     error_of("22008", [] { subtract(utc(), min_instant, {0, 1, 0}); });
 }
 
+TEST(Span, HasANominalLength) {
+    EXPECT_EQ(nominal_us({0, 0, 200'000}), 200'000);
+    EXPECT_EQ(nominal_us({1, 1, 1}), 31 * us_per_day + 1);
+    EXPECT_EQ(nominal_us({0, -1, 0}), -us_per_day);
+    EXPECT_EQ(nominal_us({INT32_MAX, INT32_MAX, INT64_MAX}), INT64_MAX);
+}
+
 } // namespace
 } // namespace orchestry::base

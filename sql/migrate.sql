@@ -1,0 +1,186 @@
+-- Schema changes: the ledger, ddl(), set_not_null(), explain_query() and slow_queries(), and what they refuse.
+\set VERBOSITY terse
+SET client_min_messages = notice;
+CREATE EXTENSION IF NOT EXISTS orchestry_ext;
+CREATE SCHEMA mig;
+SET search_path = mig, public;
+
+-- The ledger.
+SELECT orchestry.apply_migration('2026.01', E'CREATE TABLE t (id bigint PRIMARY KEY, v text);\nINSERT INTO t VALUES (1, NULL);\n', 'first');
+SELECT orchestry.apply_migration('2026.01', E'\uFEFFCREATE TABLE t (id bigint PRIMARY KEY, v text);\r\nINSERT INTO t VALUES (1, NULL);');
+SELECT count(*) FROM t;
+SELECT orchestry.verify_migration('2026.01', E'CREATE TABLE t (id bigint PRIMARY KEY, v text);\nINSERT INTO t VALUES (1, NULL);'),
+       orchestry.verify_migration('2026.01', 'CREATE TABLE t ()'), orchestry.verify_migration('2026.02', 'CREATE TABLE t ()');
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+DO $$ BEGIN PERFORM orchestry.apply_migration('2026.01', 'CREATE TABLE t ()'); EXCEPTION WHEN object_not_in_prerequisite_state THEN RAISE NOTICE '%', SQLERRM; END $$;
+\set SHOW_CONTEXT errors
+SELECT orchestry.apply_migration('2026.02', 'CREATE TABLE u (a int); SELECT 1/0; CREATE TABLE w (a int)');
+SELECT to_regclass('u'), orchestry.verify_migration('2026.02', 'x');
+SELECT orchestry.apply_migration('2026.02', 'BEGIN; CREATE TABLE u (a int); COMMIT');
+SELECT orchestry.apply_migration('2026.02', ' ; -- nothing');
+SELECT orchestry.apply_migration('2026.02', 'CREATE TABEL u (a int)');
+SELECT orchestry.apply_migration(' ', 'SELECT 1');
+SELECT orchestry.apply_migration(NULL, 'SELECT 1');
+SELECT orchestry.apply_migration('2026.02', NULL);
+SELECT version, description, applied_by = current_user AS mine, duration > interval '0' AS took, statements FROM orchestry.migrations;
+
+-- Each role has versions of its own.
+CREATE ROLE regress_mig LOGIN;
+GRANT ALL ON SCHEMA mig TO regress_mig;
+SET ROLE regress_mig;
+SELECT count(*) FROM orchestry.migrations;
+SELECT orchestry.apply_migration('2026.01', 'CREATE TABLE of_another_role (a int)');
+SELECT version, applied_by FROM orchestry.migrations;
+SELECT orchestry.apply_migration('2026.03', 'DROP TABLE mig.t');
+SELECT * FROM orchestry.migration;
+CALL orchestry.ddl('DROP TABLE mig.t');
+CALL orchestry.set_not_null('mig.t', 'v');
+RESET ROLE;
+
+-- ddl()
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int');
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int; ALTER TABLE t ADD COLUMN y int');
+CALL orchestry.ddl('UPDATE t SET v = 1');
+CALL orchestry.ddl('COMMIT');
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int');
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', lock_timeout => '0');
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', max_wait => NULL);
+CALL orchestry.ddl('CREATE INDEX CONCURRENTLY ON t (v)');
+BEGIN;
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int');
+ROLLBACK;
+CREATE TABLE made_by_ddl AS SELECT 1 AS a WITH NO DATA;
+CALL orchestry.ddl('CREATE TABLE made_by_ddl_too AS SELECT 1 AS a');
+SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum;
+
+-- set_not_null()
+CALL orchestry.set_not_null('t', 'v');
+SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'c';
+UPDATE t SET v = 'x';
+CALL orchestry.set_not_null('t', 'v');
+CALL orchestry.set_not_null('t', 'v');
+SELECT attnotnull FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'v';
+SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'c';
+CALL orchestry.set_not_null('t', 'nothing');
+CREATE VIEW a_view AS SELECT 1 AS a;
+CALL orchestry.set_not_null('a_view', 'a');
+CALL orchestry.set_not_null(NULL, 'a');
+-- Interrupted before: the CHECK is there and not validated.
+CREATE TABLE "Parted T" (id int NOT NULL, "Ünï ""v""" int, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE parted_1 PARTITION OF "Parted T" FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+INSERT INTO "Parted T" VALUES (1, 1, '2026-01-05');
+ALTER TABLE "Parted T" ADD CONSTRAINT "Ünï ""v""_orchestry_not_null" CHECK ("Ünï ""v""" IS NOT NULL) NOT VALID;
+CALL orchestry.set_not_null('"Parted T"', 'Ünï "v"');
+SELECT attrelid::regclass, attnotnull FROM pg_attribute WHERE attname = 'Ünï "v"' ORDER BY 1;
+SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND conrelid IN ('"Parted T"'::regclass, 'parted_1'::regclass);
+
+-- explain_query()
+SELECT jsonb_path_query_first(orchestry.explain_query('SELECT * FROM t WHERE id = 1'), '$[0].Plan."Relation Name"');
+SELECT orchestry.explain_query('DELETE FROM t') IS NOT NULL AS planned, count(*) AS still_there FROM t;
+SELECT orchestry.explain_query('SELECT 1; DELETE FROM t');
+SELECT orchestry.explain_query('DROP TABLE t');
+SELECT orchestry.explain_query('ANALYZE SELECT 1');
+SELECT orchestry.explain_query('EXPLAIN ANALYZE DELETE FROM t');
+SET ROLE regress_mig;
+SELECT orchestry.explain_query('SELECT * FROM mig.t');
+RESET ROLE;
+SELECT count(*) FROM t;
+
+-- slow_queries()
+SELECT * FROM orchestry.slow_queries();
+SELECT * FROM orchestry.slow_queries(n => -1);
+SELECT * FROM orchestry.slow_queries(NULL);
+
+DROP TABLE of_another_role;
+SET client_min_messages = warning;
+DROP SCHEMA mig CASCADE;
+SET client_min_messages = notice;
+DROP ROLE regress_mig;
+
+-- backfill()
+SELECT setval('orchestry.job_job_id_seq', 7801, false) AS job_ids_from;
+CREATE SCHEMA mig;
+SET search_path = mig;
+CREATE FUNCTION plus_one(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+CREATE TABLE f (id int PRIMARY KEY, a text, n int NOT NULL DEFAULT 0);
+INSERT INTO f SELECT i, 'x' || i FROM generate_series(1, 2500) i;
+CALL orchestry.backfill('f', 'n = plus_one(n)');
+SELECT n, count(*) FROM f GROUP BY n;
+CALL orchestry.backfill('f', $$n = t.n + length(a), a = upper(a)$$, 'id > 2000', 7);
+SELECT sum(n), count(*) FILTER (WHERE a = 'X' || id) FROM f;
+SELECT sum(2) FILTER (WHERE id <= 2000) IS NULL AS none, sum(n) = sum(1 + length(a)) AS added FROM f WHERE id > 2000;
+SELECT state, steps, rows FROM orchestry.runs WHERE kind = 'backfill' ORDER BY run_id;
+SELECT count(*) FROM orchestry.jobs WHERE kind = 'backfill';
+-- Along a key of several columns, over partitions, with odd names and values.
+CREATE TABLE "P T" ("K 1" text NOT NULL, k2 float8 NOT NULL, at timestamptz NOT NULL, n int, UNIQUE ("K 1", k2, at)) PARTITION BY RANGE (at);
+CREATE TABLE p1 PARTITION OF "P T" FOR VALUES FROM ('2026-01-01+00') TO ('2026-02-01+00');
+CREATE TABLE p2 PARTITION OF "P T" FOR VALUES FROM ('2026-02-01+00') TO ('2026-03-01+00') PARTITION BY LIST ("K 1");
+CREATE TABLE "P 2 A" PARTITION OF p2 FOR VALUES IN ('it''s "a"');
+CREATE TABLE p2_other PARTITION OF p2 DEFAULT;
+INSERT INTO "P T" SELECT CASE i % 3 WHEN 0 THEN 'it''s "a"' WHEN 1 THEN '' ELSE 'b\' || i END, i / 7.0::float8, timestamptz '2026-01-20+00' + i * interval '1 hour' FROM generate_series(1, 300) i;
+INSERT INTO "P T" VALUES ('', 'NaN', '2026-01-05+00'), ('', 'infinity', '2026-01-05+00'), ('', '-infinity', '2026-01-05+00');
+SET TimeZone = 'Asia/Kathmandu';
+SET DateStyle = 'SQL, DMY';
+SET extra_float_digits = 0;
+CALL orchestry.backfill('"P T"', 'n = coalesce(n, 0) + 1', NULL, 4);
+RESET TimeZone;
+RESET DateStyle;
+RESET extra_float_digits;
+SELECT n, count(*) FROM "P T" GROUP BY n;
+SELECT object, action, state, rows FROM orchestry.run_steps WHERE run_id = (SELECT max(run_id) FROM orchestry.runs) ORDER BY seq;
+-- What fails goes on with the same call.
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 1500 THEN RAISE 'not this one'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON f FOR EACH ROW EXECUTE FUNCTION refuse();
+UPDATE f SET n = 0 WHERE id <> 1500;
+CALL orchestry.backfill('f', 'n = n + 1', batch_rows => 1000);
+SELECT min(n), max(n), count(*) FILTER (WHERE n = 1) > 0 AS begun FROM f WHERE id <> 1500;
+SELECT job_id, kind, state, settings FROM orchestry.jobs WHERE kind = 'backfill';
+SELECT action, object, reason, rows_estimate > 0 AS estimated, blocked_by FROM orchestry.plan('f');
+SELECT orchestry.alter_policy(max(job_id), '{"where": "true"}') FROM orchestry.jobs WHERE kind = 'backfill';
+DROP TRIGGER refuse ON f;
+CALL orchestry.backfill('f', 'n = n + 1', batch_rows => 500);
+SELECT n, count(*) FROM f WHERE id <> 1500 GROUP BY n;
+-- Refusals change nothing.
+CALL orchestry.backfill('f', 'n = n + 1; DROP TABLE f');
+CALL orchestry.backfill('f', 'n = n + 1 WHERE id = 1');
+CALL orchestry.backfill('f', 'n = 1 FROM "P T" x');
+CALL orchestry.backfill('f', 'n = 1 RETURNING n');
+CALL orchestry.backfill('f', 'n == ');
+CALL orchestry.backfill('f', 'nothing = 1');
+CALL orchestry.backfill('f', 'id = id + 1');
+CALL orchestry.backfill('f', 'n = 1', 'id = 1; DELETE FROM f');
+CALL orchestry.backfill('f', 'n = 1', 'random() < 0.5');
+CALL orchestry.backfill('f', 'n = 1', batch_rows => 0);
+CALL orchestry.backfill('f', NULL);
+CALL orchestry.backfill(NULL, 'n = 1');
+CREATE TABLE no_key (a int, b int UNIQUE);
+CALL orchestry.backfill('no_key', 'a = 1');
+CREATE VIEW v AS SELECT 1 AS a;
+CALL orchestry.backfill('v', 'a = 1');
+BEGIN;
+CALL orchestry.backfill('f', 'n = 1');
+ROLLBACK;
+CREATE ROLE regress_mig LOGIN;
+GRANT ALL ON SCHEMA mig TO regress_mig;
+SET ROLE regress_mig;
+CALL orchestry.backfill('mig.f', 'n = 1');
+SELECT orchestry.build_index('CREATE INDEX f_n_idx ON mig.f (n)');
+RESET ROLE;
+SELECT count(*) FROM orchestry.jobs WHERE kind = 'backfill';
+
+-- build_index() refuses before anything is begun; what it does needs workers and has tests of its own.
+SELECT orchestry.build_index('CREATE INDEX ON f (n)');
+SELECT orchestry.build_index('CREATE INDEX i ON f (nothing)');
+SELECT orchestry.build_index('CREATE INDEX i ON ONLY f (n)');
+SELECT orchestry.build_index('CREATE INDEX IF NOT EXISTS i ON f (n)');
+SELECT orchestry.build_index('CREATE INDEX i ON f (n); DROP TABLE f');
+SELECT orchestry.build_index('DROP TABLE f');
+SELECT orchestry.build_index(NULL);
+CREATE INDEX f_n_idx ON f (plus_one(n)) WHERE id > 5;
+SELECT orchestry.build_index('CREATE INDEX f_n_idx ON f (plus_one(n)) WHERE id > 5');
+SELECT count(*) FROM orchestry.jobs WHERE kind = 'index';
+SET client_min_messages = warning;
+DROP SCHEMA mig CASCADE;
+SET client_min_messages = notice;
+DROP ROLE regress_mig;

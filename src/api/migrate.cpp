@@ -1,0 +1,120 @@
+// SQL entry points of schema changes: decode, call, encode.
+#include "api/args.hpp"
+#include "api/jobs.hpp"
+#include "catalog/settings.hpp"
+#include "migrate/backfill.hpp"
+#include "migrate/ddl.hpp"
+#include "migrate/index.hpp"
+#include "migrate/ledger.hpp"
+#include "migrate/query.hpp"
+
+namespace orchestry::api {
+
+namespace {
+
+/// A span of time as a number of microseconds; a month has 30 days here. Raises 22023 unless it is
+/// positive.
+std::int64_t positive_us(const Args& args, int i, const char* name) {
+    const std::int64_t us = base::nominal_us(args.interval(i, name));
+    if (us <= 0)
+        throw base::Error(base::errc::invalid_parameter,
+                          std::string("\"") + name + "\" must be positive");
+    return us;
+}
+
+migrate::Patience patience(const Args& args, int lock_timeout, int max_wait) {
+    return {positive_us(args, lock_timeout, "lock_timeout"),
+            positive_us(args, max_wait, "max_wait")};
+}
+
+} // namespace
+
+ORCHESTRY_FUNCTION(orchestry_apply_migration) {
+    const Args args(fcinfo, "apply_migration");
+    const bool applied = migrate::apply_migration(args.text(0, "version"), args.text(1, "sql"),
+                                                  args.optional_text(2));
+    return text_result(applied ? "applied" : "already applied");
+}
+
+ORCHESTRY_FUNCTION(orchestry_verify_migration) {
+    const Args args(fcinfo, "verify_migration");
+    return text_result(migrate::to_string(
+        migrate::verify_migration(args.text(0, "version"), args.text(1, "sql"))));
+}
+
+ORCHESTRY_FUNCTION(orchestry_ddl) {
+    const Args args(fcinfo, "ddl");
+    const std::string sql = args.text(0, "sql");
+    const migrate::Patience how = patience(args, 1, 2);
+    pg::ProcedureSession session(fcinfo, "ddl");
+    migrate::run_ddl(session, sql, how);
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_set_not_null) {
+    const Args args(fcinfo, "set_not_null");
+    const Oid relid = args.relation(0, "relation");
+    const std::string column = args.name(1, "column_name");
+    const migrate::Patience how = patience(args, 2, 3);
+    pg::ProcedureSession session(fcinfo, "set_not_null");
+    if (!migrate::set_not_null(session, relid, column, how))
+        pg::report(NOTICE, "column \"" + column + "\" is NOT NULL already");
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_backfill) {
+    const Args args(fcinfo, "backfill");
+    const Oid relid = args.relation(0, "relation");
+    const std::string assignments = args.text(1, "set_sql");
+    const std::optional<std::string> predicate = args.optional_text(2);
+    const std::optional<std::int32_t> batch_rows = args.optional_integer(3);
+    pg::ProcedureSession session(fcinfo, "backfill");
+    session.ensure_snapshot();
+    const catalog::Job job = catalog::get_job(migrate::start_backfill(
+        relid, assignments, predicate, batch_rows, catalog::settings::now()));
+    session.commit();
+    session.ensure_snapshot();
+    std::optional<pg::Failure> failure;
+    try {
+        run_one_job(session, job);
+    } catch (...) {
+        failure = pg::describe_current_exception();
+    }
+    if (!failure)
+        return Datum{0};
+    if (failure->is("57014")) { // who cancels it does not want the scheduler to go on with it
+        session.ensure_snapshot();
+        pause_one_job(job, "its CALL was cancelled; the same CALL goes on with it");
+        session.commit();
+    }
+    pg::raise(*failure);
+}
+
+ORCHESTRY_FUNCTION(orchestry_build_index) {
+    const Args args(fcinfo, "build_index");
+    const auto job = migrate::start_index_build(args.text(0, "sql"), catalog::settings::now());
+    if (!job) {
+        pg::report(NOTICE, "the index is there already");
+        PG_RETURN_NULL();
+    }
+    return Int64GetDatum(start_one_job(catalog::get_job(*job), "build_index").value);
+}
+
+ORCHESTRY_FUNCTION(orchestry_explain_query) {
+    const Args args(fcinfo, "explain_query");
+    return migrate::explain_query(args.text(0, "sql"));
+}
+
+ORCHESTRY_FUNCTION(orchestry_slow_queries) {
+    const Args args(fcinfo, "slow_queries");
+    const double min_mean_ms = args.float8(0, "min_mean_ms");
+    const std::int32_t n = args.integer(1, "n");
+    ResultSet rows(fcinfo);
+    migrate::slow_queries(min_mean_ms, n, [&](const pg::Row& row) {
+        rows.add(row.param(1), row.param(2), row.param(3), row.param(4), row.param(5), row.param(6),
+                 row.param(7));
+    });
+    return Datum{0};
+}
+
+} // namespace orchestry::api

@@ -1,0 +1,178 @@
+#include "migrate/ddl.hpp"
+
+#include "base/backoff.hpp"
+#include "base/text.hpp"
+#include "catalog/columns.hpp"
+#include "catalog/job.hpp"
+#include "pg/statement.hpp"
+
+namespace orchestry::migrate {
+
+namespace {
+
+namespace errc = base::errc;
+
+constexpr const char* deadlock_detected = "40P01";
+constexpr const char* check_violation = "23514";
+constexpr std::int64_t pause_base_us = base::us_per_second / 10;
+constexpr std::int64_t pause_cap_us = 5 * base::us_per_second;
+/// How often a wait for a lock is looked at before it is given up.
+constexpr std::int64_t looks = 4;
+
+std::string seconds(std::int64_t us) { return std::to_string((us + 500'000) / 1'000'000) + " s"; }
+
+std::string blockers(const pg::LockWatch& watch) {
+    const std::optional<pg::LockRequest> lock = watch.seen();
+    std::string names;
+    if (lock)
+        (void)pg::in_subtransaction([&] { // a message without names is better than none
+            const catalog::Elevated elevated;
+            names = pg::describe_blockers({*lock});
+        });
+    return names;
+}
+
+} // namespace
+
+void change_patiently(pg::Session& session, const std::string& what, const Patience& patience,
+                      const std::function<void()>& change) {
+    const std::int64_t start = GetCurrentTimestamp();
+    for (int attempt = 1;; ++attempt) {
+        session.ensure_snapshot();
+        std::optional<pg::Failure> failure;
+        std::string in_the_way;
+        {
+            const pg::LockWatch watch(patience.lock_timeout_us / looks);
+            failure = pg::in_subtransaction([&] {
+                pg::GucLevel guc;
+                pg::set_lock_timeout(guc, patience.lock_timeout_us);
+                change();
+            });
+            if (failure)
+                in_the_way = blockers(watch);
+        }
+        session.commit();
+        const std::int64_t waited_us = GetCurrentTimestamp() - start;
+        if (!failure) {
+            if (attempt > 1)
+                pg::report(NOTICE, what + ": done at attempt " + std::to_string(attempt) +
+                                       ", after " + seconds(waited_us));
+            return;
+        }
+        if (!failure->is(errc::lock_not_available) && !failure->is(deadlock_detected))
+            pg::raise(*failure);
+        if (waited_us >= patience.max_wait_us) {
+            failure->detail = in_the_way;
+            failure->hint = "Nothing was changed by this step. Call again when the way is free, or "
+                            "with a longer max_wait.";
+            pg::raise(*failure);
+        }
+        pg::report(NOTICE,
+                   what + ": attempt " + std::to_string(attempt) + " did not get its locks in time",
+                   in_the_way);
+        const std::int64_t pause_us = base::backoff_us(attempt, pause_base_us, pause_cap_us,
+                                                       static_cast<std::uint64_t>(MyProcPid) ^
+                                                           static_cast<std::uint64_t>(start));
+        pg::wait(std::min(pause_us, patience.max_wait_us - waited_us), pg::WaitFor::lock_retry);
+    }
+}
+
+void run_ddl(pg::Session& session, const std::string& sql, const Patience& patience) {
+    session.ensure_snapshot();
+    const pg::Statement statement = pg::read_statement(sql, "sql");
+    if (statement.is_data)
+        throw base::Error(errc::feature_not_supported,
+                          statement.command + " is not a schema change")
+            .hint("Change rows in batches with CALL orchestry.backfill(...).");
+    if (statement.needs_top_level)
+        throw base::Error(errc::feature_not_supported,
+                          statement.command + " CONCURRENTLY cannot be run in a transaction")
+            .hint("Build indexes with SELECT orchestry.build_index('CREATE INDEX ...');");
+    change_patiently(session, statement.command, patience, [&] {
+        pg::Spi spi;
+        spi.run(statement.sql);
+    });
+}
+
+namespace {
+
+struct Constraint {
+    bool exists = false;
+    bool validated = false;
+};
+
+Constraint find_constraint(Oid relid, const std::string& name) {
+    pg::Spi spi;
+    if (spi.run("SELECT c.convalidated FROM pg_catalog.pg_constraint c WHERE c.conrelid "
+                "OPERATOR(pg_catalog.=) $1 AND c.conname OPERATOR(pg_catalog.=) $2 AND c.contype "
+                "OPERATOR(pg_catalog.=) 'c'",
+                relid, name) == 0)
+        return {};
+    return {true, spi.row(0).boolean(1)};
+}
+
+/// Names are of 63 bytes at most, and this one is found again by itself.
+std::string constraint_name(const std::string& column) {
+    const std::string suffix = "_orchestry_not_null";
+    constexpr std::size_t most = NAMEDATALEN - 1;
+    std::string stem = column;
+    if (stem.size() + suffix.size() > most)
+        stem.resize(base::whole_characters(stem, most - suffix.size()));
+    return stem + suffix;
+}
+
+} // namespace
+
+bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
+                  const Patience& patience) {
+    session.ensure_snapshot();
+    catalog::require_owner_of(relid);
+    const char kind = pg::call<get_rel_relkind>(relid);
+    const std::string table = pg::require_relation_name(relid);
+    if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+        throw base::Error(errc::wrong_object_type, table + " is not a table");
+    if (catalog::require_column(catalog::columns_of(relid), relid, column).not_null)
+        return false;
+    const std::string name = constraint_name(column);
+    const std::string alter = "ALTER TABLE " + table + " ", quoted = pg::quote_identifier(column);
+    const std::string quoted_name = pg::quote_identifier(name);
+    const auto run = [&](const char* what, const std::vector<std::string>& statements) {
+        change_patiently(session, what, patience, [&] {
+            const catalog::AsOwner owner(
+                relid); // the CHECK is the owner's code on the owner's rows
+            pg::run_statements(statements);
+        });
+        session.ensure_snapshot();
+    };
+    const Constraint constraint = find_constraint(relid, name);
+    if (!constraint.exists)
+        run("ADD CONSTRAINT", {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
+                               " IS NOT NULL) NOT VALID"});
+    if (!constraint.validated) {
+        std::optional<pg::Failure> failure;
+        try {
+            run("VALIDATE CONSTRAINT", {alter + "VALIDATE CONSTRAINT " + quoted_name});
+        } catch (...) {
+            failure = pg::describe_current_exception();
+        }
+        if (failure && failure->is(check_violation)) {
+            // Nobody asked for a table that refuses NULLs and has some.
+            run("DROP CONSTRAINT", {alter + "DROP CONSTRAINT " + quoted_name});
+            throw base::Error(errc::not_null_violation,
+                              "column " + quoted + " of table " + table + " contains NULLs")
+                .detail("Nothing was changed.")
+                .hint("Fill them first, for example CALL orchestry.backfill(" +
+                      pg::quote_literal(table) + ", " + pg::quote_literal(quoted + " = ...") +
+                      ", " + pg::quote_literal(quoted + " IS NULL") + ");");
+        }
+        if (failure)
+            pg::raise(*failure);
+    }
+    // Two statements: one alone would drop the CHECK first, and read the table under its strongest
+    // lock to prove what the CHECK would have proved.
+    run("SET NOT NULL", {alter + "ALTER COLUMN " + quoted + " SET NOT NULL",
+                         alter + "DROP CONSTRAINT " + quoted_name});
+    return true;
+}
+
+} // namespace orchestry::migrate

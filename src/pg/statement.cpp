@@ -1,0 +1,149 @@
+#include "pg/statement.hpp"
+
+#include "pg/xact.hpp"
+
+namespace orchestry::pg {
+
+namespace {
+
+/// What is kept of a raw statement: plain, so that it can leave protect().
+struct Piece {
+    int location;
+    int length;
+    const char* command;
+    bool is_data;
+    bool is_transaction;
+    bool is_concurrent;
+};
+
+const List* parse(const std::string& sql) {
+    const char* const text = sql.c_str();
+    return protect([&] {
+        ErrorContextCallback pointer{error_context_stack, point_into_text, const_cast<char*>(text)};
+        error_context_stack = &pointer; // protect() takes it off
+        return pg_parse_query(text);
+    });
+}
+
+Piece describe(const std::string& sql, const RawStmt* raw) {
+    const int length =
+        raw->stmt_len > 0 ? raw->stmt_len : static_cast<int>(sql.size()) - raw->stmt_location;
+    return protect([&] {
+        return Piece{raw->stmt_location,
+                     length,
+                     CreateCommandName(raw->stmt),
+                     !IsA(raw->stmt, CallStmt) &&
+                         analyze_requires_snapshot(const_cast<RawStmt*>(raw)) &&
+                         !IsA(raw->stmt, ExplainStmt) && !IsA(raw->stmt, CreateTableAsStmt) &&
+                         !IsA(raw->stmt, DeclareCursorStmt),
+                     bool{IsA(raw->stmt, TransactionStmt)},
+                     (IsA(raw->stmt, IndexStmt) && castNode(IndexStmt, raw->stmt)->concurrent) ||
+                         (IsA(raw->stmt, DropStmt) && castNode(DropStmt, raw->stmt)->concurrent)};
+    });
+}
+
+constexpr const char* temporary_table = "orchestry_index_of";
+
+} // namespace
+
+void point_into_text(void* text) {
+    const int position = geterrposition();
+    if (position <= 0)
+        return;
+    errposition(0);
+    internalerrposition(position);
+    internalerrquery(static_cast<const char*>(text));
+}
+
+std::vector<Statement> read_statements(const std::string& sql) {
+    const List* const list = parse(sql);
+    std::vector<Statement> statements;
+    for (int i = 0; i < list_length(list); ++i) {
+        const Piece piece = describe(sql, static_cast<const RawStmt*>(list_nth(list, i)));
+        if (piece.is_transaction)
+            throw base::Error(base::errc::feature_not_supported,
+                              std::string(piece.command) + " is not allowed here")
+                .detail("The transaction is not the text's own.")
+                .hint("Leave transaction control out of the text.");
+        const std::string text = sql.substr(static_cast<std::size_t>(piece.location),
+                                            static_cast<std::size_t>(piece.length));
+        const std::size_t start = text.find_first_not_of(" \t\r\n\f\v");
+        statements.push_back({text.substr(std::min(start, text.size())), piece.command,
+                              piece.is_data, piece.is_concurrent});
+    }
+    return statements;
+}
+
+Statement read_statement(const std::string& sql, const char* argument) {
+    std::vector<Statement> statements = read_statements(sql);
+    if (statements.size() != 1)
+        throw base::Error("42601", std::string("\"") + argument + "\" must be one statement")
+            .detail("It has " + std::to_string(statements.size()) + ".");
+    return std::move(statements.front());
+}
+
+IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)>& check) {
+    const List* const list = parse(sql);
+    const auto refuse = [](const char* sqlstate, const char* message, const char* detail) {
+        return base::Error(sqlstate, message)
+            .detail(detail)
+            .hint("For example SELECT orchestry.build_index('CREATE INDEX events_app_idx ON events "
+                  "(app)');");
+    };
+    if (list_length(list) != 1 || !IsA(linitial_node(RawStmt, list)->stmt, IndexStmt))
+        throw refuse("42601", "\"sql\" must be one CREATE INDEX statement",
+                     "It is another one, or has several.");
+    auto* const statement = castNode(IndexStmt, linitial_node(RawStmt, list)->stmt);
+    if (!statement->idxname)
+        throw refuse("42601", "the index needs a name",
+                     "A build that was interrupted is found again by it.");
+    if (statement->if_not_exists || !statement->relation->inh || statement->tableSpace)
+        throw refuse(base::errc::feature_not_supported,
+                     "IF NOT EXISTS, ONLY and TABLESPACE are not supported here",
+                     "What exists is left out anyway, and every partition gets its index.");
+    IndexDefinition index;
+    index.name = statement->idxname;
+    index.is_unique = statement->unique;
+    index.table =
+        protect([&] { return RangeVarGetRelid(statement->relation, AccessShareLock, false); });
+    check(index.table);
+    const std::string table = require_relation_name(index.table);
+    std::string definition;
+    const auto failure = rehearse([&] {
+        {
+            Spi spi;
+            spi.run("CREATE TEMPORARY TABLE " + std::string(temporary_table) + " (LIKE " + table +
+                    ")");
+        }
+        const char* const text = sql.c_str();
+        const Oid made = protect([&] {
+            auto* const copy = static_cast<IndexStmt*>(copyObjectImpl(statement));
+            copy->relation = makeRangeVar(pstrdup("pg_temp"), pstrdup(temporary_table), -1);
+            copy->concurrent = false;
+            PlannedStmt* const wrapper = makeNode(PlannedStmt);
+            wrapper->commandType = CMD_UTILITY;
+            wrapper->utilityStmt = reinterpret_cast<Node*>(copy);
+            ProcessUtility(wrapper, text, false, PROCESS_UTILITY_QUERY, nullptr, nullptr,
+                           None_Receiver, nullptr);
+            CommandCounterIncrement();
+            return RangeVarGetRelid(makeRangeVar(pstrdup("pg_temp"), copy->idxname, -1), NoLock,
+                                    false);
+        });
+        GucLevel guc;
+        guc.set("search_path", "pg_catalog, pg_temp");
+        Spi spi;
+        spi.run("SELECT pg_catalog.pg_get_indexdef($1)", made);
+        definition = spi.row(0).text(1);
+    });
+    if (failure)
+        raise(*failure);
+    // "... ON pg_temp_3.orchestry_index_of USING ..."
+    const std::string mark = std::string(temporary_table) + " USING ";
+    const std::size_t at = definition.find(mark);
+    if (at == std::string::npos)
+        throw base::Error(base::errc::internal, "unexpected definition of an index: " + definition);
+    index.definition = definition.substr(at + std::strlen(temporary_table) + 1);
+    return index;
+}
+
+} // namespace orchestry::pg
