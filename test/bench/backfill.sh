@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A column of many rows is filled: orchestry.backfill() beside the loop that people write.
+#
+#   ROWS=1000000 RUNS=3 BATCH=10000 test/bench/backfill.sh
+#
+# Both fill the same column of equal tables, in turns, each on a table of its own that nobody else uses. The loop takes BATCH
+# rows that are still NULL, by their keys, and commits; it is ended when it finds none. Then both once more beside a client
+# that updates single rows, about 200 a second: how long its longest transaction took. Medians of RUNS.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=../private_server.sh
+. "$root/test/private_server.sh"
+
+ROWS=${ROWS:-1000000}
+RUNS=${RUNS:-3}
+BATCH=${BATCH:-10000}
+
+work=$(mktemp -d /tmp/orchestry_bench.XXXXXX)
+chmod 755 "$work"
+trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
+ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" "shared_buffers = 1GB" \
+    "max_wal_size = 16GB" "autovacuum = off" "jit = off"
+
+sql() { ps_psql -qAt "$@"; }
+ms() { # COMMAND...: how long it takes
+    local from
+    from=$(date +%s%N)
+    "$@" >/dev/null
+    echo $((($(date +%s%N) - from) / 1000000))
+}
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+
+sql <<SQL
+CREATE EXTENSION orchestry_ext;
+CREATE PROCEDURE loop_fill() LANGUAGE plpgsql AS \$\$
+DECLARE filled bigint;
+BEGIN
+    LOOP
+        UPDATE t SET phone = '' WHERE id IN (SELECT id FROM t WHERE phone IS NULL LIMIT $BATCH);
+        GET DIAGNOSTICS filled = ROW_COUNT;
+        EXIT WHEN filled = 0;
+        COMMIT;
+    END LOOP;
+END \$\$;
+CREATE TABLE stop_updating ();
+CREATE TABLE updated (longest_ms numeric, updates bigint);
+CREATE PROCEDURE update_rows() LANGUAGE plpgsql AS \$\$
+DECLARE
+    began timestamptz;
+    longest interval := '0';
+    updates bigint := 0;
+BEGIN
+    DELETE FROM updated;
+    WHILE NOT EXISTS (SELECT FROM stop_updating) LOOP
+        began := clock_timestamp();
+        UPDATE t SET visits = visits + 1 WHERE id = 1 + floor(random() * $ROWS)::bigint;
+        COMMIT;
+        longest := greatest(longest, clock_timestamp() - began);
+        updates := updates + 1;
+        PERFORM pg_sleep(0.004);
+        COMMIT;
+    END LOOP;
+    INSERT INTO updated VALUES (extract(epoch FROM longest) * 1000, updates);
+END \$\$;
+SQL
+make_table() {
+    sql -c "SET client_min_messages = warning" -c "DROP TABLE IF EXISTS t" -c "CREATE TABLE t (id bigint PRIMARY KEY, name text, visits int NOT NULL DEFAULT 0, phone text)" \
+        -c "INSERT INTO t SELECT i, 'user ' || i FROM generate_series(1, $ROWS) i" -c "VACUUM (FREEZE, ANALYZE) t" -c "CHECKPOINT"
+}
+declare -A call=([loop]="CALL loop_fill()" [backfill]="CALL orchestry.backfill('t', 'phone = ''''', 'phone IS NULL')")
+check() { [[ $(sql -c "SELECT count(*) FROM t WHERE phone IS NULL") == 0 ]] || { echo "rows are left" >&2 && exit 1; }; }
+
+for ((run = 0; run < RUNS; run++)); do
+    for way in loop backfill; do
+        make_table
+        ms sql -c "${call[$way]}" >>"$work/ms.$way"
+        check
+    done
+done
+loop=$(median <"$work/ms.loop")
+backfill=$(median <"$work/ms.backfill")
+echo "$ROWS rows: loop $loop ms, backfill $backfill ms, $(ratio "$loop" "$backfill") times as fast"
+
+for way in nobody loop backfill; do
+    make_table
+    sql -c "TRUNCATE stop_updating"
+    sql -c "CALL update_rows()" &
+    updater=$!
+    if [[ $way == nobody ]]; then sleep 10; else sql -c "${call[$way]}"; fi
+    sql -c "INSERT INTO stop_updating DEFAULT VALUES"
+    wait "$updater"
+    echo "longest of single updates beside $way: $(sql -c "SELECT round(longest_ms, 1) || ' ms of ' || updates FROM updated")"
+done
