@@ -1,15 +1,16 @@
 -- A control plane for applications in containers: what should run, what runs, what happened, how it does.
+-- Columns with a list of values are text: a list of varchar reads differently after a dump.
 
 CREATE TABLE @schema@.applications (
     name varchar(253) PRIMARY KEY,
     spec jsonb NOT NULL,
-    status varchar(50) NOT NULL DEFAULT 'registered',
+    status text NOT NULL DEFAULT 'registered',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     replicas integer NOT NULL DEFAULT 0,
     desired_replicas integer NOT NULL DEFAULT 0,
     last_scaled_at timestamptz,
-    mode varchar(20) NOT NULL DEFAULT 'auto',
+    mode text NOT NULL DEFAULT 'auto',
     CONSTRAINT valid_status CHECK (status IN ('registered', 'starting', 'running', 'stopping', 'stopped', 'error', 'updating')),
     CONSTRAINT valid_mode CHECK (mode IN ('auto', 'manual')),
     CONSTRAINT valid_replicas CHECK (replicas >= 0),
@@ -30,8 +31,8 @@ CREATE TABLE @schema@.instances (
     replica_index integer NOT NULL,
     ip inet NOT NULL,
     port integer NOT NULL,
-    status varchar(50) NOT NULL DEFAULT 'starting',
-    health_status varchar(20) NOT NULL DEFAULT 'unknown',
+    status text NOT NULL DEFAULT 'starting',
+    health_status text NOT NULL DEFAULT 'unknown',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
@@ -61,13 +62,13 @@ CREATE INDEX idx_instances_active ON @schema@.instances (app_name, status, healt
 
 CREATE TABLE @schema@.events (
     id bigint GENERATED ALWAYS AS IDENTITY,
-    event_type varchar(50) NOT NULL,
-    event_category varchar(30) NOT NULL DEFAULT 'application',
+    event_type text NOT NULL,
+    event_category text NOT NULL DEFAULT 'application',
     app_name varchar(253) REFERENCES @schema@.applications (name) ON DELETE SET NULL,
     container_id varchar(128),
     message text NOT NULL,
     details jsonb,
-    severity varchar(20) NOT NULL DEFAULT 'info',
+    severity text NOT NULL DEFAULT 'info',
     timestamp timestamptz NOT NULL DEFAULT now(),
     source varchar(50) DEFAULT 'controller',
     node_id varchar(100),
@@ -89,7 +90,7 @@ CREATE INDEX idx_events_app_type_severity ON @schema@.events (app_name, event_ty
 CREATE TABLE @schema@.events_compressed (
     bucket timestamptz NOT NULL,
     app_name varchar(253),
-    event_type varchar(50) NOT NULL,
+    event_type text NOT NULL,
     event_count bigint NOT NULL,
     severity_counts jsonb NOT NULL,
     sample_messages text[] NOT NULL,
@@ -106,12 +107,12 @@ COMMENT ON COLUMN @schema@.events_compressed.sample_messages_at IS 'The latest t
 CREATE TABLE @schema@.metrics (
     id bigint GENERATED ALWAYS AS IDENTITY,
     app_name varchar(253) NOT NULL REFERENCES @schema@.applications (name) ON DELETE CASCADE,
-    metric_type varchar(50) NOT NULL,
+    metric_type text NOT NULL,
     timestamp timestamptz NOT NULL DEFAULT now(),
     value double precision NOT NULL,
     labels jsonb,
     unit varchar(20),
-    aggregation_level varchar(20) NOT NULL DEFAULT 'instance',
+    aggregation_level text NOT NULL DEFAULT 'instance',
     CONSTRAINT valid_metric_type CHECK (metric_type IN ('cpu_percent', 'memory_percent', 'memory_bytes', 'rps', 'latency_p50', 'latency_p95',
         'latency_p99', 'active_connections', 'error_rate', 'response_time', 'queue_length', 'disk_usage')),
     CONSTRAINT valid_aggregation_level CHECK (aggregation_level IN ('instance', 'app', 'system')),
@@ -156,7 +157,8 @@ CREATE TABLE @schema@.scaling_policies (
     CONSTRAINT valid_min_replicas CHECK (min_replicas >= 0),
     CONSTRAINT valid_max_replicas CHECK (max_replicas >= 1),
     CONSTRAINT valid_thresholds CHECK (scale_in_threshold_pct < scale_out_threshold_pct),
-    CONSTRAINT valid_percentages CHECK (scale_out_threshold_pct BETWEEN 1 AND 100 AND scale_in_threshold_pct BETWEEN 1 AND 100),
+    CONSTRAINT valid_percentages CHECK (scale_out_threshold_pct >= 1 AND scale_out_threshold_pct <= 100
+        AND scale_in_threshold_pct >= 1 AND scale_in_threshold_pct <= 100),
     CONSTRAINT valid_weights CHECK (cpu_weight >= 0 AND memory_weight >= 0 AND rps_weight >= 0 AND latency_weight >= 0 AND connection_weight >= 0)
 );
 COMMENT ON TABLE @schema@.scaling_policies IS 'When applications get more and fewer replicas.';
@@ -166,10 +168,10 @@ CREATE INDEX idx_scaling_policies_updated_at ON @schema@.scaling_policies (updat
 CREATE TABLE @schema@.health_checks (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     app_name varchar(253) NOT NULL UNIQUE REFERENCES @schema@.applications (name) ON DELETE CASCADE,
-    protocol varchar(10) NOT NULL DEFAULT 'HTTP',
+    protocol text NOT NULL DEFAULT 'HTTP',
     path varchar(500),
     port integer NOT NULL,
-    method varchar(10) DEFAULT 'GET',
+    method text DEFAULT 'GET',
     headers jsonb,
     body text,
     expected_status_codes integer[] DEFAULT ARRAY[200],
@@ -221,7 +223,7 @@ COMMENT ON FUNCTION @schema@.get_app_with_instances(text) IS
 'An application ("app") and its instances that are not stopped ("instances", by replica), as one object; NULL when there is no such application.';
 
 CREATE FUNCTION @schema@.get_apps_summary(status text DEFAULT NULL)
-RETURNS TABLE (name varchar, app_status varchar, replicas integer, desired_replicas integer, mode varchar, created_at timestamptz,
+RETURNS TABLE (name varchar, app_status text, replicas integer, desired_replicas integer, mode text, created_at timestamptz,
                updated_at timestamptz, last_scaled_at timestamptz, running_instances bigint, healthy_instances bigint,
                avg_cpu_percent double precision, avg_memory_percent double precision)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -237,7 +239,7 @@ COMMENT ON FUNCTION @schema@.get_apps_summary(text) IS
 'The applications of a status, or all, by name, with the numbers of their running and healthy instances; averages are of running ones and NULL where there are none.';
 
 CREATE FUNCTION @schema@.get_app_metrics_window(app text, minutes integer DEFAULT 5, as_of timestamptz DEFAULT now())
-RETURNS TABLE (metric_type varchar, avg_value double precision, min_value double precision, max_value double precision,
+RETURNS TABLE (metric_type text, avg_value double precision, min_value double precision, max_value double precision,
                p50_value double precision, p95_value double precision, data_points bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
