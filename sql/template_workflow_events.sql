@@ -50,6 +50,7 @@ SET orchestry.now = '2026-03-10 12:30Z';
 
 -- One that covers the time already, whatever its name and width; one whose name is taken.
 CREATE TABLE quarter PARTITION OF workflow_events FOR VALUES FROM ('2028-01-01') TO ('2028-04-01');
+SELECT indexes FROM parts WHERE partition = 'quarter';
 SELECT create_workflow_events_partition('2028-02-01');
 CREATE TABLE workflow_events_y2028m05 (id int);
 SELECT create_workflow_events_partition('2028-05-01');
@@ -80,6 +81,10 @@ SELECT ts, type, payload ->> 'n' AS n FROM get_workflow_run_events(md5('1')::uui
 SELECT count(*), count(DISTINCT id), min(ts), max(ts) FROM get_workflow_run_events(md5('2')::uuid);
 SELECT count(*) FROM get_workflow_run_events(md5('2')::uuid, to_at => '2026-02-01Z');
 SELECT read_by($$SELECT * FROM get_workflow_run_events(md5('1')::uuid, '2026-02-20Z', '2026-03-10Z')$$);
+PREPARE events_of(uuid, timestamptz, timestamptz) AS SELECT * FROM get_workflow_run_events($1, $2, $3);
+SET plan_cache_mode = force_generic_plan;
+SELECT read_by($$EXECUTE events_of(md5('1')::uuid, NULL, '2026-02-10Z')$$);
+RESET plan_cache_mode;
 ANALYZE workflow_events;
 SELECT partition_name, row_count_estimate, size <> '' AS has_size FROM workflow_events_partition_info WHERE partition_name < 'workflow_events_y2026m04' ORDER BY 1;
 SELECT partition_name, from_at, to_at, row_count, size_bytes > 0 AS has_size, size_pretty = pg_size_pretty(size_bytes) AS pretty

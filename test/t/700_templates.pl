@@ -131,6 +131,7 @@ is(team("SELECT count(*) FILTER (WHERE status NOT IN (1, 8) AND close_time < '$a
 	'0|' . team("SELECT count(*) FROM input.events WHERE at > '$now'::timestamptz - interval '92 days' AND abs(hashtext(message)) % 8 + 1 IN (1, 8)"), 'closed executions are gone, open ones are not');
 is(team('SELECT count(*) FROM temporal_visibility.custom_search_attributes a LEFT JOIN temporal_visibility.executions e USING (namespace_id, run_id) WHERE e.run_id IS NULL', $at), 0, 'with their attributes');
 is(team('SELECT count(*) FROM preferences.user_preferences_history', $at), team('SELECT 2 * count(*) FROM preferences.users', $at), 'no history of preferences is');
+is(team("SELECT string_agg(t || ': ' || object || ' ' || problem, E'\n') FROM unnest('{control_plane.events,control_plane.metrics_instance,control_plane.metrics_app,control_plane.metrics_system,workflow_events.workflow_events,temporal_visibility.executions,preferences.user_preferences_history}'::regclass[]) t, orchestry.verify_partitions(t)", $at), '', 'verify_partitions() finds nothing');
 # The functions beside the policies: nothing is left for them to do.
 is(team("SELECT control_plane.compress_old_events(31, '$at'), temporal_visibility.cleanup_old_executions(91, '$at'), workflow_events.drop_old_workflow_events_partitions(13, '$at'), workflow_events.maintain_workflow_events_partitions('$at')", $at),
 	'0|0|0|0', 'what the policies do the functions need not');
