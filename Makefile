@@ -9,6 +9,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 
 OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/*.cpp src/*/*.cpp)))
 SQL_PARTS = $(sort $(wildcard sql/install/*.sql))
+SQL_INCLUDED = $(wildcard sql/templates/*.sql sql/templates/parts/*.sql)
 DATA = $(wildcard sql/upgrade/$(EXTENSION)--*.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
@@ -49,8 +50,9 @@ endif
 
 -include $(OBJS:.o=.d)
 
-$(DATA_built): $(SQL_PARTS) $(EXTENSION).control
-	cat $(SQL_PARTS) > $@
+# A line \i FILE in a part stands for that file.
+$(DATA_built): $(SQL_PARTS) $(SQL_INCLUDED) $(EXTENSION).control
+	awk '$$1 == "\\i" { while ((got = (getline line < $$2)) > 0) print line; if (got < 0) exit 1; close($$2); next } { print }' $(SQL_PARTS) > $@
 
 .PHONY: test demo torture bench
 test:

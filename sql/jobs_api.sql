@@ -202,6 +202,16 @@ SET orchestry.now = 'soon';
 SET orchestry.now = '294276-12-31 23:59:59+00';
 SET orchestry.now = 'infinity';
 SHOW orchestry.now;
+-- However it is typed: parallel workers read it before they know names of zones and the order of a date.
+BEGIN;
+SET LOCAL DateStyle = 'German';
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SET LOCAL orchestry.now = '3.2.2026 12:30 Z';
+SHOW orchestry.now;
+SELECT count(*) > 100 AS counted FROM pg_attribute;
+ROLLBACK;
 CREATE ROLE regress_orchestry_clock;
 SET ROLE regress_orchestry_clock;
 SET orchestry.now = '2026-01-01';

@@ -1,5 +1,6 @@
 #include "catalog/settings.hpp"
 
+#include "base/partition_key.hpp"
 #include "pg/compat.hpp"
 #include "pg/error.hpp"
 
@@ -29,6 +30,21 @@ const config_enum_entry log_levels[] = {{"debug1", DEBUG1, false}, {"info", INFO
                                         {"error", ERROR, false},   {"log", LOG, false},
                                         {nullptr, 0, false}};
 
+/// Puts the time in the place of what was typed, with a numeric offset and in the order of ISO
+/// 8601: parallel workers read it before they know the session's DateStyle and names of zones, and
+/// 15 crashes when it looks for one of those. Returns whether there was memory.
+bool write_now(char** text, std::int64_t us) {
+    const std::string written =
+        base::bound_text(base::KeyKind::timestamptz, base::Bound::value(us));
+    auto* const copy = static_cast<char*>(pg::compat::guc_malloc_quiet(written.size() + 1));
+    if (!copy)
+        return false;
+    std::memcpy(copy, written.c_str(), written.size() + 1);
+    pg::compat::guc_free_quiet(*text);
+    *text = copy;
+    return true;
+}
+
 /// Reads orchestry.now. Runs outside transactions too, so it may not raise.
 bool check_now(char** text, void** extra, GucSource) noexcept {
     auto* const parsed =
@@ -44,10 +60,10 @@ bool check_now(char** text, void** extra, GucSource) noexcept {
             return DirectFunctionCall3(timestamptz_in, CStringGetDatum(*text),
                                        ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
         }));
+        return base::in_range(base::Instant{*parsed}) && write_now(text, *parsed);
     } catch (...) {
         return false;
     }
-    return base::in_range(base::Instant{*parsed});
 }
 
 void assign_now(const char*, void* extra) noexcept {

@@ -86,4 +86,13 @@ inline void* guc_malloc_quiet(std::size_t size) {
 #endif
 }
 
+/// Gives back what guc_malloc_quiet(), or the server for a string's new value, has allocated.
+inline void guc_free_quiet(void* memory) {
+#if PG_VERSION_NUM >= 160000
+    ::guc_free(memory);
+#else
+    std::free(memory);
+#endif
+}
+
 } // namespace orchestry::pg::compat
