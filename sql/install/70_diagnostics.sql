@@ -40,7 +40,7 @@ SELECT i.indexrelid, i.indrelid, c.relam, i.indnkeyatts::integer AS keys, i.indi
        i.indoption::smallint[] AS options,
        COALESCE(regexp_replace(i.indexprs::text, ':location -?\d+', '', 'g'), '') AS expressions,
        COALESCE(regexp_replace(i.indpred::text, ':location -?\d+', '', 'g'), '') AS predicate,
-       COALESCE(to_jsonb(i) ->> 'indnullsnotdistinct', '') AS nulls_not_distinct, i.indimmediate
+       i.indnullsnotdistinct AS nulls_not_distinct, i.indimmediate
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam;
 COMMENT ON VIEW orchestry._index_shape IS 'Indexes as what can be compared. Internal.';
 

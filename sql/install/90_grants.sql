@@ -8,7 +8,7 @@ GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.p
     orchestry.migrations TO PUBLIC;
 GRANT SELECT ON orchestry.unused_indexes, orchestry.duplicate_indexes, orchestry.invalid_indexes, orchestry.missing_fk_indexes,
     orchestry.table_bloat, orchestry.cache_hit, orchestry.connections, orchestry.replication, orchestry.sequence_usage, orchestry.wraparound,
-    orchestry.stale_statistics TO PUBLIC;
+    orchestry.stale_statistics, orchestry.metrics TO PUBLIC;
 DO $$ -- the checks of health() run as whoever calls it
 BEGIN
     EXECUTE (SELECT format('GRANT SELECT ON %s TO PUBLIC', string_agg(format('orchestry.%I', c.relname), ', '))
