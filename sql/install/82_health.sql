@@ -294,3 +294,8 @@ RETURNS TABLE (severity text, code text, object text, detail text, fix_sql text,
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_health';
 COMMENT ON FUNCTION orchestry.health(interval) IS
 'What is wrong in this database and on this server, the worst kinds first, and the SQL that mends it with the strongest lock that it takes; no row is what to expect. severity is info (nothing hurts), warning, error, critical (writes fail, or will soon) or unknown (it could not be found out); code is the check, the same for good; evidence holds the figures. Nothing is executed. Each check has max_time (22023 below a millisecond and from a day on) and waits for locks for orchestry.lock_timeout at most; one that fails is a row unknown. Members of pg_monitor see what concerns everybody, others what concerns them.';
+
+CREATE FUNCTION orchestry.verify(target regclass) RETURNS TABLE (job_id bigint, what text, ok boolean, detail text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_verify';
+COMMENT ON FUNCTION orchestry.verify(regclass) IS
+'Whether what the policies of a table promise holds now. Of a partitioned table: it is partitioned, every partition has its indexes, rows of now have a partition, and a query for one partition reads no other. Of each policy: its job goes well, and what it is for is the case: partitions reach far enough, nothing past its time is left, compressed events and stored buckets are right, which are computed again for that. ok is NULL where it does not apply. Writes nothing: no row is inserted. 55000 when the table has no policy. The caller must own the table (42501).';

@@ -79,6 +79,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.capabilities(),
     orchestry._progress(),
     orchestry.health(interval),
+    orchestry.verify(regclass),
     orchestry._now(),
     orchestry._has_rows(regclass),
     orchestry._sequence_position(regclass),

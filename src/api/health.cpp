@@ -4,6 +4,7 @@
 #include "catalog/job.hpp"
 #include "catalog/settings.hpp"
 #include "health/examine.hpp"
+#include "health/verify.hpp"
 
 namespace orchestry::api {
 
@@ -24,6 +25,18 @@ ORCHESTRY_FUNCTION(orchestry_health) {
                         })};
         rows.add(finding.severity, finding.code, text_or_null(finding.object), finding.detail,
                  text_or_null(finding.fix_sql), text_or_null(finding.fix_lock), evidence);
+    }
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_verify) {
+    const Args args(fcinfo, "verify");
+    ResultSet rows(fcinfo);
+    for (const health::Verdict& verdict :
+         health::verify(args.relation(0, "target"), catalog::settings::now())) {
+        const std::optional<std::int64_t> job =
+            verdict.job ? std::optional(verdict.job->value) : std::nullopt;
+        rows.add(job, verdict.what, verdict.ok, verdict.detail);
     }
     return Datum{0};
 }

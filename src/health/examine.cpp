@@ -1,6 +1,7 @@
 #include "health/examine.hpp"
 
 #include "catalog/settings.hpp"
+#include "health/output.hpp"
 #include "pg/deadline.hpp"
 #include "pg/lock.hpp"
 #include "pg/spi.hpp"
@@ -56,9 +57,7 @@ Finding describe(const char* code, const pg::Failure& failure, bool took_too_lon
 void run_check(const char* code, std::vector<Finding>& findings) {
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
-    guc.set("search_path", "pg_catalog, pg_temp");
-    guc.set("datestyle", "ISO, YMD"); // what a finding says is the same for everybody
-    guc.set("intervalstyle", "postgres");
+    set_plain_output(guc);
     guc.set("jit", "off"); // compiling would take longer than any of these
     pg::Spi spi;
     spi.read("SELECT c.severity, c.object, c.detail, c.fix_sql, c.fix_lock, c.evidence FROM "
