@@ -173,6 +173,17 @@ SELECT count(*) FROM orchestry.wraparound w JOIN pg_class c ON c.oid = w.relatio
 ALTER TABLE fresh SET (autovacuum_freeze_max_age = 123456);
 SELECT kind, freeze_max_age FROM orchestry.wraparound WHERE relation = 'fresh'::regclass ORDER BY kind;
 SELECT count(*) FROM orchestry._check_wraparound;
+-- tables as old as it takes; somewhat over autovacuum_freeze_max_age (200 million) is normal
+CREATE FUNCTION aged(age bigint) RETURNS xid LANGUAGE sql AS $$ SELECT (((pg_current_xact_id()::text::bigint - age + 4294967296) % 4294967296)::text)::xid $$;
+BEGIN;
+SELECT relid::regclass AS toast, relid FROM (SELECT reltoastrelid FROM pg_class WHERE oid = 'toasted'::regclass) t (relid) \gset
+UPDATE pg_class SET relfrozenxid = aged(300000000) WHERE oid = 'half'::regclass;
+UPDATE pg_class SET relfrozenxid = aged(500000000) WHERE oid = 'sparse'::regclass;
+UPDATE pg_class SET relfrozenxid = aged(1700000000) WHERE oid = :relid;
+UPDATE pg_class SET relfrozenxid = aged(2120000000) WHERE oid = 'texts'::regclass;
+UPDATE pg_class SET relminmxid = (((mxid_age('1') + 1)::bigint - 1700000000 + 4294967296) % 4294967296)::text::xid WHERE oid = 'loose'::regclass;
+SELECT severity, replace(object, :'toast', 'TOAST') AS object, fix_sql, fix_lock, evidence ->> 'kind' AS kind FROM orchestry._check_wraparound ORDER BY 2;
+ROLLBACK;
 
 -- connections: clients, not processes; and nothing rather than something wrong for those who cannot see
 SELECT is_visible, max_connections - reserved = available AS sums_up, used >= 1 AND used < (SELECT count(*) FROM pg_stat_activity) AS are_clients, active >= 1 AS some_active FROM orchestry.connections;
@@ -194,6 +205,12 @@ SELECT pg_drop_replication_slot('health_slot');
 SELECT table_hit_percent FROM orchestry.cache_hit WHERE relation = 'nothing'::regclass;
 SELECT table_hit_percent BETWEEN 0 AND 100 AS is_ratio, index_hit_percent FROM orchestry.cache_hit WHERE relation = 'fresh'::regclass;
 SELECT count(*), bool_and(table_blocks_hit >= 0) FROM orchestry.cache_hit WHERE relation IS NULL;
+
+-- an interrupted DETACH CONCURRENTLY
+BEGIN;
+UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid = 'st_parent_1'::regclass;
+SELECT severity, object, fix_sql FROM orchestry._check_detach_pending;
+ROLLBACK;
 
 -- publications, and constraints that are not valid
 CREATE TABLE keyless (a int);

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_server('health', init => { allows_streaming => 1 }, conf => "orchestry.databases = ''\nautovacuum = off\n");
+my $node = new_server('health', init => { allows_streaming => 1 }, conf => "orchestry.databases = ''\nautovacuum = off\nmax_connections = 20\nmax_prepared_transactions = 2\n");
 my $all = q(SELECT string_agg(concat_ws(' ', severity, code, object, detail), E'\n') FROM orchestry.health());
 $node->safe_psql('postgres', 'CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE stranger LOGIN; CREATE DATABASE bench');
 $node->safe_psql($_, 'CREATE EXTENSION orchestry_ext') for qw(postgres bench);
@@ -73,6 +73,41 @@ FROM orchestry.health() h, pg_locks l WHERE h.code = 'lock_wait' AND NOT l.grant
 SQL
 $holder->query_safe('COMMIT');
 $waiter->quit;
+$node->safe_psql('postgres', 'DROP INDEX broken_idx');
+
+# An index that is being built right now is not broken.
+$holder->query_safe('BEGIN; INSERT INTO broken VALUES (1)');
+my $builder = $node->background_psql('postgres', on_error_stop => 0);
+$builder->query_until(qr/asked/, "\\echo asked\nCREATE INDEX CONCURRENTLY building ON broken (a);\n");
+wait_until($node, 'postgres', q(SELECT count(*) = 1 FROM pg_index WHERE indrelid = 'broken'::regclass AND NOT indisvalid));
+my $invalid = q(SELECT index, state, fix_sql IS NULL FROM orchestry.invalid_indexes);
+is($node->safe_psql('postgres', $invalid), 'building|building|t', 'an index is being built');
+is($node->safe_psql('postgres', $invalid, @watcher), 'building|building|t', 'which pg_monitor sees as well');
+is($node->safe_psql('postgres', $invalid, extra_params => [ '-U', 'stranger' ]), 'building|unknown|t', 'and others do not know');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM orchestry.health() WHERE code = 'invalid_index')), '0', 'it is no finding');
+$holder->query_safe('COMMIT');
+$builder->quit;
+is($node->safe_psql('postgres', $invalid), '', 'when it is built it is valid');
+
+# What keeps dead rows: the command that is given ends it.
+$node->safe_psql('postgres', "BEGIN; INSERT INTO broken VALUES (2); PREPARE TRANSACTION 'it''s mine'");
+my $horizon = q(SET orchestry.now = '2126-01-01'; SELECT severity, object, fix_sql FROM orchestry.health() WHERE code = 'xmin_horizon');
+is($node->safe_psql('postgres', $horizon), q(warning|prepared transaction it's mine|ROLLBACK PREPARED 'it''s mine';), 'a forgotten prepared transaction is found');
+$node->safe_psql('postgres', q(ROLLBACK PREPARED 'it''s mine'));
+is($node->safe_psql('postgres', $horizon), '', 'and gone');
+
+# A slot that has lost its WAL.
+$node->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('forgotten', true); ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'; SELECT pg_reload_conf()");
+$node->safe_psql('postgres', "CREATE TABLE wal_$_ (a int); SELECT pg_switch_wal()") for 1 .. 4;
+$node->safe_psql('postgres', 'CHECKPOINT');
+is($node->safe_psql('postgres', q(SELECT severity, object, evidence ->> 'wal_status', fix_sql FROM orchestry.health() WHERE code = 'replication_slot')),
+	q(error|forgotten|lost|SELECT pg_drop_replication_slot('forgotten');), 'a lost slot is found');
+
+# Clients, up to the last that an ordinary role gets.
+my @clients = map { $node->background_psql('postgres') } 1 .. 16;
+is($node->safe_psql('postgres', q(SELECT severity, (evidence ->> 'used')::int >= 18, evidence ->> 'available' FROM orchestry.health() WHERE code = 'connections')), 'error|t|17', 'too many clients are found');
+is($node->safe_psql('postgres', 'SELECT used < (SELECT count(*) FROM pg_stat_activity) FROM orchestry.connections'), 't', 'and only clients are counted');
+$_->quit for @clients;
 $holder->quit;
 $node->stop;
 done_testing();
