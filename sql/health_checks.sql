@@ -25,6 +25,7 @@ BEGIN
 END $$;
 SELECT * FROM hc.health_at('2026-03-12 12:00Z', 'runway');
 SELECT * FROM hc.health_at('2026-03-16 12:00Z', 'runway');
+SELECT * FROM hc.health_at('2026-03-17 12:00Z', 'runway');
 SELECT * FROM hc.health_at('2026-03-18 12:00Z', 'runway');
 SELECT * FROM hc.health_at('2026-03-20 12:00Z', 'runway');
 SELECT * FROM hc.health_at('2026-03-12 12:00Z', 'job_late');

@@ -13,6 +13,9 @@ CREATE TABLE loose (a bigint, b bigint) WITH (fillfactor = 50);
 INSERT INTO loose SELECT i, i FROM generate_series(1, 20000) i;
 CREATE TABLE sparse (a int, b text, c text, d bigint, e bigint, f int, g int, h int, i int, j int);
 INSERT INTO sparse (a, b, j) SELECT i, CASE WHEN i % 2 = 0 THEN 'text' END, i FROM generate_series(1, 20000) i;
+CREATE TABLE sparse_half (a int, b bigint, c bigint, d bigint, e bigint);
+INSERT INTO sparse_half (a) SELECT i FROM generate_series(1, 20000) i;
+DELETE FROM sparse_half WHERE a % 2 = 0;
 CREATE TABLE dropped (a int, b text, c int);
 ALTER TABLE dropped DROP b;
 INSERT INTO dropped SELECT i, i FROM generate_series(1, 20000) i;
@@ -27,7 +30,7 @@ INSERT INTO toasted SELECT i, repeat('x', 5000) FROM generate_series(1, 300) i;
 CREATE TABLE names (a name, b name);
 INSERT INTO names SELECT 'a', 'b' FROM generate_series(1, 5000);
 SELECT pg_stat_force_next_flush();
-VACUUM (ANALYZE) fresh, half, loose, sparse, dropped, texts, large_rows, toasted, names;
+VACUUM (ANALYZE) fresh, half, loose, sparse, sparse_half, dropped, texts, large_rows, toasted, names;
 CREATE TABLE never (a int);
 INSERT INTO never SELECT generate_series(1, 5000);
 CREATE TABLE no_statistics (a int);
@@ -42,7 +45,7 @@ CREATE TABLE nothing (a int);
 VACUUM (ANALYZE) nothing;
 SELECT pg_stat_force_next_flush();
 SELECT relation, state, CASE WHEN wasted_percent < 5 THEN 'none' WHEN wasted_percent BETWEEN 45 AND 55 THEN 'half' ELSE wasted_percent::text END AS wasted, toast_bytes > 0 AS has_toast
-FROM orchestry.table_bloat WHERE relation::text IN ('fresh', 'half', 'loose', 'sparse', 'dropped', 'texts', 'large_rows', 'toasted', 'names', 'never', 'no_statistics', 'outdated', 'nothing') ORDER BY relation::text;
+FROM orchestry.table_bloat WHERE relation::text IN ('fresh', 'half', 'loose', 'sparse', 'sparse_half', 'dropped', 'texts', 'large_rows', 'toasted', 'names', 'never', 'no_statistics', 'outdated', 'nothing') ORDER BY relation::text;
 SELECT count(*) FROM orchestry._check_table_bloat WHERE object = 'half'; -- too small to matter
 CREATE UNLOGGED TABLE big (a bigint, t text);
 INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 160000) i;

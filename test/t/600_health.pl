@@ -1,4 +1,4 @@
-# R7: health() finds nothing on an empty database and on stock pgbench, neither for a superuser nor for pg_monitor, on the
+# health() finds nothing on an empty database and on stock pgbench, neither for a superuser nor for pg_monitor, on the
 # primary and on a standby; it never hangs behind a lock; and it sees who waits for whom.
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# R7: what doc/monitoring offers fits orchestry.metrics. Both exporters' files ask for all of its metrics and get what they
+# What doc/monitoring offers fits orchestry.metrics. Both exporters' files ask for all of its metrics and get what they
 # say; rules and dashboard use no other names; and Debian's exporter, where it is installed, brings them out of a server.
 use strict;
 use warnings;
