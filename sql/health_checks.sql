@@ -100,6 +100,19 @@ BEGIN;
 ALTER VIEW orchestry._check_runway RENAME TO _check_gone;
 SELECT severity, code, object, detail FROM orchestry.health() WHERE severity = 'unknown';
 ROLLBACK;
+-- each check is asked
+BEGIN;
+SELECT string_agg(substr(relname, 8), ' ' ORDER BY relname) AS checks FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relname LIKE '\_check\_%' \gset
+DO $$
+DECLARE
+    c name;
+BEGIN
+    FOR c IN SELECT relname FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relname LIKE '\_check\_%' LOOP
+        EXECUTE format('ALTER VIEW orchestry.%I RENAME TO %I', c, 'gone' || c);
+    END LOOP;
+END $$;
+SELECT string_agg(code, ' ' ORDER BY code) = :'checks' AS all_are_asked, count(*) > 25 AS many FROM orchestry.health() WHERE severity = 'unknown';
+ROLLBACK;
 -- so is one that takes too long
 BEGIN;
 ALTER VIEW orchestry._check_visibility RENAME TO _check_gone;

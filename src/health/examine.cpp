@@ -54,7 +54,7 @@ Finding describe(const char* code, const pg::Failure& failure, bool took_too_lon
     return finding;
 }
 
-void run_check(const char* code, std::vector<Finding>& findings) {
+std::vector<Finding> run_check(const char* code) {
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     set_plain_output(guc);
@@ -63,11 +63,13 @@ void run_check(const char* code, std::vector<Finding>& findings) {
     spi.read("SELECT c.severity, c.object, c.detail, c.fix_sql, c.fix_lock, c.evidence FROM "
              "orchestry._check_" +
              std::string(code) + " c ORDER BY c.object, c.detail");
+    std::vector<Finding> findings;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
         findings.push_back(
             {row.text(1), code, row.text(2), row.text(3), row.text(4), row.text(5), row.text(6)});
     }
+    return findings;
 }
 
 } // namespace
@@ -76,15 +78,14 @@ std::vector<Finding> examine(std::int64_t budget_us) {
     std::vector<Finding> findings;
     for (const char* code : codes) {
         pg::check_interrupts();
-        const std::size_t before = findings.size();
+        std::vector<Finding> found;
         const pg::Deadline deadline(budget_us);
-        const auto failure = pg::in_subtransaction([&] { run_check(code, findings); });
-        if (!failure)
-            continue;
-        if (failure->is("57014") && !deadline.passed())
+        const auto failure = pg::in_subtransaction([&] { found = run_check(code); });
+        if (failure && failure->is("57014") && !deadline.passed())
             pg::raise(*failure); // whoever called for the end means all of it
-        findings.resize(before);
-        findings.push_back(describe(code, *failure, deadline.passed(), budget_us));
+        if (failure)
+            found = {describe(code, *failure, deadline.passed(), budget_us)};
+        findings.insert(findings.end(), found.begin(), found.end());
     }
     return findings;
 }
