@@ -284,7 +284,7 @@ if [[ $SUITES =~ regress|isolation|tap|docs ]]; then
     install_extension "$work/install.log"
     # The files that the ordinary user reads, and nothing else of the checkout.
     mkdir -p "$work/tree"
-    cp -R sql expected test "$work/tree/"
+    cp -R sql expected test doc "$work/tree/"
     ps_own "$work/tree"
 fi
 for suite in $SUITES; do

@@ -88,7 +88,7 @@ if [[ $purpose != server-build ]]; then
 fi
 
 build=(make g++ libboost-container-dev)
-build_tests=(cmake git libgtest-dev libipc-run-perl python3 tzdata)
+build_tests=(cmake git libgtest-dev libipc-run-perl prometheus-postgres-exporter python3 tzdata)
 case $purpose in
 demo) packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}) ;;
 bench)
@@ -115,13 +115,22 @@ if ((${#missing[@]} == 0)); then
     exit
 fi
 
-# Debian's server package creates and starts a cluster `main` when it is first installed.  We need
-# no cluster of the machine's own, so we say so for the time of this installation only.
+# Debian's server package creates and starts a cluster `main` when it is first installed, and the
+# exporter's package starts a daemon.  We need nothing of the machine's own, so we say so for the
+# time of this installation only.
+no_cluster=/etc/postgresql-common/createcluster.d/orchestry_ext.conf
+no_daemon=/usr/sbin/policy-rc.d
+passing=()
+trap '((${#passing[@]} == 0)) || as_root rm -f "${passing[@]}"' EXIT
 if ! installed postgresql-common; then
-    no_cluster=/etc/postgresql-common/createcluster.d/orchestry_ext.conf
-    trap 'as_root rm -f "$no_cluster"' EXIT
+    passing+=("$no_cluster")
     as_root mkdir -p "$(dirname "$no_cluster")"
     echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
+fi
+if [[ ! -e $no_daemon ]]; then
+    passing+=("$no_daemon")
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$no_daemon" >/dev/null
+    as_root chmod +x "$no_daemon"
 fi
 
 echo "setup: installing with apt-get: ${missing[*]}"

@@ -6,6 +6,14 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
     orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans,
     orchestry.migrations TO PUBLIC;
+GRANT SELECT ON orchestry.unused_indexes, orchestry.duplicate_indexes, orchestry.invalid_indexes, orchestry.missing_fk_indexes,
+    orchestry.table_bloat, orchestry.cache_hit, orchestry.connections, orchestry.replication, orchestry.sequence_usage, orchestry.wraparound,
+    orchestry.stale_statistics, orchestry.metrics TO PUBLIC;
+DO $$ -- the checks of health() run as whoever calls it
+BEGIN
+    EXECUTE (SELECT format('GRANT SELECT ON %s TO PUBLIC', string_agg(format('orchestry.%I', c.relname), ', '))
+             FROM pg_class c WHERE c.relnamespace = 'orchestry'::regnamespace AND c.relname LIKE '\_check\_%');
+END $$;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
@@ -74,6 +82,12 @@ GRANT EXECUTE ON FUNCTION
     orchestry.scheduler_pid(),
     orchestry.capabilities(),
     orchestry._progress(),
+    orchestry.health(interval),
+    orchestry.verify(regclass),
+    orchestry._now(),
+    orchestry._has_rows(regclass),
+    orchestry._sequence_position(regclass),
+    orchestry._tuple_bytes(bigint[], bigint[], double precision[], double precision[]),
     orchestry._system_identifier()
 TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE

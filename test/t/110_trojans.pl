@@ -43,6 +43,9 @@ as_superuser(join '', 'SELECT * FROM orchestry.plan(); SELECT * FROM orchestry.p
 		"SELECT * FROM orchestry.plan($t, pg_catalog.now() OPERATOR(pg_catalog.+) INTERVAL '20 days'); SELECT * FROM orchestry.explain($t); SELECT * FROM orchestry.timeline($t);"
 		  . "SELECT orchestry.partition_of($t, pg_catalog.now());\n" } @traps);
 check_log($offset, 'plan(), explain(), timeline() by a superuser');
+$offset = -s $node->logfile;
+as_superuser(join '', 'SELECT * FROM orchestry.health(); SELECT * FROM orchestry.metrics;', map { 'SELECT * FROM orchestry.verify(' . literal($_->{relation}) . "::pg_catalog.regclass);\n" } @managed);
+check_log($offset, 'health(), verify() by a superuser');
 
 # What acts, in the superuser's session.
 $offset = -s $node->logfile;

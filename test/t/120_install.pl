@@ -208,7 +208,8 @@ is(count_log($node, qr/shadow "/, $offset), 0, 'CREATE EXTENSION calls nothing o
 is($node->safe_psql($database, "SET search_path = pg_catalog; $understood"), $clean, 'and all names mean what they mean elsewhere');
 $offset = -s $node->logfile;
 $node->safe_psql($database, "SET search_path = public, pg_catalog; SELECT * FROM orchestry.jobs; SELECT * FROM orchestry.runs; SELECT * FROM orchestry.run_steps;
-	SELECT * FROM orchestry.progress; SELECT * FROM orchestry.partitions; SELECT * FROM orchestry.capabilities(); SELECT orchestry.scheduler_pid()");
+	SELECT * FROM orchestry.progress; SELECT * FROM orchestry.partitions; SELECT * FROM orchestry.capabilities(); SELECT orchestry.scheduler_pid();
+	SELECT * FROM orchestry.health(); SELECT * FROM orchestry.metrics; SELECT * FROM orchestry.unused_indexes; SELECT * FROM orchestry.duplicate_indexes; SELECT * FROM orchestry.cache_hit");
 is(count_log($node, qr/shadow "/, $offset), 0, 'nor do its views and functions');
 wait_for_scheduler($node, $database);
 like(failure_of('ALTER SCHEMA orchestry RENAME TO mine', 'mallory'), qr/42501/, 'its schema is not to be renamed by others');

@@ -1,0 +1,74 @@
+-- Monitoring: one view for exporters.
+
+CREATE VIEW orchestry.metrics WITH (security_barrier) AS
+SELECT 'orchestry_' || m.name AS name, '{}'::jsonb AS labels, m.value::float8 AS value, 'gauge' AS type, m.help, 'database' AS family
+FROM (SELECT count(*) FILTER (WHERE j.state NOT IN ('dropped', 'restored')) AS jobs, count(*) FILTER (WHERE j.failures > 0) AS failing, count(*) FILTER (WHERE j.state = 'paused') AS paused,
+             count(*) FILTER (WHERE j.state = 'restored') AS restored FROM orchestry.jobs j) j
+CROSS JOIN (SELECT count(*) AS late FROM orchestry._late_job) l
+CROSS JOIN (SELECT count(*) FILTER (WHERE r.state = 'waiting') AS waiting, count(*) FILTER (WHERE r.state = 'running') AS running FROM orchestry.run r WHERE r.state IN ('queued', 'waiting', 'running')) r
+CROSS JOIN (SELECT count(*) AS partitions, COALESCE(sum(c.relpages::bigint * current_setting('block_size')::bigint), 0) AS bytes FROM orchestry._quarantine q JOIN pg_class c ON c.oid = q.relid) q
+CROSS JOIN (SELECT count(*) AS holds FROM orchestry.hold h WHERE h.released_at IS NULL) h
+CROSS JOIN (SELECT count(*) AS invalid FROM orchestry.invalid_indexes i WHERE i.state IN ('failed', 'leftover')) i
+CROSS JOIN orchestry.connections c
+CROSS JOIN LATERAL (VALUES
+    ('enabled', current_setting('orchestry.enabled')::boolean::integer, 'Whether jobs are run at all'),
+    ('scheduler_running', (orchestry.scheduler_pid() IS NOT NULL)::integer, 'Whether a scheduler runs in this database'),
+    ('jobs', j.jobs, 'Policies'), ('jobs_failing', j.failing, 'Jobs whose last run failed'), ('jobs_paused', j.paused, 'Jobs that somebody has paused'),
+    ('jobs_restored', j.restored, 'Jobs that wait for resume_all() after a restore'), ('jobs_late', l.late, 'Jobs that should have run ten minutes ago'),
+    ('runs_running', r.running, 'Runs that are active'), ('runs_waiting', r.waiting, 'Runs that wait for a background worker'),
+    ('quarantine_partitions', q.partitions, 'Detached partitions that wait for the end of their grace'), ('quarantine_bytes', q.bytes, 'Bytes of these, without indexes'),
+    ('holds', h.holds, 'Legal holds in force'), ('invalid_indexes', i.invalid, 'Indexes whose build failed'),
+    ('connections_used', c.used, 'Clients of the server'), ('connections_available', c.available, 'How many clients that are not superusers the server takes')) m (name, value, help)
+WHERE m.value IS NOT NULL
+UNION ALL
+SELECT 'orchestry_job_' || m.name, jsonb_build_object('job_id', j.job_id::text, 'kind', j.kind, 'target', format('%I.%I', j.target_schema, j.target_name)), m.value, 'gauge', m.help, 'job'
+FROM orchestry.jobs j LEFT JOIN orchestry.run r ON r.run_id = j.last_run_id
+CROSS JOIN LATERAL (VALUES
+    ('failures', j.failures::float8, 'Failed runs in a row'),
+    ('paused', (j.state = 'paused')::integer::float8, 'Whether the job is paused'),
+    ('late_seconds', CASE WHEN j.state IN ('due', 'scheduled', 'queued', 'waiting') THEN GREATEST(EXTRACT(epoch FROM orchestry._now() - j.next_run_at), 0)::float8 ELSE 0 END, 'How long ago the job should have run'),
+    ('last_success_timestamp_seconds', EXTRACT(epoch FROM j.last_ok_at)::float8, 'When it last went well'),
+    ('last_run_seconds', EXTRACT(epoch FROM r.finished_at - r.started_at)::float8, 'How long its last run took'),
+    ('last_run_rows', r.rows::float8, 'Rows that its last run removed or computed')) m (name, value, help)
+WHERE m.value IS NOT NULL AND j.state NOT IN ('dropped', 'restored')
+UNION ALL
+SELECT 'orchestry_set_' || m.name, jsonb_build_object('target', s.parent_name), m.value, 'gauge', m.help, 'set'
+FROM (SELECT p.parent_name, count(*) FILTER (WHERE NOT p.is_default) AS partitions, count(*) FILTER (WHERE p.phase = 'ahead') AS ahead, max(p.upper_at) FILTER (WHERE NOT p.is_default) AS upper_at,
+             max(p.ahead) AS wanted, sum(GREATEST(c.reltuples, 0)) AS rows, sum(c.relpages::bigint * current_setting('block_size')::bigint) AS bytes,
+             sum(pg_stat_get_live_tuples(c.oid)) FILTER (WHERE p.is_default) AS default_rows
+      FROM orchestry._policy_set p JOIN pg_class c ON c.oid = p.partition GROUP BY p.parent_name) s
+CROSS JOIN LATERAL (VALUES
+    ('partitions', s.partitions::float8, 'Partitions, the default one apart'), ('partitions_ahead', s.ahead::float8, 'Partitions that begin after now'),
+    ('runway_seconds', EXTRACT(epoch FROM s.upper_at - orchestry._now())::float8, 'How far ahead of now partitions exist'),
+    ('runway_wanted_seconds', EXTRACT(epoch FROM s.wanted)::float8, 'How far ahead the policy wants them'),
+    ('rows', s.rows::float8, 'Rows as of the last VACUUM or ANALYZE'), ('bytes', s.bytes::float8, 'Bytes as of the last VACUUM or ANALYZE, without indexes and TOAST'),
+    ('default_rows', s.default_rows::float8, 'Rows of the default partition, as the server has counted')) m (name, value, help)
+WHERE m.value IS NOT NULL
+UNION ALL
+SELECT 'orchestry_rollup_' || m.name, jsonb_build_object('rollup', s.name), m.value, 'gauge', m.help, 'rollup'
+FROM (SELECT format('%I.%I', u.rollup_schema, u.rollup_name) AS name, r.dirty * tstzmultirange(tstzrange(NULL, orchestry._now() - r.bucket)) AS dirty
+      FROM orchestry.rollups r JOIN orchestry.rollup u ON u.job_id = r.job_id) s
+CROSS JOIN LATERAL (SELECT sum(EXTRACT(epoch FROM upper(d) - lower(d)))::float8 AS seconds, count(*) AS spans FROM unnest(s.dirty) d WHERE NOT lower_inf(d)) d
+CROSS JOIN LATERAL (VALUES
+    ('dirty_seconds', COALESCE(d.seconds, 0), 'Length of the times that are over and not stored, so that readers compute them'),
+    ('oldest_dirty_seconds', CASE WHEN isempty(s.dirty) THEN 0 ELSE EXTRACT(epoch FROM orchestry._now() - lower(s.dirty)) END::float8, 'How long ago the oldest of them began')) m (name, value, help)
+WHERE m.value IS NOT NULL
+UNION ALL
+SELECT 'orchestry_wraparound_ratio', jsonb_build_object('kind', w.kind), max(w.used_percent)::float8 / 100, 'gauge', 'Age of the oldest transaction id or multixact as a share of what the server can bear', 'wraparound'
+FROM orchestry.wraparound w GROUP BY w.kind
+UNION ALL
+SELECT 'orchestry_replication_' || m.name, jsonb_build_object('kind', r.kind, 'name', r.name), m.value::float8, 'gauge', m.help, 'replication'
+FROM orchestry.replication r
+CROSS JOIN LATERAL (VALUES
+    ('active', r.is_active::integer::bigint, 'Whether somebody is connected'), ('lag_bytes', r.lag_bytes, 'WAL that is not replayed or not confirmed yet'),
+    ('retained_bytes', r.retained_bytes, 'WAL that the slot keeps'), ('xmin_age', r.xmin_age::bigint, 'Transactions for which it keeps dead rows')) m (name, value, help)
+WHERE m.value IS NOT NULL
+UNION ALL
+SELECT 'orchestry_sequence_used_ratio', jsonb_build_object('sequence', s.name), s.ratio, 'gauge', 'Share of the values that fit into the sequence, its column and columns that reference it; of the twenty fullest', 'sequence'
+FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, u.used_percent::float8 / 100 AS ratio FROM orchestry.sequence_usage u JOIN pg_class c ON c.oid = u.sequence JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE u.used_percent IS NOT NULL ORDER BY u.used_percent DESC, c.oid LIMIT 20) s;
+COMMENT ON VIEW orchestry.metrics IS 'What exporters should know of this database: policies, jobs, partitions, rollups, and what of the server endangers them. Reads catalogs and counters only. Members of pg_monitor see all of it; what is not known has no row. Ready configurations are in doc/monitoring.';
+COMMENT ON COLUMN orchestry.metrics.name IS 'As Prometheus writes it; with labels, unique';
+COMMENT ON COLUMN orchestry.metrics.labels IS 'An object of texts';
+COMMENT ON COLUMN orchestry.metrics.type IS 'gauge';
+COMMENT ON COLUMN orchestry.metrics.family IS 'Metrics with the same labels: database, job, set, rollup, wraparound, replication or sequence. WHERE family = ... computes only these';

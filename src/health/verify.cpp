@@ -1,0 +1,202 @@
+#include "health/verify.hpp"
+
+#include "catalog/partitioned_table.hpp"
+#include "health/output.hpp"
+#include "pg/xact.hpp"
+
+namespace orchestry::health {
+
+namespace {
+
+Verdict verify_indexes(Oid parent) {
+    pg::Spi spi;
+    spi.read("SELECT pg_catalog.count(*), pg_catalog.string_agg(i.indexrelid::pg_catalog.regclass"
+             "::pg_catalog.text, ', ' ORDER BY i.indexrelid) FILTER (WHERE NOT i.indisvalid) "
+             "FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) $1",
+             parent);
+    const pg::Row row = spi.row(0);
+    if (row.bigint(1) == 0)
+        return {{}, "indexed", {}, "it has no index, nor have its partitions one of its"};
+    if (!row.is_null(2))
+        return {{}, "indexed", false, "some partition has no valid one of " + row.text(2)};
+    return {{},
+            "indexed",
+            true,
+            row.bigint(1) == 1 ? "every partition has its index"
+                               : "every partition has all " + row.text(1) + " indexes"};
+}
+
+/// The partition that a row of `now` goes to; InvalidOid: there is none, or it is not known what
+/// now is in terms of the key.
+Oid find_open_partition(Oid parent, base::Instant now) {
+    {
+        pg::Spi spi;
+        if (spi.read("SELECT p.partition FROM orchestry._partitions() p WHERE p.parent "
+                     "OPERATOR(pg_catalog.=) $1 AND p.phase OPERATOR(pg_catalog.=) 'open'",
+                     parent) > 0)
+            return spi.row(0).oid(1);
+    }
+    Oid partition = InvalidOid;
+    (void)pg::in_subtransaction([&] { // a key that is no time is an error
+        pg::Spi spi;
+        spi.read("SELECT orchestry.partition_of($1, $2)",
+                 pg::Param{REGCLASSOID, ObjectIdGetDatum(parent)}, now);
+        if (!spi.row(0).is_null(1))
+            partition = spi.row(0).oid(1);
+    });
+    return partition;
+}
+
+bool is_default(Oid parent, Oid partition) {
+    return pg::protect([&] { return get_default_partition_oid(parent); }) == partition;
+}
+
+Verdict verify_insertion(Oid parent, Oid open) {
+    if (!OidIsValid(open))
+        return {{}, "insertable", false, "no partition takes rows of now"};
+    const std::string name = pg::require_relation_name(open);
+    if (is_default(parent, open))
+        return {{}, "insertable", false, "rows of now go to the default partition, " + name};
+    return {{}, "insertable", true, "rows of now go to " + name};
+}
+
+/// Whether a query for the rows of one partition reads that one only. As the owner: planning may
+/// run functions of the owner's.
+Verdict verify_pruning(Oid parent, Oid open) {
+    if (!OidIsValid(open) || is_default(parent, open))
+        return {{}, "prunes", {}, "there is no partition of now to ask for"};
+    const std::vector<Oid> wanted = pg::family_of(open);
+    const catalog::AsOwner owner(parent);
+    pg::Spi spi;
+    spi.read("SELECT pg_catalog.pg_get_partition_constraintdef($1)", open);
+    const std::string condition = spi.row(0).text(1);
+    spi.run("EXPLAIN (VERBOSE, FORMAT JSON) SELECT FROM " + pg::require_relation_name(parent) +
+            " WHERE " + condition);
+    const std::string plan = spi.row(0).text(1);
+    spi.read("SELECT pg_catalog.count(DISTINCT c.oid), pg_catalog.count(DISTINCT c.oid) "
+             "FILTER (WHERE c.oid OPERATOR(pg_catalog.<>) ALL ($2)) "
+             "FROM pg_catalog.jsonb_path_query($1::pg_catalog.jsonb, "
+             "'strict $.** ? (exists (@.\"Relation Name\"))', silent => true) n "
+             "JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) "
+             "(n OPERATOR(pg_catalog.->>) 'Schema')::pg_catalog.name "
+             "JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) s.oid "
+             "AND c.relname OPERATOR(pg_catalog.=) "
+             "(n OPERATOR(pg_catalog.->>) 'Relation Name')::pg_catalog.name",
+             plan, wanted);
+    const std::int64_t read = spi.row(0).bigint(1);
+    const std::int64_t too_many = spi.row(0).bigint(2);
+    if (too_many > 0)
+        return {{},
+                "prunes",
+                false,
+                "a query for one partition reads " + std::to_string(too_many) +
+                    " others; is enable_partition_pruning off?"};
+    return {{}, "prunes", read > 0, "a query for one partition reads no other"};
+}
+
+void verify_set(Oid parent, base::Instant now, std::vector<Verdict>& verdicts) {
+    const std::size_t partitions = pg::family_of(parent).size() - 1;
+    verdicts.push_back({{},
+                        "partitioned",
+                        partitions > 0,
+                        "by range of " + catalog::require_key_column(parent).name + ", " +
+                            std::to_string(partitions) +
+                            (partitions == 1 ? " partition" : " partitions")});
+    verdicts.push_back(verify_indexes(parent));
+    const Oid open = find_open_partition(parent, now);
+    verdicts.push_back(verify_insertion(parent, open));
+    verdicts.push_back(verify_pruning(parent, open));
+}
+
+Verdict verify_schedule(const catalog::Job& job) {
+    const std::string kind = job.kind + " job";
+    if (job.paused)
+        return {job.id, kind, false,
+                "paused" + (job.pause_reason.empty() ? "" : ": " + job.pause_reason)};
+    if (job.failures > 0)
+        return {job.id, kind, false,
+                std::to_string(job.failures) + " failed runs in a row; see orchestry.runs"};
+    return {job.id, kind, true,
+            job.last_state.empty() ? "has not run yet" : "its last run was " + job.last_state};
+}
+
+/// What `query`, of the one parameter `value`, finds wrong: a number, and the first of it.
+template <typename T>
+Verdict verify_findings(const catalog::Job& job, const char* what, const std::string& query,
+                        const T& value) {
+    pg::Spi spi;
+    spi.read("SELECT pg_catalog.count(*), pg_catalog.min(q.problem) FROM (" + query +
+                 ") q (problem)",
+             value);
+    const pg::Row row = spi.row(0);
+    if (row.bigint(1) == 0)
+        return {job.id, what, true, "nothing is wrong"};
+    return {job.id, what, false,
+            row.text(2) + (row.bigint(1) == 1
+                               ? ""
+                               : " (and " + std::to_string(row.bigint(1) - 1) + " more)")};
+}
+
+Verdict verify_stored_buckets(const catalog::Job& job) {
+    std::string name;
+    {
+        pg::Spi spi;
+        if (spi.read("SELECT r.rollup::pg_catalog.text FROM orchestry.rollups r WHERE r.job_id "
+                     "OPERATOR(pg_catalog.=) $1",
+                     job.id.value) > 0)
+            name = spi.row(0).text(1);
+    }
+    if (name.empty())
+        return {job.id, "rollup", false, "its view has another name by now"};
+    return verify_findings(job, "rollup", "SELECT v.problem FROM orchestry.verify_rollup($1) v",
+                           name);
+}
+
+Verdict verify_promise(const catalog::Job& job) {
+    const pg::Param target{REGCLASSOID, ObjectIdGetDatum(job.target)};
+    if (job.kind == "partition")
+        return verify_findings(job, "runway",
+                               "SELECT c.detail FROM orchestry._check_runway c WHERE c.object "
+                               "OPERATOR(pg_catalog.=) $1 UNION ALL SELECT c.detail FROM "
+                               "orchestry._check_partition_gap c WHERE c.object "
+                               "OPERATOR(pg_catalog.=) $1",
+                               job.target_name);
+    if (job.kind == "retention")
+        return verify_findings(job, "retention",
+                               "SELECT c.object OPERATOR(pg_catalog.||) ': ' "
+                               "OPERATOR(pg_catalog.||) c.detail FROM "
+                               "orchestry._check_retention_drift c WHERE c.fix_sql "
+                               "OPERATOR(pg_catalog.=) pg_catalog.format('CALL "
+                               "orchestry.run_job(%s);', $1)",
+                               job.id.value);
+    if (job.kind == "events")
+        return verify_findings(job, "compressed events",
+                               "SELECT v.problem FROM orchestry.verify_event_compression($1) v",
+                               target);
+    if (job.kind == "rollup")
+        return verify_stored_buckets(job);
+    return {job.id, job.kind, {}, "nothing more is known of it"};
+}
+
+} // namespace
+
+std::vector<Verdict> verify(Oid target, base::Instant now) {
+    catalog::require_owner_of(target);
+    const std::vector<catalog::Job> jobs = catalog::jobs_of(target);
+    if (jobs.empty())
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "table " + pg::require_relation_name(target) + " has no policy")
+            .hint("See SELECT target, kind FROM orchestry.jobs;");
+    pg::GucLevel guc;
+    set_plain_output(guc);
+    std::vector<Verdict> verdicts;
+    if (pg::call<get_rel_relkind>(target) == RELKIND_PARTITIONED_TABLE)
+        verify_set(target, now, verdicts);
+    for (const catalog::Job& job : jobs) {
+        verdicts.push_back(verify_schedule(job));
+        verdicts.push_back(verify_promise(job));
+    }
+    return verdicts;
+}
+
+} // namespace orchestry::health

@@ -1,0 +1,137 @@
+# What doc/monitoring offers fits orchestry.metrics. Both exporters' files ask for all of its metrics and get what they
+# say; rules and dashboard use no other names; and Debian's exporter, where it is installed, brings them out of a server.
+use strict;
+use warnings;
+use HTTP::Tiny;
+use IPC::Run ();
+use JSON::PP;
+use Orchestry;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = 'doc/monitoring';
+my $node = new_server('monitoring', conf => "orchestry.databases = ''\nautovacuum = off\nwal_level = logical\n");
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION orchestry_ext;
+CREATE ROLE exporter LOGIN IN ROLE pg_monitor;
+CREATE TABLE events (id bigserial, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('events', '1 day', ahead => '3 days');
+CREATE TABLE events_rest PARTITION OF events DEFAULT;
+CREATE TABLE "odd ""name" (at timestamptz NOT NULL, v float8);
+SELECT orchestry.create_rollup('r', '"odd ""name"', 'at', 'v', '1 hour');
+INSERT INTO "odd ""name" VALUES (now() - interval '5 hours', 1);
+SELECT pg_create_logical_replication_slot('slot', 'pgoutput');
+SQL
+$node->safe_psql('postgres', 'CALL orchestry.run()');
+
+sub as_exporter { return $node->safe_psql('postgres', $_[0], extra_params => [ '-U', 'exporter' ]) }
+
+# The view itself.
+my %help = map { split /\|/, $_, 2 } split /\n/, as_exporter('SELECT DISTINCT name, help FROM orchestry.metrics');
+cmp_ok(scalar(keys %help), '>', 30, scalar(keys %help) . ' metrics');
+is(as_exporter(q(SELECT count(*) FROM orchestry.metrics WHERE name !~ '^orchestry_[a-z_]+[a-z]$' OR type <> 'gauge' OR value IS NULL OR help !~ '^[A-Z][^"]*[^.]$'
+	OR jsonb_path_exists(labels, '$.* ? (@.type() != "string")'))), '0', 'all are well-formed');
+is(as_exporter('SELECT count(*) FROM (SELECT FROM orchestry.metrics GROUP BY name, labels HAVING count(*) > 1) d'), '0', 'a name and its labels come once');
+is(as_exporter('SELECT count(*) FROM (SELECT family FROM orchestry.metrics GROUP BY 1) f'), '7', 'in seven families');
+is(as_exporter('SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),
+	$node->safe_psql('postgres', 'SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),
+	'pg_monitor sees what a superuser sees');
+is($node->safe_psql('postgres', q(CREATE ROLE stranger LOGIN; SET ROLE stranger; SELECT string_agg(DISTINCT family, ', ' ORDER BY family) FROM orchestry.metrics)),
+	'database, replication, wraparound', 'others see what the server tells everybody');
+is(as_exporter(q(SELECT labels ->> 'target', value FROM orchestry.metrics WHERE name = 'orchestry_set_partitions')), 'public.events|4', 'a figure that is known');
+is(as_exporter(q(SELECT value > 0 FROM orchestry.metrics WHERE name = 'orchestry_rollup_dirty_seconds')), 'f', 'what a run has stored is not dirty');
+
+# Files of a line "key: value" or "- item" each, blocks of SQL apart: all of YAML that they use.
+sub unquote { my ($text) = @_; return $text =~ /^"(.*)"$/ ? $1 : $text }
+
+sub read_postgres_exporter
+{
+	my (%query, %column, $name, $column);
+	for (split /\n/, slurp_file("$dir/postgres_exporter.yml"))
+	{
+		next if /^#|^$/;
+		if (/^(\w+):$/) { $name = $1; $query{$name} = '' }
+		elsif (/^    - (\w+):$/) { $column = $1 }
+		elsif (/^        usage: "(LABEL|GAUGE)"$/) { $column{$name}{$column}{usage} = $1 }
+		elsif (/^        description: (".*")$/) { $column{$name}{$column}{help} = unquote($1) }
+		elsif (/^    (.*)/) { $query{$name} .= "$1\n" }
+		elsif (!/^  (query: \||metrics:)$/) { fail("postgres_exporter.yml: $_") }
+	}
+	return (\%query, \%column);
+}
+
+sub read_sql_exporter
+{
+	my (%query, @metrics, $name);
+	for (split /\n/, slurp_file("$dir/sql_exporter.collector.yml"))
+	{
+		next if /^#|^(collector_name|min_interval|metrics|queries):|^    query: \|$/;
+		if (/^  - metric_name: (\w+)$/) { push @metrics, { name => $1, key_labels => '' } }
+		elsif (/^    (type|help|key_labels|values|query_ref): \[?(.*?)\]?$/) { $metrics[-1]{$1} = unquote($2) }
+		elsif (/^  - query_name: (\w+)$/) { $name = $1; $query{$name} = '' }
+		elsif (/^      (.*)/) { $query{$name} .= "$1\n" }
+		else { fail("sql_exporter.collector.yml: $_") }
+	}
+	return (\%query, \@metrics);
+}
+
+my ($query, $column) = read_postgres_exporter();
+my %exported;
+for my $name (sort keys %$query)
+{
+	my ($out, $err) = ('', '');
+	$node->psql('postgres', $query->{$name}, stdout => \$out, stderr => \$err, extra_params => [ '-U', 'exporter', '-P', 'tuples_only=off', '-P', 'footer=off' ]);
+	my ($header, @rows) = split /\n/, $out;
+	is($err, '', "$name: the query works");
+	is(join('|', sort split /\|/, $header), join('|', sort keys %{ $column->{$name} }), "$name: the columns that the file describes");
+	cmp_ok(scalar(@rows), '>', 0, "$name: has rows");
+	$exported{"${name}_$_"} = $column->{$name}{$_}{help} for grep { $column->{$name}{$_}{usage} eq 'GAUGE' } keys %{ $column->{$name} };
+}
+is_deeply(\%exported, \%help, 'postgres_exporter.yml has all metrics and their help');
+
+my ($collected, $metrics) = read_sql_exporter();
+is_deeply($collected, $query, 'sql_exporter.collector.yml asks the same queries');
+is_deeply({ map { $_->{name} => $_->{help} } @$metrics }, \%help, 'and has all metrics');
+is_deeply([ grep { my $c = $column->{ $_->{query_ref} }; $_->{name} ne "$_->{query_ref}_$_->{values}" || $_->{type} ne 'gauge'
+		|| join(', ', grep { $c->{$_}{usage} eq 'LABEL' } sort keys %$c) ne join(', ', sort split /, /, $_->{key_labels}) } @$metrics ], [], 'with the values and labels of these queries');
+
+# Rules and dashboard.
+my $alerts = slurp_file("$dir/alerts.yml");
+my @expressions = $alerts =~ /^        expr: (.*)$/mg;
+cmp_ok(scalar(@expressions), '>', 10, scalar(@expressions) . ' rules');
+is(scalar(() = $alerts =~ /^          summary: ".+"$/mg), scalar(@expressions), 'each has a summary');
+is(scalar(() = $alerts =~ /^          severity: (?:warning|critical)$/mg), scalar(@expressions), 'and a severity');
+my $dashboard = decode_json(slurp_file("$dir/grafana.json"));
+cmp_ok(scalar(@{ $dashboard->{panels} }), '<=', 12, scalar(@{ $dashboard->{panels} }) . ' panels');
+push @expressions, map { $_->{expr} } map { @{ $_->{targets} } } @{ $dashboard->{panels} };
+is_deeply([ grep { !exists $help{$_} } map { /\b(orchestry_\w+)/g } @expressions ], [], 'they use the names that there are');
+
+# The exporter of Debian.
+SKIP:
+{
+	my $exporter = $ENV{POSTGRES_EXPORTER} // 'prometheus-postgres-exporter';
+	skip "$exporter is not installed", 5 unless grep { -x "$_/$exporter" } split(/:/, $ENV{PATH}), '/usr/bin';
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	local $ENV{DATA_SOURCE_NAME} = sprintf "host=%s port=%s user=exporter dbname=postgres sslmode=disable", $node->host, $node->port;
+	my $log = PostgreSQL::Test::Utils::tempdir() . '/exporter.log';
+	my $process = IPC::Run::start([ $exporter, "--web.listen-address=127.0.0.1:$port", "--extend.query-path=$dir/postgres_exporter.yml", '--disable-default-metrics' ],
+		'<', \undef, '>', $log, '2>&1');
+	my $page = '';
+	for (1 .. 600) # it answers as soon as it listens
+	{
+		my $response = HTTP::Tiny->new(timeout => 60)->get("http://127.0.0.1:$port/metrics");
+		if ($response->{success}) { $page = $response->{content}; last }
+		last unless $process->pumpable;
+		Time::HiRes::usleep(100_000);
+	}
+	$process->kill_kill;
+	my %seen = map { $_ => 1 } $page =~ /^(orchestry_\w+)\{/mg;
+	is_deeply([ sort keys %seen ], [ sort keys %help ], 'Debian\'s exporter brings all metrics') or diag slurp_file($log);
+	like($page, qr/^orchestry_set_partitions\{[^}]*target="public\.events"[^}]*\} 4$/m, 'with their values');
+	like($page, qr/^orchestry_job_failures\{(?=[^}]*job_id="1")(?=[^}]*kind="partition")(?=[^}]*target="public\.events")[^}]*\} 0$/m, 'and labels');
+	like($page, qr/^# HELP orchestry_set_runway_seconds How far ahead of now partitions exist$/m, 'and help');
+	unlike($page, qr/^pg_exporter_user_queries_load_error\{[^}]*\} 1$/m, 'its file was read without an error');
+}
+$node->stop;
+done_testing();
