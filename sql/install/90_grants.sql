@@ -5,7 +5,7 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
     orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans,
-    orchestry.migrations TO PUBLIC;
+    orchestry.migrations, orchestry.matviews TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestry.add_partition_policy(regclass, interval, interval, interval, text, text, text, text),
     orchestry.add_partition_policy(regclass, bigint, bigint, bigint, text, text),
@@ -45,6 +45,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.build_index(text),
     orchestry.explain_query(text),
     orchestry.slow_queries(double precision, integer),
+    orchestry.add_refresh_policy(regclass, interval, text, text, interval, text, text, interval, boolean),
     orchestry._capture(),
     orchestry.window_stats(double precision),
     orchestry.quantiles(double precision, double precision[]),
@@ -80,7 +81,8 @@ GRANT EXECUTE ON PROCEDURE
     orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean),
     orchestry.ddl(text, interval, interval),
     orchestry.backfill(regclass, text, text, integer),
-    orchestry.set_not_null(regclass, name, interval, interval)
+    orchestry.set_not_null(regclass, name, interval, interval),
+    orchestry.refresh(regclass, boolean)
 TO PUBLIC;
 
 SELECT orchestry._announce();

@@ -123,8 +123,9 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
     const bool can = view.is_populated && view.has_key;
     step.concurrently = can && view.policy.mode != Mode::plain;
     if (!view.has_key && view.policy.mode == Mode::concurrently)
-        step.blocked_by = "it has no unique index that REFRESH MATERIALIZED VIEW CONCURRENTLY can "
-                          "use: create one, or let mode be 'auto'";
+        step.blocked_by = "materialized view " + view.quoted +
+                          " has no unique index that CONCURRENTLY can use: create one, or let mode "
+                          "be 'auto'";
     else if (!view.is_populated && view.policy.mode != Mode::plain)
         step.reason += "; plainly, because it has none to compare with";
     else if (!view.has_key && view.policy.mode == Mode::automatic)
@@ -188,15 +189,10 @@ Instant proven_at(const std::vector<View>& views, std::size_t target, Instant no
     return at;
 }
 
-std::int64_t expected_us(const std::vector<std::int64_t>& durations_us) {
-    const auto longest = std::max_element(durations_us.begin(), durations_us.end());
-    return longest == durations_us.end() ? 0 : *longest;
-}
-
-Instant due_at(const Policy& policy, std::optional<Instant> as_of, std::int64_t expected_us,
-               Instant now) {
-    const std::int64_t lead = std::min(expected_us, policy.max_staleness_us / 2);
-    const std::int64_t pause = std::max(policy.max_staleness_us - lead, base::us_per_second);
+Instant due_at(std::int64_t max_staleness_us, std::optional<Instant> as_of,
+               std::int64_t expected_us, Instant now) {
+    const std::int64_t lead = std::min(expected_us, max_staleness_us / 2);
+    const std::int64_t pause = std::max(max_staleness_us - lead, base::us_per_second);
     const Instant due = base::plus(std::max(as_of.value_or(now), base::min_instant), pause);
     return due > now ? due : base::plus(now, pause);
 }

@@ -90,13 +90,11 @@ std::vector<Step> plan(const std::vector<View>& views, std::size_t target, base:
 /// As of when a view that plan() leaves alone is known to be right at `now`.
 base::Instant proven_at(const std::vector<View>& views, std::size_t target, base::Instant now);
 
-/// How long a view's refreshes are expected to take: as the longest of its last ones.
-std::int64_t expected_us(const std::vector<std::int64_t>& durations_us);
-
-/// When a view has to be looked at again, so that it is never older than it may be: its refresh
-/// begins as long before that as it is expected to take. After `now`, and never nearer to it than
-/// half of max_staleness from the last look when that is over.
-base::Instant due_at(const Policy& policy, std::optional<base::Instant> as_of,
+/// When a view that was right as of then has to be looked at again, so that it is never older than
+/// it may be: its refresh begins as long before that as it is expected to take, but for half of
+/// max_staleness nothing is done. When that is over by `now`, or it is not known as of when it was
+/// right, the time counts from `now`.
+base::Instant due_at(std::int64_t max_staleness_us, std::optional<base::Instant> as_of,
                      std::int64_t expected_us, base::Instant now);
 
 } // namespace orchestry::matview
