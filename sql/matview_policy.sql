@@ -293,6 +293,17 @@ CALL orchestry.refresh('f2');
 TABLE f2;
 SELECT orchestry.alter_policy(job_id, '{"max_runtime": "1 s"}') FROM failing WHERE name = 'f3';
 
+-- What was written before a table was watched is not forgotten when the refresh after that fails.
+CREATE TABLE late (v int);
+INSERT INTO late VALUES (1);
+CREATE MATERIALIZED VIEW unproven AS SELECT 1 / v AS v FROM late;
+SELECT orchestry.add_refresh_policy('unproven', change_detection => 'none') AS unproven \gset
+CALL orchestry.refresh('unproven');
+UPDATE late SET v = 0;
+SELECT orchestry.alter_policy(:unproven, '{"change_detection": "triggers"}');
+CALL orchestry.refresh('unproven');
+SELECT action, reason FROM orchestry.plan('unproven');
+
 -- Names change, views go; with the last one the triggers go, too.
 ALTER MATERIALIZED VIEW f3 RENAME TO f4;
 INSERT INTO other VALUES (13, 13);

@@ -85,19 +85,21 @@ Applied watch(const Planned& planned, const Step& step, std::int64_t budget_us) 
     const Oid table = source_of(planned, step);
     if (pg::relation_name(table) != step.source)
         return skipped("the table is gone or has another name by now");
+    if (capture::unwatched(found.job, {table}).empty())
+        return skipped("it is watched by now");
     Applied applied;
     if (auto failure = pg::in_subtransaction([&] {
+            pg::GucLevel guc;
+            pg::set_lock_timeout(guc, budget_us); // partitions are locked as well
             applied.lock_wait_us = pg::lock_relations(locks_of(planned, step), budget_us);
+            const catalog::AsOwner owner(table);
+            pg::run_statements(capture::watch_sql(watch_of(found), step.source));
         })) {
         if (!failure->is(base::errc::lock_not_available))
             pg::raise(*failure);
         return skipped("it is in use; the next run tries again");
     }
-    if (capture::unwatched(found.job, {table}).empty())
-        return skipped("it is watched by now");
     catalog::mark(found.job, catalog::all_time); // what was written before was not seen
-    const catalog::AsOwner owner(table);
-    pg::run_statements(capture::watch_sql(watch_of(found), step.source));
     return applied;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/hash.hpp"
 #include "capture/capture.hpp"
+#include "capture/ddl.hpp"
 
 namespace orchestry::matview {
 
@@ -135,6 +136,8 @@ void find_sources(InspectedView& view) {
         opaque = "change_detection is none";
     else if (view.view.policy.detection == Detection::stats && !pgstat_track_counts)
         opaque = "track_counts is off";
+    else if (view.view.policy.detection == Detection::triggers && !capture::is_everywhere())
+        opaque = "the library is not preloaded";
 }
 
 std::int64_t definition_of(const InspectedView& view) {

@@ -74,6 +74,12 @@ for my $name ('plain', 'directory')
 	is($node->safe_psql($name, 'SELECT n FROM above'), 4, "$name: and sees changes");
 	is($node->safe_psql($name, q(SELECT reason FROM orchestry.plan('above'))), 'nothing that it reads has changed since its refresh', "$name: without them nothing is done");
 }
+# Without the library in every session nothing is proven.
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', q(''));
+$node->restart;
+is($node->safe_psql('plain', q(SELECT reason FROM orchestry.plan('above') ORDER BY seq DESC LIMIT 1)), 'it may have changed: the library is not preloaded', 'not preloaded: views are refreshed each time');
+my (undef, undef, $refusal) = $node->psql('plain', q(SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE target = 'above'::regclass; SELECT orchestry.add_refresh_policy('above')));
+like($refusal, qr/change detection by triggers needs the library to be preloaded/, 'and new policies refused');
 is(count_log($node, qr/PANIC|TRAP|terminated by signal/), 0, 'the log is clean');
 $node->stop;
 done_testing();
