@@ -52,7 +52,9 @@ CALL orchestry.refresh('c');
 TABLE last_steps;
 TABLE c;
 UPDATE t SET v = 6 WHERE v = 5;
-SELECT seen();
+UPDATE t SET v = 6 WHERE v = 6;
+UPDATE t SET v = 6 WHERE v = 6;
+SELECT seen(), count(*) AS marks FROM orchestry.dirty_mark WHERE job_id = 9101; -- however many transactions
 CALL orchestry.refresh('a');
 SELECT seen();
 DELETE FROM t WHERE v = 6;

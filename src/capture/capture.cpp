@@ -172,11 +172,15 @@ Changes& changes_of(const Trigger& trigger) {
     return changes;
 }
 
-/// Writes what this transaction has to say.
-void write_all() {
+/// Writes what this transaction has to say. When it is only prepared, no lock is to stay.
+void write_all(bool commits) {
     catalog::SpanWriter writer;
     for (const Changes& changes : pending->changes) {
-        writer.mark(changes.job, changes.marks);
+        const TimeExtent* const marked = changes.marks.find(all_time.from);
+        const bool is_known =
+            commits && marked && marked->to >= all_time.to && writer.relies_on_mark(changes.job);
+        if (!is_known)
+            writer.mark(changes.job, changes.marks);
         for (const Leaving& leaving : changes.leaving)
             writer.freeze(changes.job, leaving.partition, leaving.computed);
     }
@@ -186,7 +190,7 @@ void on_transaction_event(XactEvent event, void*) {
     if (!pending)
         return;
     if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
-        pg::enter("change capture", [] { write_all(); });
+        pg::enter("change capture", [&] { write_all(event == XACT_EVENT_PRE_COMMIT); });
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         pending = nullptr;
 }

@@ -182,6 +182,7 @@ Applied Refresh::apply() {
     applied_.lock_wait_us = pg::lock_relations(locks_of(planned_, step_), budget_us_);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us_);
+    catalog::lock_marks(found_.job);
     const catalog::Job job = catalog::get_job(found_.job);
     const InspectedSet now = Inspector().read(job);
     if (std::string why = not_needed(now.details[now.target]); !why.empty())

@@ -61,6 +61,8 @@ sub around
 
 my @all = (q(INSERT INTO m VALUES (nextval('n'), 2)), q(UPDATE m SET v = v + 1 WHERE id = 10), q(DELETE FROM m WHERE id = (SELECT max(id) FROM m WHERE id < 900)));
 my %case = (
+	'committed before, when there was a mark' => [ [ 'BEGIN', @all, 'COMMIT' ], [], [] ],
+	'serializable, committed between' => [ [ 'BEGIN ISOLATION LEVEL SERIALIZABLE', @all ], ['COMMIT'], [] ],
 	'all between' => [ [], [ 'BEGIN', @all, 'COMMIT' ], [] ],
 	'written before, committed between' => [ [ 'BEGIN', @all ], ['COMMIT'], [] ],
 	'written before, committed after' => [ [ 'BEGIN', @all ], [], ['COMMIT'] ],
@@ -72,6 +74,12 @@ my %case = (
 	'a savepoint rolled back, committed between' => [ [ 'BEGIN', 'SAVEPOINT s', @all, 'ROLLBACK TO s', $all[0] ], ['COMMIT'], [] ],
 );
 is(around(@{ $case{$_} }), 't 0', "right: $_") for sort keys %case;
+
+# Stopped when the rows have been read and the consumption of marks is not visible yet: a writer must not rely on one of these.
+$refresher->query_safe("SET orchestry.fault_wait = 'view refreshed'");
+is(around(@{ $case{'all between'} }), 't 0', 'right: committed after the rows were read');
+is(around(@{ $case{'prepared before, committed between'} }), 't 0', 'right: prepared before, committed after the rows were read');
+$refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'");
 
 # The other way round.
 $refresher->query_safe('SET orchestry.fault_wrong_order = on');
