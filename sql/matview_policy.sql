@@ -306,6 +306,34 @@ SELECT orchestry.alter_policy(:unproven, '{"change_detection": "triggers"}');
 CALL orchestry.refresh('unproven');
 SELECT action, reason FROM orchestry.plan('unproven');
 
+-- How the promise was kept.
+CREATE TABLE measure (v int);
+CREATE MATERIALIZED VIEW measured AS SELECT count(*) FROM measure;
+SELECT orchestry.add_refresh_policy('measured', '1 hour') AS measured \gset
+SET orchestry.now = '2026-03-11 12:00Z';
+CALL orchestry.refresh('measured');
+SET orchestry.now = '2026-03-11 12:50Z';
+INSERT INTO measure VALUES (1);
+CALL orchestry.refresh('measured');
+SELECT count(*) FROM orchestry.refresh_breach WHERE job_id = :measured;
+SET orchestry.now = '2026-03-11 14:00Z'; -- nothing has changed since: it was right all the time
+CALL orchestry.refresh('measured');
+INSERT INTO measure VALUES (1);
+SET orchestry.now = '2026-03-11 16:00Z'; -- an hour too late
+CALL orchestry.refresh('measured');
+SELECT from_at, to_at FROM orchestry.refresh_breach WHERE job_id = :measured;
+UPDATE orchestry.refresh_state SET durations = '{1 min,40 min,2 min}' WHERE job_id = :measured;
+CALL orchestry.refresh('measured');
+SELECT next_run_at FROM orchestry.jobs WHERE job_id = :measured; -- never nearer than half of it
+UPDATE orchestry.refresh_state SET as_of = now() WHERE job_id = :measured;
+UPDATE orchestry.job SET anchor = now() - interval '3 days' WHERE job_id = :measured;
+UPDATE orchestry.refresh_breach SET from_at = now() - interval '30 hours', to_at = now() - interval '18 hours' WHERE job_id = :measured;
+SELECT percent_in_time, expected_runtime, breach_predicted, staleness < interval '1 hour' AS young FROM orchestry.matviews WHERE job_id = :measured;
+UPDATE orchestry.refresh_state SET as_of = now() - interval '7 hours' WHERE job_id = :measured;
+SELECT percent_in_time FROM orchestry.matviews WHERE job_id = :measured;
+SELECT orchestry.remove_policy(:measured);
+SET orchestry.now = '2026-03-10 12:35Z';
+
 -- Names change, views go; with the last one the triggers go, too.
 ALTER MATERIALIZED VIEW f3 RENAME TO f4;
 INSERT INTO other VALUES (13, 13);
