@@ -19,7 +19,7 @@ SQL
 my $copy = 'COPY metrics FROM STDIN (FORMAT csv, HEADER)';
 is(system(sprintf q{gzip -dc '%s' | psql -X -q -d '%s' -c '%s'}, $input, $node->connstr($database), $copy), 0, 'the file is read');
 $node->safe_psql($database, <<'SQL');
-CREATE MATERIALIZED VIEW daily AS SELECT source, metric_type, date_trunc('day', ts) AS day, count(*), sum(value), max(value) FROM metrics GROUP BY 1, 2, 3;
+CREATE MATERIALIZED VIEW daily AS SELECT source, metric_type, date_trunc('day', ts) AS day, count(*), min(value), max(value) FROM metrics GROUP BY 1, 2, 3;
 CREATE MATERIALIZED VIEW by_source AS SELECT source, sum(count) AS rows, max(max) AS highest FROM daily GROUP BY source;
 CREATE MATERIALIZED VIEW by_type AS SELECT metric_type, sum(count) AS rows FROM daily GROUP BY metric_type;
 CREATE MATERIALIZED VIEW summary AS SELECT (SELECT sum(rows) FROM by_source) AS by_source, (SELECT sum(rows) FROM by_type) AS by_type, (SELECT count(*) FROM by_source) AS sources;
@@ -47,7 +47,7 @@ SELECT orchestry.add_refresh_policy(v) FROM unnest('{daily,by_source,by_type,sum
 CALL orchestry.run();
 -- Rows of a view that are not what its query says.
 CREATE VIEW wrong AS
-SELECT (SELECT count(*) FROM ((SELECT source, metric_type, date_trunc('day', ts), count(*), sum(value), max(value) FROM metrics GROUP BY 1, 2, 3) EXCEPT ALL TABLE daily) d)
+SELECT (SELECT count(*) FROM ((SELECT source, metric_type, date_trunc('day', ts), count(*), min(value), max(value) FROM metrics GROUP BY 1, 2, 3) EXCEPT ALL TABLE daily) d)
      + (SELECT count(*) FROM ((SELECT source, count(*), max(value) FROM metrics GROUP BY 1) EXCEPT ALL TABLE by_source) d)
      + (SELECT count(*) FROM ((SELECT metric_type, count(*) FROM metrics GROUP BY 1) EXCEPT ALL TABLE by_type) d)
      + (SELECT count(*) FROM ((SELECT count(*)::numeric, count(*)::numeric, count(DISTINCT source) FROM metrics) EXCEPT ALL TABLE summary) d)
