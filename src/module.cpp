@@ -1,5 +1,6 @@
 // Loading the library: what is called once, in order.
 #include "api/events_task.hpp"
+#include "api/matview_task.hpp"
 #include "api/migrate_task.hpp"
 #include "api/partition_task.hpp"
 #include "api/retention_task.hpp"
@@ -34,6 +35,7 @@ void _PG_init(void) {
         orchestry::jobs::register_task(orchestry::api::rollup_task());
         orchestry::jobs::register_task(orchestry::api::backfill_task());
         orchestry::jobs::register_task(orchestry::api::index_task());
+        orchestry::jobs::register_task(orchestry::api::matview_task());
         orchestry::capture::install_capture();
         orchestry::capture::install_ddl_hooks();
         orchestry::retention::install_guard();

@@ -136,7 +136,7 @@ section_fuzz() {
 }
 
 section_kill() { long_tap kill '_(kill|crash)\.pl'; }
-section_races() { long_tap races '_(races|stall|many|many_partitions)\.pl'; }
+section_races() { long_tap races '_(race|races|stall|many|many_partitions)\.pl'; }
 section_faults() { long_tap faults '_faults\.pl'; }
 section_limits() { long_tap limits '_(disk_full|memory_limit)\.pl'; }
 section_leak() { long_tap leak '_leak\.pl'; }

@@ -7,10 +7,10 @@ CREATE TABLE orchestry.job (
     target          oid NOT NULL,
     target_schema   name NOT NULL,
     target_name     name NOT NULL,
-    schedule        text NOT NULL,
+    schedule        text,
     time_zone       text NOT NULL,
     anchor          timestamptz NOT NULL,
-    max_runtime     interval NOT NULL DEFAULT '1 hour' CHECK (max_runtime > interval '0'),
+    max_runtime     interval NOT NULL CHECK (max_runtime > interval '0'),
     paused          boolean NOT NULL DEFAULT false,
     pause_reason    text,
     origin_system   bigint NOT NULL,
@@ -22,7 +22,7 @@ COMMENT ON COLUMN orchestry.job.kind IS 'Capability that the job belongs to: par
 COMMENT ON COLUMN orchestry.job.target IS 'OID of the table; trusted only where origin_system and origin_database are this database''s own';
 COMMENT ON COLUMN orchestry.job.target_schema IS 'Schema of the table when last seen; finds it again after a restore';
 COMMENT ON COLUMN orchestry.job.target_name IS 'Name of the table when last seen; finds it again after a restore';
-COMMENT ON COLUMN orchestry.job.schedule IS 'An interval, or a cron line of five fields read in time_zone';
+COMMENT ON COLUMN orchestry.job.schedule IS 'An interval, or a cron line of five fields read in time_zone; NULL: by deadline';
 COMMENT ON COLUMN orchestry.job.time_zone IS 'IANA zone of the policy and of its schedule';
 COMMENT ON COLUMN orchestry.job.anchor IS 'Origin of interval schedules: slots are anchor + n x interval';
 COMMENT ON COLUMN orchestry.job.max_runtime IS 'A run that takes longer is cancelled, and terminated ten seconds later';

@@ -10,7 +10,7 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN s.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
        j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
-       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings) AS settings
+       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings) AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
@@ -18,6 +18,7 @@ LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
 LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
 LEFT JOIN orchestry._rollup_settings u ON u.job_id = j.job_id
 LEFT JOIN orchestry._once_settings w ON w.job_id = j.job_id
+LEFT JOIN orchestry._refresh_settings m ON m.job_id = j.job_id
 CROSS JOIN LATERAL (SELECT s.job_id IS NOT NULL AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AS here) o
 LEFT JOIN pg_class c ON c.oid = j.target AND o.here
@@ -53,6 +54,36 @@ WHERE EXISTS (SELECT FROM pg_roles r WHERE r.rolname = m.applied_by AND pg_has_r
    OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW orchestry.migrations IS 'The ledger of apply_migration(); members of a role see what it has applied, members of pg_monitor everything.';
 COMMENT ON COLUMN orchestry.migrations.sha256 IS 'Checksum of the text without byte order mark, with line feeds alone and without empty lines at its end; verify_migration() compares it';
+
+CREATE VIEW orchestry.matviews WITH (security_barrier) AS
+SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mode, p.change_detection, p.max_staleness,
+       s.as_of, now() - s.as_of AS staleness, EXISTS (SELECT FROM orchestry.dirty_mark d WHERE d.job_id = j.job_id) AS changed,
+       round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(s.as_of + p.max_staleness, w.since), interval '0'))
+           / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) AS percent_in_time,
+       s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
+       t.next_run_at, t.last_state, r.message AS last_error, s.parents::regclass[] AS parents,
+       pg_stat_get_dead_tuples(c.oid) AS dead_rows, pg_table_size(c.oid) AS bytes
+FROM orchestry.refresh_policy p JOIN orchestry.job j ON j.job_id = p.job_id
+JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
+     AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+LEFT JOIN orchestry.job_state t ON t.job_id = j.job_id
+LEFT JOIN orchestry.refresh_state s ON s.job_id = j.job_id
+LEFT JOIN LATERAL (SELECT x.message FROM orchestry.run x WHERE x.job_id = j.job_id AND x.state IN ('failed', 'timeout', 'crashed')
+     AND pg_has_role(x.owner, 'USAGE') ORDER BY x.run_id DESC LIMIT 1) r ON true
+CROSS JOIN LATERAL (SELECT max(d) AS expected FROM unnest(s.durations) d) e
+CROSS JOIN LATERAL (SELECT greatest(j.anchor, now() - interval '1 day') AS since) w
+CROSS JOIN LATERAL (SELECT COALESCE(sum(least(x.to_at, now()) - greatest(x.from_at, w.since)), interval '0') AS breached
+     FROM orchestry.refresh_breach x WHERE x.job_id = j.job_id AND x.to_at > w.since) b
+WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW orchestry.matviews IS 'Materialized views with a refresh policy: how old they are, how old they may be, and what comes next.';
+COMMENT ON COLUMN orchestry.matviews.as_of IS 'Its rows are what its query said then: it was refreshed, or nothing that it reads had changed; NULL: never by its job';
+COMMENT ON COLUMN orchestry.matviews.staleness IS 'Time since as_of: the rows are at most so old';
+COMMENT ON COLUMN orchestry.matviews.changed IS 'Something that it reads has changed since, as far as that is watched';
+COMMENT ON COLUMN orchestry.matviews.percent_in_time IS 'For how much of the last 24 hours, or since the policy was made, it was no older than max_staleness';
+COMMENT ON COLUMN orchestry.matviews.expected_runtime IS 'The longest of the last 20 refreshes';
+COMMENT ON COLUMN orchestry.matviews.breach_predicted IS 'A refresh takes more than half of max_staleness: the promise will not be kept for long';
+COMMENT ON COLUMN orchestry.matviews.last_error IS 'Of the last run that failed; for members of the owner alone';
+COMMENT ON COLUMN orchestry.matviews.dead_rows IS 'Rows that refreshes have replaced and no vacuum has removed yet';
 
 CREATE VIEW orchestry.runs WITH (security_barrier) AS
 SELECT r.run_id, r.job_id, r.kind, r.target_name AS target, r.state, r.started_at, r.finished_at, r.steps, r.rows, r.bytes, r.sqlstate,

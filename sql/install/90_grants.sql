@@ -5,7 +5,7 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
     orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans,
-    orchestry.migrations TO PUBLIC;
+    orchestry.migrations, orchestry.matviews TO PUBLIC;
 GRANT SELECT ON orchestry.unused_indexes, orchestry.duplicate_indexes, orchestry.invalid_indexes, orchestry.missing_fk_indexes,
     orchestry.table_bloat, orchestry.cache_hit, orchestry.connections, orchestry.replication, orchestry.sequence_usage, orchestry.wraparound,
     orchestry.stale_statistics, orchestry.metrics TO PUBLIC;
@@ -54,6 +54,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.build_index(text),
     orchestry.explain_query(text),
     orchestry.slow_queries(double precision, integer),
+    orchestry.add_refresh_policy(regclass, interval, text, text, interval, text, text, interval, boolean),
     orchestry._capture(),
     orchestry.window_stats(double precision),
     orchestry.quantiles(double precision, double precision[]),
@@ -98,7 +99,8 @@ GRANT EXECUTE ON PROCEDURE
     orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean),
     orchestry.ddl(text, interval, interval),
     orchestry.backfill(regclass, text, text, integer),
-    orchestry.set_not_null(regclass, name, interval, interval)
+    orchestry.set_not_null(regclass, name, interval, interval),
+    orchestry.refresh(regclass, boolean)
 TO PUBLIC;
 
 SELECT orchestry._announce();

@@ -3,6 +3,7 @@
 
 #include "api/args.hpp"
 #include "api/jobs.hpp"
+#include "capture/capture.hpp"
 #include "catalog/hold.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
@@ -267,6 +268,7 @@ ORCHESTRY_FUNCTION(orchestry_run_due) {
     pg::ProcedureSession session(fcinfo, "run_due");
     require_enabled();
     session.ensure_snapshot();
+    capture::retire_dropped();
     catalog::reconcile_targets();
     jobs::reconcile_runs();
     std::vector<Job> due = catalog::due_jobs(settings::now());
@@ -394,6 +396,7 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
     const pg::Param settings_json{JSONBOID, args.datum(1, "settings")};
     std::string schedule, rest;
     std::optional<base::Span> max_runtime;
+    bool by_deadline = false;
     {
         pg::Spi spi;
         spi.run("SELECT pg_catalog.jsonb_typeof($1)", settings_json);
@@ -405,14 +408,14 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
                 "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval, "
                 "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) "
                 "'max_runtime')::pg_catalog.text, "
-                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}' OR $1 OPERATOR(pg_catalog.@>) "
-                "'{\"max_runtime\": null}', "
+                "$1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}', "
                 "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval "
                 "OPERATOR(pg_catalog.>) "
-                "'0'::pg_catalog.interval",
+                "'0'::pg_catalog.interval, $1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}'",
                 settings_json);
         const pg::Row row = spi.row(0);
-        if (row.boolean(4))
+        by_deadline = row.boolean(6) && jobs::task_of(job.kind).due(job, settings::now());
+        if (row.boolean(4) || (row.boolean(6) && !by_deadline))
             throw base::Error(base::errc::null_value, "schedule and max_runtime must not be null");
         schedule = row.text(1);
         if (!row.is_null(2))
@@ -428,10 +431,11 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
     {
         catalog::Elevated elevated;
         pg::Spi spi;
-        spi.run("UPDATE orchestry.job SET schedule = COALESCE($2, schedule), "
+        spi.run("UPDATE orchestry.job SET schedule = CASE WHEN NOT $4 THEN "
+                "COALESCE($2, schedule) END, "
                 "max_runtime = COALESCE($3, max_runtime) WHERE job_id OPERATOR(pg_catalog.=) $1",
                 job.id.value, text_or_null(schedule),
-                max_runtime ? pg::param(*max_runtime) : pg::null_param(INTERVALOID));
+                max_runtime ? pg::param(*max_runtime) : pg::null_param(INTERVALOID), by_deadline);
     }
     make_due(job.id);
     return Datum{0};

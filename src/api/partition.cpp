@@ -3,6 +3,7 @@
 
 #include "api/args.hpp"
 #include "catalog/settings.hpp"
+#include "matview/manage.hpp"
 #include "partition/key_input.hpp"
 #include "partition/manage.hpp"
 #include "partition/report.hpp"
@@ -160,6 +161,10 @@ ORCHESTRY_FUNCTION(orchestry_explain) {
     catalog::require_owner_of(target);
     const base::Instant now = catalog::settings::now();
     ResultSet result(fcinfo);
+    if (pg::call<get_rel_relkind>(Oid{target}) == RELKIND_MATVIEW) {
+        add_lines(result, "matview", matview::explain(matview::require_job(target), now));
+        return Datum{0};
+    }
     const std::vector<retention::StoredPolicy> retained = retention::find_policies(target);
     if (retained.empty() || partition::find_policy(target))
         add_lines(result, "partition", partition::explain(target, now));

@@ -4,8 +4,11 @@
 #include <list>
 
 #include "catalog/partitioned_table.hpp"
+#include "catalog/run.hpp"
+#include "catalog/settings.hpp"
 #include "pg/entry.hpp"
 #include "pg/memory.hpp"
+#include "pg/xact.hpp"
 #include "pg/zone.hpp"
 
 namespace orchestry::capture {
@@ -169,11 +172,15 @@ Changes& changes_of(const Trigger& trigger) {
     return changes;
 }
 
-/// Writes what this transaction has to say.
-void write_all() {
+/// Writes what this transaction has to say. When it is only prepared, no lock is to stay.
+void write_all(bool commits) {
     catalog::SpanWriter writer;
     for (const Changes& changes : pending->changes) {
-        writer.mark(changes.job, changes.marks);
+        const TimeExtent* const marked = changes.marks.find(all_time.from);
+        const bool is_known =
+            commits && marked && marked->to >= all_time.to && writer.relies_on_mark(changes.job);
+        if (!is_known)
+            writer.mark(changes.job, changes.marks);
         for (const Leaving& leaving : changes.leaving)
             writer.freeze(changes.job, leaving.partition, leaving.computed);
     }
@@ -183,7 +190,7 @@ void on_transaction_event(XactEvent event, void*) {
     if (!pending)
         return;
     if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
-        pg::enter("change capture", [] { write_all(); });
+        pg::enter("change capture", [&] { write_all(event == XACT_EVENT_PRE_COMMIT); });
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         pending = nullptr;
 }
@@ -272,6 +279,73 @@ std::string always_sql(const std::string& table, const std::string& trigger) {
 std::vector<std::string> unwatch_sql(JobId job, const std::string& table) {
     return {"DROP TRIGGER IF EXISTS " + row_trigger(job) + " ON " + table,
             "DROP TRIGGER IF EXISTS " + truncate_trigger(job) + " ON " + table};
+}
+
+std::vector<Oid> unwatched(JobId job, const std::vector<Oid>& tables) {
+    pg::Spi spi;
+    spi.run("SELECT t.relid FROM pg_catalog.unnest($1) t (relid) WHERE NOT EXISTS (SELECT FROM "
+            "pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) t.relid "
+            "AND g.tgname OPERATOR(pg_catalog.=) $2::pg_catalog.name "
+            "AND g.tgfoid OPERATOR(pg_catalog.=) $3 AND g.tgenabled OPERATOR(pg_catalog.=) 'A')",
+            tables, row_trigger(job), capture_function());
+    std::vector<Oid> result;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        result.push_back(spi.row(i).oid(1));
+    return result;
+}
+
+namespace {
+
+/// The tables that have a watch of a job of their own: not as a partition of one that has.
+std::vector<Oid> tables_watched_by(JobId job) {
+    pg::Spi spi;
+    spi.run("SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgname IN "
+            "($1::pg_catalog.name, $2::pg_catalog.name) AND t.tgfoid OPERATOR(pg_catalog.=) $3 "
+            "AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid GROUP BY 1 ORDER BY 1",
+            row_trigger(job), truncate_trigger(job), capture_function());
+    std::vector<Oid> tables;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        tables.push_back(spi.row(i).oid(1));
+    return tables;
+}
+
+} // namespace
+
+namespace {
+
+constinit bool unwatching = false;
+
+class Unwatching {
+  public:
+    Unwatching() { unwatching = true; }
+    ~Unwatching() { unwatching = false; }
+    Unwatching(const Unwatching&) = delete;
+    Unwatching& operator=(const Unwatching&) = delete;
+};
+
+} // namespace
+
+bool is_unwatching() { return unwatching; }
+
+void unwatch_all(JobId job) {
+    const Unwatching allowed;
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
+    for (const Oid table : tables_watched_by(job)) {
+        const catalog::AsOwner owner(table);
+        pg::run_statements(unwatch_sql(job, pg::require_relation_name(table)));
+    }
+}
+
+void retire_dropped() {
+    for (const JobId job : catalog::jobs_of_dropped_targets()) {
+        if (tables_watched_by(job).empty())
+            continue; // goes with all the others
+        (void)pg::in_subtransaction([&] {
+            catalog::remove_job(job);
+            unwatch_all(job);
+        });
+    }
 }
 
 namespace {

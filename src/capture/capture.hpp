@@ -39,6 +39,20 @@ std::vector<WatchTrigger> watch_triggers(Oid relid);
 /// The statement that switches one on for good.
 std::string always_sql(const std::string& table, const std::string& trigger);
 
+/// Those of some tables that have no watch of a job that is fired always, as of now; none is
+/// locked.
+std::vector<Oid> unwatched(catalog::JobId job, const std::vector<Oid>& tables);
+
+/// Ends the watch of a job on all tables that have one. Raises 55P03 when a table is not had in
+/// time.
+void unwatch_all(catalog::JobId job);
+/// Whether that is going on: nobody else may drop a trigger of a job that is there.
+bool is_unwatching();
+
+/// Removes jobs whose target was dropped and whose watches are on other tables, with these watches.
+/// What is not had in time is left for the next time.
+void retire_dropped();
+
 /// The watches on a table itself; a partition has those of the table that it belongs to.
 std::vector<Watch> watches_on(Oid relid);
 

@@ -1,6 +1,7 @@
 #include "capture/ddl.hpp"
 
 #include "capture/capture.hpp"
+#include "catalog/refresh_state.hpp"
 #include "pg/entry.hpp"
 
 namespace orchestry::capture {
@@ -96,8 +97,9 @@ bool is_watched_well(Oid relid) {
         return false;
     if (std::string why = why_unwatchable(relid); !why.empty())
         throw base::Error(base::errc::feature_not_supported,
-                          "rollups are made of the rows of " +
-                              pg::relation_name(relid).value_or(""))
+                          "changes of " + pg::relation_name(relid).value_or("") +
+                              " have to be seen by " +
+                              catalog::describe_jobs({watches_on(relid).front().job}))
             .detail(std::move(why))
             .hint("Use tables that are neither foreign nor unlogged.");
     return true;
@@ -108,12 +110,13 @@ void came(Oid relid) {
     if (!is_watched_well(relid))
         return;
     for (const Watch& watch : watches_on(relid))
-        thaw_returned(watch.job, relid);
+        if (watch.buckets)
+            thaw_returned(watch.job, relid);
     if (has_rows(relid))
         mark_all_of(relid);
 }
 
-/// Watches stay on. Whoever loads rows with all triggers off must not make rollups wrong.
+/// Watches stay on. Whoever loads rows with all triggers off must not make anything wrong.
 void keep_watching(Oid relid) {
     for (const Oid table : pg::family_of(relid))
         for (const WatchTrigger& trigger : watch_triggers(table))
@@ -162,7 +165,7 @@ const RangeVar* new_partition(const Node* node) {
     return statement && statement->partbound ? statement->relation : nullptr;
 }
 
-/// Without its watch a rollup would be wrong and not know it.
+/// Without its watch a rollup or a materialized view would be wrong and not know it.
 void check_drop_trigger(const DropStmt* statement) {
     for (int i = 0; i < list_length(statement->objects); ++i) {
         const auto* const name = static_cast<const List*>(list_nth(statement->objects, i));
@@ -186,7 +189,7 @@ void check_drop_trigger(const DropStmt* statement) {
     }
 }
 
-/// While a partition is detached concurrently, rows may still come to it that no rollup sees.
+/// While a partition is detached concurrently, rows may still come to it that no job sees.
 void check_detach_concurrently(const AlterTableStmt* statement) {
     for (int i = 0; i < list_length(statement->cmds); ++i) {
         const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
@@ -204,6 +207,38 @@ void check_detach_concurrently(const AlterTableStmt* statement) {
     }
 }
 
+/// How many rows of a table this transaction has inserted and deleted so far; nullopt: that is not
+/// counted.
+std::optional<std::int64_t> rows_written(Oid relid) {
+    if (!pgstat_track_counts)
+        return std::nullopt;
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.pg_stat_get_xact_tuples_inserted($1) OPERATOR(pg_catalog.+) "
+            "pg_catalog.pg_stat_get_xact_tuples_deleted($1)",
+            relid);
+    return spi.row(0).bigint(1);
+}
+
+/// A materialized view that is being refreshed, be it by a job or by hand.
+struct Refreshing {
+    Oid relid;
+    std::optional<std::int64_t> rows_written; ///< before, where only that tells what has changed
+};
+
+Refreshing before_refresh(const RefreshMatViewStmt* statement) {
+    const Oid relid = oid_of(statement->relation);
+    return {relid, statement->concurrent && OidIsValid(relid) ? rows_written(relid) : std::nullopt};
+}
+
+/// Tells the views that read it, unless not a single row has changed.
+void after_refresh(const Refreshing& refreshing) {
+    if (!OidIsValid(refreshing.relid) ||
+        (refreshing.rows_written && refreshing.rows_written == rows_written(refreshing.relid)))
+        return;
+    for (const JobId job : catalog::readers_of(refreshing.relid))
+        mark_at_commit(job, catalog::all_time);
+}
+
 void on_utility(PlannedStmt* statement, const char* query, bool read_only,
                 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
                 DestReceiver* receiver, QueryCompletion* completion) {
@@ -212,24 +247,30 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
         IsA(node, DropStmt) &&
         reinterpret_cast<const DropStmt*>(node)->removeType == OBJECT_TRIGGER;
     const bool alters_table = IsA(node, AlterTableStmt);
-    if ((drops_trigger || alters_table) && IsTransactionState())
+    const bool refreshes = IsA(node, RefreshMatViewStmt);
+    Refreshing refreshing = {};
+    if ((drops_trigger || alters_table || refreshes) && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] {
             if (!catalog::is_installed())
                 return;
-            if (drops_trigger)
+            if (drops_trigger && !is_unwatching())
                 check_drop_trigger(reinterpret_cast<const DropStmt*>(node));
-            else
+            else if (refreshes)
+                refreshing = before_refresh(reinterpret_cast<const RefreshMatViewStmt*>(node));
+            else if (alters_table)
                 check_detach_concurrently(reinterpret_cast<const AlterTableStmt*>(node));
         });
     const ProcessUtility_hook_type next =
         previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
     next(statement, query, read_only, context, params, environment, receiver, completion);
     const RangeVar* const partition = new_partition(node);
-    if ((alters_table || partition) && IsTransactionState())
+    if ((alters_table || partition || refreshes) && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] {
             if (!catalog::is_installed())
                 return;
-            if (alters_table)
+            if (refreshes)
+                after_refresh(refreshing);
+            else if (alters_table)
                 after_alter_table(reinterpret_cast<const AlterTableStmt*>(node));
             else
                 (void)is_watched_well(oid_of(partition));

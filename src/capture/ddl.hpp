@@ -1,4 +1,5 @@
 // What changes a watched table without touching a row: TRUNCATE, and partitions that come and go.
+// And REFRESH of a materialized view, which has no triggers, for the views that read it.
 //
 // Rows that leave with their partition were removed because of their age: what was computed from
 // them is frozen. Where that cannot be, because the partition is none of time, and for what had not

@@ -16,9 +16,19 @@ base::InstantSet spans_of(const char* sql, JobId job) {
 
 } // namespace
 
-void lock_marks(JobId job) {
-    LOCKTAG tag; // of a kind of object that is ours
+namespace {
+
+/// Of a kind of object that is ours.
+LOCKTAG marks_tag(JobId job) {
+    LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, MyDatabaseId, job_table(), static_cast<std::uint32_t>(job.value), 0);
+    return tag;
+}
+
+} // namespace
+
+void lock_marks(JobId job) {
+    const LOCKTAG tag = marks_tag(job);
     pg::protect([&] { (void)LockAcquire(&tag, ExclusiveLock, false, false); });
 }
 
@@ -41,6 +51,28 @@ base::InstantSet dirty(JobId job) {
 }
 
 namespace {
+
+/// Whether a mark of the job for all times is committed. C-like.
+bool is_all_marked(Relation marks, std::int64_t job) {
+    const Oid index = get_relname_relid("dirty_mark_job_idx", RelationGetNamespace(marks));
+    ScanKeyData key;
+    ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+    const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    const SysScanDesc scan = systable_beginscan(marks, index, true, snapshot, 1, &key);
+    bool found = false;
+    for (HeapTuple mark = systable_getnext(scan); HeapTupleIsValid(mark) && !found;
+         mark = systable_getnext(scan)) {
+        bool null = false; // they never are
+        const TimestampTz from =
+            DatumGetTimestampTz(SPI_getbinval(mark, RelationGetDescr(marks), 2, &null));
+        const TimestampTz to =
+            DatumGetTimestampTz(SPI_getbinval(mark, RelationGetDescr(marks), 3, &null));
+        found = from <= all_time.from.us && to >= all_time.to.us;
+    }
+    systable_endscan(scan);
+    UnregisterSnapshot(snapshot);
+    return found;
+}
 
 /// C-like.
 Relation open_own_table(const char* name) {
@@ -77,6 +109,17 @@ void SpanWriter::mark(JobId job, const base::InstantSet& spans) {
         if (marks_)
             pg::protect([&] { insert(marks_, values); });
     }
+}
+
+bool SpanWriter::relies_on_mark(JobId job) {
+    // A serializable transaction would take what it reads here for a reason to fail.
+    if (!marks_ || IsolationIsSerializable())
+        return false;
+    const LOCKTAG tag = marks_tag(job);
+    return pg::protect([&] {
+        return LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL &&
+               is_all_marked(marks_, job.value);
+    });
 }
 
 void SpanWriter::freeze(JobId job, Oid partition, const base::InstantSet& spans) {

@@ -24,7 +24,7 @@ inline base::TimeExtent all_buckets(const base::Grid& grid) {
 }
 
 /// Makes the marks and frozen spans of a job this transaction's: nobody else consumes or freezes
-/// until it ends. Waits, under lock_timeout.
+/// until it ends, and whoever has relied on a mark has committed. Waits, under lock_timeout.
 void lock_marks(JobId job);
 
 /// What is marked, or frozen, as of now, whatever snapshot the transaction has. Changes nothing, so
@@ -44,6 +44,9 @@ class SpanWriter : pg::Scoped {
     SpanWriter& operator=(const SpanWriter&) = delete;
 
     void mark(JobId job, const base::InstantSet& spans);
+    /// Whether all times are marked already, by a mark that nobody consumes before this transaction
+    /// has committed; then it need not write another.
+    bool relies_on_mark(JobId job);
     /// `partition`: with which the rows have left.
     void freeze(JobId job, Oid partition, const base::InstantSet& spans);
 

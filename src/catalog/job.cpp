@@ -141,12 +141,13 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
     pg::Spi spi;
     spi.run(
         "INSERT INTO orchestry.job (kind, target, target_schema, target_name, schedule, time_zone, "
-        "anchor, origin_system, origin_database) SELECT $1, c.oid, n.nspname, c.relname, $3, $4, "
-        "$5, $6, $7 "
+        "anchor, origin_system, origin_database, max_runtime) SELECT $1, c.oid, n.nspname, "
+        "c.relname, NULLIF($3, ''), $4, $5, $6, $7, $8 "
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
         "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) $2 "
         "RETURNING job_id",
-        job.kind, job.target, job.schedule, job.time_zone, now, system_identifier(), MyDatabaseId);
+        job.kind, job.target, job.schedule, job.time_zone, now, system_identifier(), MyDatabaseId,
+        job.max_runtime);
     if (spi.rows() != 1)
         throw base::Error(base::errc::undefined_object,
                           "the table of the new job does not exist any more");

@@ -31,7 +31,7 @@ struct Job {
     Oid target = InvalidOid;
     std::string target_name; // qualified and quoted
     Oid owner = InvalidOid;  // of the target, now
-    std::string schedule;    // as the user wrote it: interval or cron line
+    std::string schedule;    // as the user wrote it: interval or cron line; empty: the task knows
     std::string time_zone;   // IANA name: the policy's zone
     base::Instant anchor{0}; // creation; interval schedules keep its phase
     std::int64_t max_runtime_us = 0;
@@ -53,8 +53,9 @@ struct Job {
 struct NewJob {
     std::string kind;
     Oid target = InvalidOid;
-    std::string schedule;
+    std::string schedule; // empty: the task knows when the job is due
     std::string time_zone;
+    base::Span max_runtime{0, 0, base::us_per_hour};
 };
 
 /// Keeps the extension from being dropped until the transaction ends. DROP EXTENSION takes this
@@ -137,7 +138,7 @@ std::int64_t system_identifier();
 /// Parses "1 hour" or "0 2 * * *". Raises 22023 or 22007 with a hint. The interval syntax is the
 /// server's.
 base::Schedule parse_schedule(const std::string& text);
-/// First slot strictly after `now`.
+/// First slot strictly after `now`, of a job that has a schedule.
 base::Instant next_slot(const Job& job, base::Instant now);
 
 } // namespace orchestry::catalog

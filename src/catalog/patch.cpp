@@ -34,6 +34,10 @@ std::int32_t PatchEntry::integer() const {
     return read_as("int4", text(), [](const pg::Row& row) { return row.integer(1); });
 }
 
+bool PatchEntry::boolean() const {
+    return read_as("bool", text(), [](const pg::Row& row) { return row.boolean(1); });
+}
+
 std::vector<PatchEntry> read_patch(const std::string& patch, const char* kind) {
     pg::Spi spi;
     spi.run("SELECT e.key, e.value FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) e", patch);

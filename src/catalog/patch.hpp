@@ -20,6 +20,7 @@ class PatchEntry {
     base::Span interval() const;
     std::int64_t bigint() const;
     std::int32_t integer() const;
+    bool boolean() const;
 
   private:
     std::string key_;

@@ -253,7 +253,8 @@ void pull_in_schedules(base::Instant now) {
     const std::vector<Job> jobs =
         select_jobs_where("s.next_run_at OPERATOR(pg_catalog.>) $3", pg::param(now));
     for (const Job& job : jobs)
-        if (const base::Instant slot = next_slot(job, now); slot < *job.next_run_at)
+        if (const base::Instant slot = job.schedule.empty() ? now : next_slot(job, now);
+            slot < *job.next_run_at)
             set_next_run(job.id, slot);
 }
 
@@ -371,6 +372,28 @@ std::vector<JobId> mark_crashed_runs() {
     return jobs;
 }
 
+namespace {
+
+/// Of jobs j that belong to this database ($1, $2).
+constexpr const char* target_is_gone =
+    "j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database OPERATOR(pg_catalog.=) $2 "
+    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) "
+    "j.target) AND EXISTS (SELECT FROM orchestry.job_state s WHERE s.job_id "
+    "OPERATOR(pg_catalog.=) j.job_id)";
+
+} // namespace
+
+std::vector<JobId> jobs_of_dropped_targets() {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run_kept(std::string("SELECT j.job_id FROM orchestry.job j WHERE ") + target_is_gone,
+                 system_identifier(), MyDatabaseId);
+    std::vector<JobId> jobs;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        jobs.push_back({spi.row(i).bigint(1)});
+    return jobs;
+}
+
 std::int64_t reconcile_targets() {
     reconcile_holds();
     reconcile_quarantined();
@@ -388,13 +411,11 @@ std::int64_t reconcile_targets() {
         "j.job_id)",
         system_identifier(), MyDatabaseId);
     return static_cast<std::int64_t>(
-        spi.run("DELETE FROM orchestry.job j WHERE j.origin_system OPERATOR(pg_catalog.=) $1 "
-                "AND j.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM "
-                "pg_catalog.pg_class c "
-                "WHERE c.oid OPERATOR(pg_catalog.=) j.target) "
-                "AND EXISTS (SELECT FROM orchestry.job_state s WHERE s.job_id "
-                "OPERATOR(pg_catalog.=) j.job_id)",
-                system_identifier(), MyDatabaseId));
+        spi.run_kept(std::string("DELETE FROM orchestry.job j WHERE ") + target_is_gone +
+                         " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t "
+                         "WHERE t.tgname OPERATOR(pg_catalog.=) ('orchestry_watch_' "
+                         "OPERATOR(pg_catalog.||) j.job_id)::pg_catalog.name)",
+                     system_identifier(), MyDatabaseId));
 }
 
 std::int64_t trim_history() {

@@ -100,7 +100,10 @@ void want_scheduler(bool wanted);
 
 /// Marks runs whose process is gone as crashed, each once. Returns their jobs.
 std::vector<JobId> mark_crashed_runs();
-/// Removes jobs whose table was dropped and follows renames. Returns how many were removed.
+/// The jobs whose table was dropped, until reconcile_targets() removes them.
+std::vector<JobId> jobs_of_dropped_targets();
+/// Removes jobs whose table was dropped, unless they still have triggers on others, and follows
+/// renames. Returns how many were removed.
 std::int64_t reconcile_targets();
 /// Deletes finished runs older than orchestry.history_keep or beyond orchestry.history_keep_runs of
 /// their job.

@@ -36,9 +36,8 @@ constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
 /// session that would change what a statement means.
 class StepScope {
   public:
-    explicit StepScope(Oid owner)
-        : context_(owner, GetSessionUserId() == owner ? pg::Restriction::none
-                                                      : pg::Restriction::restricted) {
+    explicit StepScope(Oid owner, pg::Restriction others = pg::Restriction::restricted)
+        : context_(owner, GetSessionUserId() == owner ? pg::Restriction::none : others) {
         pg::GucLevel& guc = context_.guc();
         guc.set("TimeZone", "UTC");
         guc.set("DateStyle", "ISO, YMD");
@@ -256,7 +255,9 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
         StepResult applied;
         std::optional<pg::Failure> failure = pg::in_subtransaction([&] {
             {
-                const StepScope scope(job_.owner);
+                const StepScope scope(job_.owner, step.restricts_itself
+                                                      ? pg::Restriction::none
+                                                      : pg::Restriction::restricted);
                 applied = act(settings::lock_budget_us());
             }
             ORCHESTRY_FAULT_POINT("step applied");
@@ -397,7 +398,8 @@ std::string refusal(const std::optional<Job>& job) {
 base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
     base::Instant slot = base::plus(now, retry_cap_us);
     try {
-        slot = catalog::next_slot(job, now);
+        slot = job.schedule.empty() ? task_of(job.kind).due(job, now).value_or(slot)
+                                    : catalog::next_slot(job, now);
     } catch (const base::Error&) {
         // A zone that this server does not know; the job's run says so.
     }

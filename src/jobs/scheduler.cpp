@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 
+#include "capture/capture.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/background.hpp"
 #include "jobs/processes.hpp"
@@ -207,7 +208,10 @@ bool Scheduler::tick() {
     }
     if (!catalog::scheduler_wanted())
         return false;
-    attempt([] { catalog::reconcile_targets(); });
+    attempt([] {
+        capture::retire_dropped();
+        catalog::reconcile_targets();
+    });
     attempt([] { reconcile_runs(); });
     attempt([this] { queue_due_jobs(); });
     attempt([this] { end_overdue_runs(); });

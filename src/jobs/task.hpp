@@ -53,6 +53,9 @@ struct Step {
         blocked_by; // not empty: the step is not executed, and this says why and what mends it
     bool informative = false; // only shown: something understood and left alone
     bool in_batches = false;  // applied again until it has no more to do; counts rows on the way
+    /// It runs no code of users but by a statement of the server that restricts itself, and refuses
+    /// to be restricted by others.
+    bool restricts_itself = false;
 
     /// For describing who was in the way when the budget ran out.
     std::vector<pg::LockRequest> lock_requests;
@@ -96,6 +99,13 @@ class Task {
     /// settled() can know it later (catalog::store_settlement). `job` is as loaded at the run's
     /// start.
     virtual void settle(const catalog::Job& job, base::Instant now) const = 0;
+    /// When a job without a schedule is due next, after it was looked at `now`; nullopt: jobs of
+    /// this kind have schedules.
+    virtual std::optional<base::Instant> due(const catalog::Job& job, base::Instant now) const {
+        (void)job;
+        (void)now;
+        return std::nullopt;
+    }
     /// Tables whose jobs of this kind go before this one in a round of several; its own stands for
     /// the other jobs of that.
     virtual std::vector<Oid> goes_after(const catalog::Job& job) const {

@@ -77,6 +77,17 @@ inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* cont
 #endif
 }
 
+/// The same for the parts of a query, with the entries of its range tables among them.
+inline bool walk_query(Query* query, bool (*walker)(Node*, void*), void* context) {
+#if PG_VERSION_NUM >= 160000
+    return query_tree_walker(query, walker, context, QTW_EXAMINE_RTES_BEFORE);
+#else
+    const auto any = reinterpret_cast<void (*)()>(walker);
+    return query_tree_walker(query, reinterpret_cast<bool (*)()>(any), context,
+                             QTW_EXAMINE_RTES_BEFORE);
+#endif
+}
+
 /// Memory for a GUC check hook's `extra` or string: 16 wants its own allocator, 15 plain malloc.
 inline void* guc_malloc_quiet(std::size_t size) {
 #if PG_VERSION_NUM >= 160000

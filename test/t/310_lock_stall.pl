@@ -17,8 +17,9 @@ my $noise_ms = 50; # what the machine may add
 my $open_s = 5; # how long somebody is in the way where times are measured (ORCHESTRY_LONG)
 my $after_s = 10; # a run must be over so soon after nobody is in the way any more
 # No scheduler at first: a changed policy is due at once, and its run is to begin when somebody is in the way.
-my $node = new_server('lock_stall', preload => 0, conf => <<"CONF");
+my $node = new_server('lock_stall', conf => <<"CONF");
 max_connections = 50
+orchestry.databases = ''
 autovacuum = off
 log_lock_waits = on
 deadlock_timeout = '@{[ $promised_ms + $noise_ms ]} ms'
@@ -40,6 +41,10 @@ CREATE TABLE s.linked (account bigint DEFAULT 1 REFERENCES s.account, at timesta
 CREATE TABLE s.pending (LIKE s.plain INCLUDING ALL) PARTITION BY RANGE (at);
 CREATE TABLE s.promoted (LIKE s.plain INCLUDING ALL) PARTITION BY RANGE (at);
 CREATE TABLE s.promoted_default PARTITION OF s.promoted DEFAULT;
+CREATE TABLE s.source (n int PRIMARY KEY DEFAULT 0);
+CREATE MATERIALIZED VIEW s.viewed AS SELECT n FROM s.source; -- without an index on it: plainly
+CREATE TABLE s.busy (n int DEFAULT 0, at timestamptz NOT NULL DEFAULT now());
+CREATE MATERIALIZED VIEW s.of_busy AS SELECT count(*) AS n FROM s.busy;
 CREATE TABLE public.job AS SELECT t AS name, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 day', '2 days', schedule => '1 year') AS job_id
     FROM unnest('{plain,small,large,linked,pending,promoted}'::text[]) t;
 CALL orchestry.run();
@@ -59,6 +64,9 @@ BEGIN
     END LOOP;
 END $$;
 CALL orchestry.run('s.dropped_linked');
+INSERT INTO public.job SELECT 'viewed', orchestry.add_refresh_policy('s.viewed', '365 days', schedule => '1 year')
+UNION ALL SELECT 'busy', orchestry.add_refresh_policy('s.of_busy', '365 days', schedule => '1 year');
+CALL orchestry.refresh('s.viewed');
 INSERT INTO s.large SELECT now() - interval '1 year', repeat('x', 500) FROM generate_series(1, 30000);
 INSERT INTO s.promoted SELECT date_trunc('day', now()) + interval '30 days' + i * interval '1 s' FROM generate_series(1, 1000) i;
 SQL
@@ -67,6 +75,7 @@ SQL
 sub traffic
 {
 	my ($name) = @_;
+	return ("SELECT count(*) FROM s.viewed WHERE n = 0;\n", "SELECT 1 FROM s.viewed LIMIT 1;\n") if $name eq 'viewed';
 	my $write = $name =~ 'linked'
 	  ? "INSERT INTO s.account DEFAULT VALUES;\n"
 	  : "INSERT INTO s.$name DEFAULT VALUES;\n";
@@ -260,6 +269,15 @@ measure('leaving_linked', what => 'detach with a foreign key', in_the_way => 'IN
 measure('dropped_linked', what => 'drop with a foreign key', in_the_way => 'SELECT count(*) FROM s.account', waits => 1, steps => 'drop',
 	prepare => sub { $node->safe_psql($database, "UPDATE orchestry.detached_partition SET detached_at = now() - interval '8 days' WHERE parent_name = 'dropped_linked'") });
 
+# A plain refresh waits for readers with nobody behind it; watching a table does not even wait for a writer.
+measure('viewed', what => 'refresh a view plainly', in_the_way => 'SELECT count(*) FROM s.viewed', waits => 1, steps => 'refresh',
+	prepare => sub { $node->safe_psql($database, 'INSERT INTO s.source SELECT COALESCE(max(n), 0) + 1 FROM s.source') });
+measure('busy', what => 'watch the table of a view', in_the_way => 'INSERT INTO s.busy DEFAULT VALUES', waits => 0, steps => 'refresh');
+is($node->safe_psql($database, q(SELECT string_agg(concat_ws(' ', action, state, message), ', ') FROM orchestry.run_steps WHERE object = 's.busy')),
+	'watch skipped it is in use; the next run tries again', 'a table that is in use is watched later');
+$node->safe_psql($database, q(CALL orchestry.refresh('s.of_busy')));
+is($node->safe_psql($database, q(SELECT count(*) FROM pg_trigger WHERE tgrelid = 's.busy'::regclass)), 2, 'and then it is');
+
 # Somebody who is in the way for longer than all attempts of a run: it fails and says why, and the next one succeeds.
 $node->append_conf('postgresql.conf', 'orchestry.lock_attempts = 2');
 $node->reload;
@@ -271,7 +289,7 @@ wait_until($node, $database, q(SELECT current_setting('orchestry.lock_attempts')
 	like(wait_for_run($node, $database, $run), qr/^failed\|55P03/, 'a run that does not get its locks has failed');
 	like($node->safe_psql($database, "SELECT detail FROM orchestry.runs WHERE run_id = $run"),
 		qr/process $pid .*"in the way"/, 'its detail names who was in the way');
-	$node->safe_psql($database, 'SELECT orchestry.start_scheduler()');
+	$node->safe_psql($database, $_) for q(ALTER SYSTEM SET orchestry.databases = '*'), 'SELECT pg_reload_conf()';
 	my $free = end($session);
 	wait_until($node, $database, "SELECT last_state = 'ok' AND failures = 0 FROM orchestry.jobs WHERE job_id = $job");
 	took_at_most(time - $free, $after_s, 'the job has succeeded after nobody was in the way');

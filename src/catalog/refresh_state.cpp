@@ -1,0 +1,68 @@
+#include "catalog/refresh_state.hpp"
+
+namespace orchestry::catalog {
+
+void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_staleness_us,
+                    base::Instant now) {
+    const Elevated elevated;
+    pg::Spi spi;
+    const base::Span max_staleness{0, 0, max_staleness_us};
+    spi.run("INSERT INTO orchestry.refresh_breach (job_id, from_at, to_at) "
+            "SELECT s.job_id, s.as_of OPERATOR(pg_catalog.+) $2, $3 FROM orchestry.refresh_state s "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) $1 "
+            "AND s.as_of OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<) $3",
+            job.value, max_staleness, now);
+    spi.run("DELETE FROM orchestry.refresh_breach b WHERE b.job_id OPERATOR(pg_catalog.=) $1 "
+            "AND b.to_at OPERATOR(pg_catalog.<) $2",
+            job.value, base::plus(now, -base::us_per_day));
+    spi.run("INSERT INTO orchestry.refresh_state AS s "
+            "(job_id, as_of, refreshed_at, durations, definition, counters, parents) "
+            "VALUES ($1, $2, $3, ARRAY[$4], $5, $6, $7) "
+            "ON CONFLICT (job_id) DO UPDATE SET as_of = EXCLUDED.as_of, "
+            "refreshed_at = EXCLUDED.refreshed_at, "
+            "durations = (EXCLUDED.durations OPERATOR(pg_catalog.||) s.durations)[1:20], "
+            "definition = EXCLUDED.definition, counters = EXCLUDED.counters, "
+            "parents = EXCLUDED.parents",
+            job.value, record.as_of, record.refreshed_at, base::Span{0, 0, record.duration_us},
+            record.definition, record.counters, record.parents);
+}
+
+RefreshTiming refresh_timing(JobId job) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT s.as_of, (SELECT pg_catalog.max(EXTRACT(epoch FROM d) "
+            "OPERATOR(pg_catalog.*) 1000000) FROM pg_catalog.unnest(s.durations) d)"
+            "::pg_catalog.int8 FROM orchestry.refresh_state s "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) $1",
+            job.value);
+    if (spi.rows() == 0)
+        return {};
+    return {spi.row(0).instant(1), spi.row(0).bigint(2)};
+}
+
+void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of) {
+    std::vector<std::int64_t> ids;
+    for (const JobId job : jobs)
+        ids.push_back(job.value);
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.refresh_state s SET as_of = n.as_of "
+            "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) n (job_id, as_of) "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id "
+            "AND s.as_of OPERATOR(pg_catalog.<) n.as_of",
+            ids, as_of);
+}
+
+std::vector<JobId> readers_of(Oid matview) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT s.job_id FROM orchestry.refresh_state s "
+            "WHERE $1 OPERATOR(pg_catalog.=) ANY (s.parents)",
+            matview);
+    std::vector<JobId> jobs;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        jobs.push_back({spi.row(i).bigint(1)});
+    return jobs;
+}
+
+} // namespace orchestry::catalog

@@ -1,0 +1,36 @@
+// What is known of materialized views at run time: typed access to orchestry.refresh_state.
+#pragma once
+
+#include "catalog/job.hpp"
+
+namespace orchestry::catalog {
+
+/// What a refresh leaves behind.
+struct RefreshRecord {
+    base::Instant as_of{0};        ///< its rows are what the query said then
+    base::Instant refreshed_at{0}; ///< when it began
+    std::int64_t duration_us = 0;
+    std::int64_t definition = 0;          ///< fingerprint of what was executed
+    std::optional<std::int64_t> counters; ///< fingerprint of how often its tables had changed
+    std::vector<Oid> parents;             ///< the materialized views that it reads
+};
+
+/// Writes what a refresh leaves behind; the time for which the view was older than `max_staleness`
+/// before that is remembered for a day. The refresh ends at `now`.
+void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_staleness_us,
+                    base::Instant now);
+
+/// What of a view decides when it is due.
+struct RefreshTiming {
+    std::optional<base::Instant> as_of; ///< nullopt: it was never refreshed
+    std::int64_t longest_us = 0;        ///< of its last refreshes
+};
+RefreshTiming refresh_timing(JobId job);
+
+/// The views of these jobs were found to be right as of these times.
+void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of);
+
+/// The jobs whose views read a materialized view.
+std::vector<JobId> readers_of(Oid matview);
+
+} // namespace orchestry::catalog

@@ -1,0 +1,276 @@
+#include "matview/inspect.hpp"
+
+#include <algorithm>
+
+#include "base/hash.hpp"
+#include "capture/capture.hpp"
+#include "capture/ddl.hpp"
+
+namespace orchestry::matview {
+
+using base::Instant;
+
+namespace {
+
+constexpr const char* select_sql =
+    "SELECT j.job_id, j.target, c.relowner, c.relispopulated, j.paused, "
+    "p.max_staleness, p.mode, p.change_detection, p.max_unverified, p.assume_pure, j.time_zone, "
+    "s.as_of, s.refreshed_at, s.definition, s.counters, "
+    "EXISTS (SELECT FROM orchestry.dirty_mark m WHERE m.job_id OPERATOR(pg_catalog.=) j.job_id), "
+    // As the server's own is_usable_unique_index().
+    "EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x "
+    "ON x.oid OPERATOR(pg_catalog.=) i.indexrelid JOIN pg_catalog.pg_am a "
+    "ON a.oid OPERATOR(pg_catalog.=) x.relam WHERE i.indrelid OPERATOR(pg_catalog.=) j.target "
+    "AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
+    "AND i.indexprs IS NULL AND a.amname OPERATOR(pg_catalog.=) 'btree') "
+    "FROM orchestry.job j JOIN orchestry.refresh_policy p ON p.job_id OPERATOR(pg_catalog.=) "
+    "j.job_id JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) j.target "
+    "JOIN orchestry.job_state t ON t.job_id OPERATOR(pg_catalog.=) j.job_id "
+    "LEFT JOIN orchestry.refresh_state s ON s.job_id OPERATOR(pg_catalog.=) j.job_id "
+    "WHERE j.target OPERATOR(pg_catalog.=) ANY ($3) "
+    "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
+    "OPERATOR(pg_catalog.=) $2";
+
+std::optional<std::int64_t> optional_bigint(const pg::Row& row, int column) {
+    return row.is_null(column) ? std::nullopt : std::optional(row.bigint(column));
+}
+
+std::optional<Instant> optional_instant(const pg::Row& row, int column) {
+    return row.is_null(column) ? std::nullopt : std::optional(row.instant(column));
+}
+
+// --- sources ------------------------------------------------------------------------------------
+
+std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(std::to_string(relid)); }
+
+bool has_rights_of(Oid role, Oid owner) {
+    return pg::protect([&] { return OidIsValid(owner) && has_privs_of_role(role, owner); });
+}
+
+/// Whether row security hides rows of a table from its reader.
+bool hides_rows(Oid relid, Oid reader) {
+    const Oid owner = catalog::owner_of(relid);
+    return pg::protect([&] {
+        const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+        if (!HeapTupleIsValid(tuple))
+            return false;
+        const auto* const table = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+        const bool hides = table->relrowsecurity && (table->relforcerowsecurity || owner != reader);
+        ReleaseSysCache(tuple);
+        return hides;
+    });
+}
+
+bool is_foreign(Oid relid) {
+    return pg::call<get_rel_relkind>(Oid{relid}) == RELKIND_FOREIGN_TABLE;
+}
+
+/// Why changes of a table can go unseen, as a clause; empty: they cannot.
+std::string why_opaque(Oid relid, const InspectedView& view) {
+    const char kind = pg::call<get_rel_relkind>(Oid{relid});
+    if (relid < FirstNormalObjectId)
+        return "it reads " + name_of(relid) + ", a table of the server itself";
+    if (is_foreign(relid))
+        return "it reads foreign table " + name_of(relid);
+    if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+        return "it reads " + name_of(relid) + ", whose changes cannot be seen";
+    if (hides_rows(relid, view.owner))
+        return "row security may hide rows of " + name_of(relid);
+    const std::vector<Oid> family = pg::family_of(relid);
+    if (view.view.policy.detection == Detection::stats) {
+        if (std::any_of(family.begin(), family.end(), is_foreign))
+            return "it reads " + name_of(relid) + ", which has foreign partitions";
+        return {};
+    }
+    if (!capture::why_unwatchable(relid).empty())
+        return "it reads " + name_of(relid) + ", of which a part is foreign or unlogged";
+    for (const Oid table : family)
+        if (!has_rights_of(view.owner, catalog::owner_of(table)))
+            return "it reads " + name_of(table) +
+                   ", which belongs to somebody else and so cannot be watched";
+    return {};
+}
+
+/// What a watch has to be put on so that all changes of a table are seen.
+std::vector<Oid> tables_to_watch(const SourceTable& source) {
+    if (!source.with_heirs)
+        return {source.relid};
+    std::vector<Oid> tables;
+    for (const Oid table : pg::family_of(source.relid))
+        if (table == source.relid || !pg::call<get_rel_relispartition>(Oid{table}))
+            tables.push_back(table);
+    return tables;
+}
+
+bool contains(const std::vector<Oid>& oids, Oid oid) {
+    return std::find(oids.begin(), oids.end(), oid) != oids.end();
+}
+
+bool is_part_of(Oid relid, const std::vector<Oid>& tables) {
+    while (pg::call<get_rel_relispartition>(Oid{relid})) {
+        relid = pg::protect([&] { return get_partition_parent(relid, true); });
+        if (contains(tables, relid))
+            return true;
+    }
+    return false;
+}
+
+/// Where the sources are and why not all of them can be seen.
+void find_sources(InspectedView& view) {
+    std::string& opaque = view.view.opaque;
+    opaque = view.reads.opaque;
+    for (const SourceTable& source : view.reads.tables) {
+        std::string why = why_opaque(source.relid, view);
+        if (why.empty())
+            for (const Oid table : tables_to_watch(source))
+                if (!contains(view.tables, table))
+                    view.tables.push_back(table);
+        if (opaque.empty())
+            opaque = std::move(why);
+    }
+    std::erase_if(view.tables, [&](Oid table) { return is_part_of(table, view.tables); });
+    std::sort(view.tables.begin(), view.tables.end());
+    if (view.settings.assume_pure)
+        opaque.clear();
+    if (view.view.policy.detection == Detection::none)
+        opaque = "change_detection is none";
+    else if (view.view.policy.detection == Detection::stats && !pgstat_track_counts)
+        opaque = "track_counts is off";
+    else if (view.view.policy.detection == Detection::triggers && !capture::is_everywhere())
+        opaque = "the library is not preloaded";
+}
+
+std::int64_t definition_of(const InspectedView& view) {
+    std::uint64_t hash = view.reads.definition;
+    for (const Oid table : view.tables)
+        hash = base::splitmix64(hash ^ table);
+    for (const Oid parent : view.reads.matviews)
+        hash = base::splitmix64(hash ^ parent);
+    return static_cast<std::int64_t>(hash);
+}
+
+/// A fingerprint of how often the tables that a view reads have changed, as the server counts it.
+/// Whatever makes the counters begin anew, or gives a table other files, changes it as well.
+std::int64_t counters_of(const InspectedView& view) {
+    std::vector<Oid> tables;
+    for (const SourceTable& source : view.reads.tables)
+        for (const Oid table : pg::family_of(source.relid))
+            if (!contains(tables, table))
+                tables.push_back(table);
+    pg::protect([] { pgstat_clear_snapshot(); });
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', "
+            "pg_catalog.pg_postmaster_start_time(), "
+            "(SELECT pg_catalog.pg_stat_get_db_stat_reset_time(d.oid) FROM pg_catalog.pg_database "
+            "d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), "
+            "(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', c.oid, c.relfilenode, "
+            "pg_catalog.pg_stat_get_tuples_inserted(c.oid), "
+            "pg_catalog.pg_stat_get_tuples_updated(c.oid), "
+            "pg_catalog.pg_stat_get_tuples_deleted(c.oid)), ',' ORDER BY c.oid) "
+            "FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1))), 0)",
+            tables);
+    return spi.row(0).bigint(1);
+}
+
+} // namespace
+
+Inspector::Inspector(const std::vector<catalog::Job>& jobs) {
+    std::vector<Oid> matviews;
+    for (const catalog::Job& job : jobs)
+        matviews.push_back(job.target);
+    load(matviews);
+}
+
+/// Reads what is known of some views before their queries are read.
+void Inspector::load(const std::vector<Oid>& matviews) {
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run_kept(select_sql, catalog::system_identifier(), MyDatabaseId, matviews);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        const Oid relid = row.oid(2);
+        InspectedView& found = views_[relid];
+        found.job = {row.bigint(1)};
+        found.owner = row.oid(3);
+        found.is_paused = row.boolean(5);
+        found.settings = {row.span(6), row.text(7),     row.text(8),
+                          row.span(9), row.boolean(10), row.text(11)};
+        found.view.relid = relid;
+        found.view.quoted = name_of(relid);
+        found.view.policy = check(found.settings);
+        found.view.is_populated = row.boolean(4);
+        found.view.has_key = row.boolean(17);
+        found.view.as_of = optional_instant(row, 12);
+        found.view.refreshed_at = optional_instant(row, 13);
+        known_definition_[relid] = optional_bigint(row, 14);
+        known_counters_[relid] = optional_bigint(row, 15);
+        is_marked_[relid] = row.boolean(16);
+    }
+}
+
+/// The view with what its query reads; nullptr when it has no policy.
+const InspectedView* Inspector::find(Oid matview) {
+    auto known = views_.find(matview);
+    if (known == views_.end()) {
+        load({matview});
+        known = views_.find(matview);
+    }
+    if (known == views_.end())
+        return nullptr;
+    InspectedView& found = known->second;
+    if (is_read_[matview])
+        return &found;
+    is_read_[matview] = true;
+    found.reads = read_query(matview);
+    find_sources(found);
+    View& view = found.view;
+    view.parents.assign(found.reads.matviews.begin(), found.reads.matviews.end());
+    found.definition = definition_of(found);
+    if (view.policy.detection == Detection::triggers && view.opaque.empty())
+        found.unwatched = capture::unwatched(found.job, found.tables);
+    for (const Oid table : found.unwatched)
+        view.unwatched.push_back(name_of(table));
+    if (view.policy.detection == Detection::stats)
+        found.counters = counters_of(found);
+    if (is_marked_[matview])
+        view.change = "what it reads has changed";
+    else if (known_definition_[matview] != found.definition)
+        view.change = "its query, or what that is made of, is another one by now";
+    else if (view.opaque.empty() && known_counters_[matview] != found.counters)
+        view.change = "the server has counted changes of what it reads";
+    return &found;
+}
+
+InspectedSet Inspector::read(const catalog::Job& job) {
+    InspectedSet set;
+    std::vector<Oid> open = {job.target};
+    for (std::size_t i = 0; i < open.size(); ++i) {
+        const InspectedView* const found = find(open[i]);
+        if (!found && i == 0)
+            throw base::Error(base::errc::undefined_object, "job " + std::to_string(job.id.value) +
+                                                                " has no refresh policy any more");
+        if (!found)
+            continue;
+        set.views.push_back(found->view);
+        set.views.back().is_ours =
+            i == 0 || (!found->is_paused && has_rights_of(job.owner, found->owner));
+        set.details.push_back(*found);
+        for (const Oid parent : found->reads.matviews)
+            if (!contains(open, parent))
+                open.push_back(parent);
+    }
+    return set;
+}
+
+std::optional<std::string> suggested_index(const View& view) {
+    if (view.has_key)
+        return std::nullopt;
+    std::string columns;
+    for (const std::string& column : distinct_columns(view.relid))
+        columns += (columns.empty() ? "" : ", ") + pg::quote_identifier(column);
+    if (columns.empty())
+        return std::nullopt;
+    return "CREATE UNIQUE INDEX ON " + view.quoted + " (" + columns + ");";
+}
+
+} // namespace orchestry::matview

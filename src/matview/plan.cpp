@@ -1,0 +1,200 @@
+#include "matview/plan.hpp"
+
+#include <algorithm>
+
+namespace orchestry::matview {
+
+using base::Instant;
+
+namespace {
+
+std::optional<std::size_t> find_view(const std::vector<View>& views, std::uint32_t relid) {
+    for (std::size_t i = 0; i < views.size(); ++i)
+        if (views[i].relid == relid)
+            return i;
+    return std::nullopt;
+}
+
+/// Depth first, so that whatever a view reads comes before it.
+class Lineage {
+  public:
+    explicit Lineage(const std::vector<View>& views)
+        : views_(views), reached_(views.size(), false) {}
+
+    void reach(std::size_t i) {
+        if (reached_[i])
+            return;
+        reached_[i] = true;
+        for (const std::uint32_t parent : views_[i].parents)
+            if (const auto found = find_view(views_, parent); found && views_[*found].is_ours)
+                reach(*found);
+        order.push_back(i);
+    }
+
+    std::vector<std::size_t> order;
+
+  private:
+    const std::vector<View>& views_;
+    std::vector<bool> reached_;
+};
+
+/// Whether nothing in a view's own sources can have changed without its change being known.
+bool is_provable(const View& view) { return view.opaque.empty() && view.unwatched.empty(); }
+
+/// Why changes of a view may not be known.
+std::string doubt(const View& view) {
+    if (!view.opaque.empty())
+        return view.opaque;
+    return "changes of " + view.unwatched.front() + " have not been watched";
+}
+
+class Planner {
+  public:
+    Planner(const std::vector<View>& views, std::size_t target, Instant now)
+        : views_(views), target_(target), now_(now), refreshed_(views.size(), false) {}
+
+    std::vector<Step> all();
+
+  private:
+    std::string why(std::size_t i) const;
+    std::string refreshed_parent(const View& view) const;
+    bool is_old(const View& view) const;
+    void watch(std::size_t i);
+    void refresh(std::size_t i, std::string reason, bool depends);
+
+    const std::vector<View>& views_;
+    const std::size_t target_;
+    const Instant now_;
+    std::vector<bool> refreshed_;
+    Instant parents_as_of_{base::plus_infinity}; // of those that are left as they are
+    std::vector<Step> steps_;
+};
+
+void Planner::watch(std::size_t i) {
+    for (const std::string& source : views_[i].unwatched) {
+        Step step;
+        step.action = Action::watch;
+        step.view = i;
+        step.source = source;
+        step.reason = "changes of it are to be seen by " + views_[i].quoted;
+        steps_.push_back(std::move(step));
+    }
+}
+
+/// Whether an ancestor that may have changed is too old for the view that the run is for.
+bool Planner::is_old(const View& view) const {
+    return now_.us - view.as_of->us > views_[target_].policy.max_staleness_us / 2;
+}
+
+/// Why a view is refreshed whatever becomes of others; empty: nothing speaks for it.
+std::string Planner::why(std::size_t i) const {
+    const View& view = views_[i];
+    if (!view.is_populated)
+        return "it has no data";
+    if (!view.as_of || !view.refreshed_at)
+        return "it has not been refreshed by its job yet";
+    if (!view.change.empty())
+        return view.change;
+    if (!is_provable(view))
+        return i == target_ || is_old(view) ? "it may have changed: " + doubt(view) : "";
+    if (view.policy.detection == Detection::stats &&
+        now_.us - view.refreshed_at->us >= view.policy.max_unverified_us)
+        return "that nothing has changed was only a hint for longer than max_unverified";
+    return {};
+}
+
+/// The first parent that a step before refreshes; empty: there is none.
+std::string Planner::refreshed_parent(const View& view) const {
+    for (const std::uint32_t parent : view.parents)
+        if (const auto found = find_view(views_, parent); found && refreshed_[*found])
+            return views_[*found].quoted;
+    return {};
+}
+
+void Planner::refresh(std::size_t i, std::string reason, bool depends) {
+    const View& view = views_[i];
+    Step step;
+    step.action = Action::refresh;
+    step.view = i;
+    step.reason = std::move(reason);
+    step.depends = depends;
+    if (!view.parents.empty())
+        step.as_of = std::min(parents_as_of_, now_);
+    const bool can = view.is_populated && view.has_key;
+    step.concurrently = can && view.policy.mode != Mode::plain;
+    if (!view.has_key && view.policy.mode == Mode::concurrently)
+        step.blocked_by = "materialized view " + view.quoted +
+                          " has no unique index that CONCURRENTLY can use: create one, or let mode "
+                          "be 'auto'";
+    else if (!view.is_populated && view.policy.mode != Mode::plain)
+        step.reason += "; plainly, because it has none to compare with";
+    else if (!view.has_key && view.policy.mode == Mode::automatic)
+        step.reason += "; plainly, because it has no unique index that CONCURRENTLY can use";
+    steps_.push_back(std::move(step));
+    refreshed_[i] = true;
+}
+
+std::vector<Step> Planner::all() {
+    for (const std::size_t i : lineage(views_, target_)) {
+        watch(i);
+        const std::string parent = refreshed_parent(views_[i]);
+        std::string reason = why(i);
+        if (!reason.empty())
+            refresh(i, std::move(reason), false);
+        else if (!parent.empty())
+            refresh(i, "it reads " + parent + ", which is refreshed before", true);
+        else if (!is_provable(views_[i]))
+            parents_as_of_ = std::min(parents_as_of_, *views_[i].as_of);
+    }
+    if (!refreshed_[target_]) {
+        Step step;
+        step.view = target_;
+        step.reason = views_[target_].policy.detection == Detection::stats
+                          ? "the counters of what it reads have not moved since its refresh"
+                          : "nothing that it reads has changed since its refresh";
+        steps_.push_back(std::move(step));
+    }
+    return std::move(steps_);
+}
+
+} // namespace
+
+const char* to_string(Action action) {
+    switch (action) {
+    case Action::watch:
+        return "watch";
+    case Action::refresh:
+        return "refresh";
+    case Action::leave:
+        return "leave";
+    }
+    return "";
+}
+
+std::vector<std::size_t> lineage(const std::vector<View>& views, std::size_t target) {
+    Lineage found(views);
+    found.reach(target);
+    return std::move(found.order);
+}
+
+std::vector<Step> plan(const std::vector<View>& views, std::size_t target, Instant now) {
+    return Planner(views, target, now).all();
+}
+
+Instant proven_at(const std::vector<View>& views, std::size_t target, Instant now) {
+    Instant at = now;
+    for (const std::size_t i : lineage(views, target))
+        if (!is_provable(views[i]))
+            at = std::min(at, views[i].as_of.value_or(base::minus_infinity));
+    return at;
+}
+
+Instant due_at(std::int64_t max_staleness_us, std::optional<Instant> as_of,
+               std::int64_t expected_us, Instant now) {
+    const std::int64_t lead = std::min(expected_us, max_staleness_us / 2);
+    const std::int64_t pause = std::max(max_staleness_us - lead, base::us_per_second);
+    const Instant due = base::plus(std::max(as_of.value_or(now), base::min_instant), pause);
+    return due > now ? due : base::plus(now, pause);
+}
+
+} // namespace orchestry::matview

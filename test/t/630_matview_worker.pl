@@ -1,0 +1,172 @@
+# Materialized views by deadline, in workers: what changes is refreshed in time without anybody asking, what does not is left alone;
+# what cannot be refreshed (no rights, an error, too slow) is a run with that state, and concerns nobody else. Whatever the owner of a
+# view hides in it is executed as the owner, whoever asks for the refresh.
+use strict;
+use warnings;
+use Orchestry;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $database = 'postgres';
+my $node = new_server('matview_worker', conf => <<'CONF');
+autovacuum = off
+orchestry.databases = ''
+CONF
+$node->safe_psql($database, <<'SQL');
+CREATE EXTENSION orchestry_ext;
+CREATE ROLE alice LOGIN;
+CREATE ROLE bob;
+CREATE SCHEMA s;
+GRANT ALL ON SCHEMA s TO alice, bob;
+SET ROLE bob;
+CREATE TABLE s.theirs (v int);
+GRANT SELECT ON s.theirs TO alice;
+SET ROLE alice;
+CREATE TABLE s.t (v int);
+INSERT INTO s.t VALUES (1);
+CREATE TABLE s.slow_when (v bool);
+INSERT INTO s.slow_when VALUES (false);
+CREATE MATERIALIZED VIEW s.fresh AS SELECT count(*) AS n FROM s.t;
+CREATE MATERIALIZED VIEW s.above AS SELECT n + 1 AS n FROM s.fresh;
+CREATE MATERIALIZED VIEW s.bobs AS SELECT count(*) AS n FROM s.theirs;
+CREATE MATERIALIZED VIEW s.failing AS SELECT 1 / v AS n FROM s.t;
+CREATE MATERIALIZED VIEW s.slow AS SELECT v, CASE WHEN v THEN pg_sleep(100)::text END AS n FROM s.slow_when;
+CREATE UNIQUE INDEX ON s.fresh (n);
+RESET ROLE;
+CREATE TABLE public.job AS SELECT v AS name, orchestry.add_refresh_policy(('s.' || v)::regclass, max_staleness => CASE v WHEN 'above' THEN '1 s'::interval ELSE '3 s' END, max_runtime => '1 s') AS id
+    FROM unnest('{fresh,above,bobs,failing,slow}'::text[]) v;
+CALL orchestry.run();
+SQL
+my %job = map { split /\|/ } split /\n/, $node->safe_psql($database, 'SELECT name, id FROM public.job');
+
+# The table of somebody else cannot be watched, so its view is refreshed each time.
+is($node->safe_psql($database, q(SELECT count(*) FROM pg_trigger WHERE tgrelid = 's.theirs'::regclass)), 0, q(nothing is put on somebody else's table));
+is($node->safe_psql($database, q(SELECT reason FROM orchestry.explain('s.bobs') WHERE state = 'never skipped')),
+	'it reads s.theirs, which belongs to somebody else and so cannot be watched', 'and explain() says so');
+
+# By the scheduler, with a worker that is connected as alice.
+$node->safe_psql($database, q(ALTER SYSTEM SET orchestry.databases = '*'));
+$node->safe_psql($database, 'SELECT pg_reload_conf()');
+wait_for_scheduler($node, $database, 0);
+$node->safe_psql($database, 'INSERT INTO s.t VALUES (2)');
+my $took = wait_until($node, $database, 'SELECT (TABLE s.above) = 3');
+took_at_most($took, 3, 'a change is in the view on a view, whose promise is one second');
+is($node->safe_psql($database, "SELECT string_agg(DISTINCT r.owner::regrole::text, ' ') FROM orchestry.run r WHERE r.job_id = $job{above} AND r.state = 'ok'"), 'alice', 'refreshed as its owner');
+$node->safe_psql($database, 'INSERT INTO s.theirs VALUES (1)');
+wait_until($node, $database, 'SELECT (TABLE s.bobs) = 1');
+pass('a view that is never skipped is refreshed, too');
+
+# What cannot be refreshed. The rows stay, the state says why, and the others go on.
+$node->safe_psql($database, 'REVOKE SELECT ON s.theirs FROM alice; INSERT INTO s.t VALUES (0); UPDATE s.slow_when SET v = true');
+wait_until($node, $database, "SELECT count(*) = 3 FROM orchestry.jobs WHERE job_id IN ($job{bobs}, $job{failing}, $job{slow}) AND last_state IN ('failed', 'timeout')");
+is($node->safe_psql($database, "SELECT string_agg(concat_ws(' ', x.name, r.state, r.sqlstate), ', ' ORDER BY x.name) FROM public.job x
+		CROSS JOIN LATERAL (SELECT * FROM orchestry.runs r WHERE r.job_id = x.id AND r.state IN ('failed', 'timeout') ORDER BY run_id DESC LIMIT 1) r"),
+	'bobs failed 42501, failing failed 22012, slow timeout 57014', 'each has the state that it has come to');
+is($node->safe_psql($database, 'SELECT (TABLE s.bobs), (SELECT count(*) FROM s.failing), (SELECT v FROM s.slow)'), '1|2|f', 'and the rows that it had');
+is($node->safe_psql($database, "SELECT changed, last_error FROM orchestry.matviews WHERE job_id = $job{failing}"), 't|division by zero', 'and is known to have changed');
+wait_until($node, $database, 'SELECT (TABLE s.above) = 4');
+pass('the others are refreshed');
+$node->safe_psql($database, 'GRANT SELECT ON s.theirs TO alice; DELETE FROM s.t WHERE v = 0; UPDATE s.slow_when SET v = false');
+wait_until($node, $database, "SELECT count(*) = 3 FROM orchestry.jobs WHERE job_id IN ($job{bobs}, $job{failing}, $job{slow}) AND last_state IN ('ok', 'noop') AND failures = 0");
+pass('and they as well, when they can be');
+
+# Nothing changes: nothing is refreshed, whatever the time. What is written is that it was looked at.
+$node->safe_psql($database, q(SELECT orchestry.stop_scheduler()));
+$node->safe_psql($database, <<'SQL');
+SELECT orchestry.remove_policy(id) FROM public.job;
+DO $$ BEGIN
+    FOR i IN 1..50 LOOP
+        EXECUTE format('CREATE MATERIALIZED VIEW s.v%s AS SELECT v, count(*) FROM s.t GROUP BY v', i);
+        PERFORM orchestry.add_refresh_policy(format('s.v%s', i)::regclass);
+    END LOOP;
+END $$;
+CALL orchestry.run();
+CHECKPOINT;
+SQL
+my $files = q(SELECT md5(string_agg(concat_ws(' ', oid, relfilenode), ',' ORDER BY oid)) FROM pg_class WHERE relkind = 'm');
+my $before = $node->safe_psql($database, $files);
+my ($start, $ms, $bytes) = split /\|/, $node->safe_psql($database, <<'SQL');
+UPDATE orchestry.job_state SET next_run_at = now();
+CALL orchestry.run_due(); -- what is done once: pages whole in the WAL, plans
+UPDATE orchestry.job_state SET next_run_at = now();
+SELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS at \gset
+CALL orchestry.run_due();
+SELECT :'lsn', round(1000 * extract(epoch FROM clock_timestamp() - :'at'), 1), pg_current_wal_insert_lsn() - :'lsn';
+SQL
+diag(sprintf '50 unchanged views: %.2f ms and %d bytes of WAL each', $ms / 50, $bytes / 50);
+is($node->safe_psql($database, $files), $before, 'views that have not changed are not touched');
+is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.matviews WHERE as_of > refreshed_at AND last_state = 'noop')), 50, 'and are known to be right as of a later time');
+cmp_ok($bytes / 50, '<', 2000, 'without WAL but for the record of that');
+
+# Somebody writes to a partition: the table is watched later, and nobody waits for that.
+my $writer = $node->background_psql($database);
+$node->safe_psql($database, <<'SQL');
+CREATE TABLE s.parted (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE s.part PARTITION OF s.parted FOR VALUES FROM (0) TO (10);
+CREATE MATERIALIZED VIEW s.of_parted AS SELECT count(*) AS n FROM s.parted;
+SELECT orchestry.add_refresh_policy('s.of_parted');
+SQL
+$writer->query_safe('BEGIN; INSERT INTO s.part VALUES (1, 1)');
+$node->safe_psql($database, q(CALL orchestry.refresh('s.of_parted')));
+is($node->safe_psql($database, q(SELECT string_agg(concat_ws(' ', action, state), ', ' ORDER BY seq) FROM orchestry.run_steps WHERE run_id = (SELECT max(run_id) FROM orchestry.runs))),
+	'watch skipped, refresh ok', 'a table with a writer in a partition is watched later');
+$writer->query_safe('COMMIT');
+$writer->quit;
+$node->safe_psql($database, q(CALL orchestry.refresh('s.of_parted')));
+is($node->safe_psql($database, q(SELECT n, (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'orchestry_watch%' AND tgrelid = 's.part'::regclass) FROM s.of_parted)), '1|1', 'and is right all the same');
+
+# Hidden in a view, and executed for a superuser.
+$node->safe_psql($database, <<'SQL');
+CREATE ROLE mallory LOGIN;
+GRANT ALL ON SCHEMA s TO mallory;
+SET SESSION AUTHORIZATION mallory;
+CREATE TABLE s.seen (what text, who name, session name);
+CREATE FUNCTION s.trap(what text, v int) RETURNS int LANGUAGE sql IMMUTABLE RETURN v;
+CREATE TABLE s.bait (v int);
+INSERT INTO s.bait VALUES (1);
+CREATE MATERIALIZED VIEW s.trapped AS SELECT s.trap('query', v) AS v FROM s.bait;
+CREATE UNIQUE INDEX ON s.trapped (v);
+CREATE INDEX ON s.trapped (s.trap('index', v));
+CREATE OR REPLACE FUNCTION s.trap(what text, v int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO s.seen VALUES (what, current_user, session_user);
+    BEGIN
+        EXECUTE 'RESET ROLE';
+        INSERT INTO s.seen VALUES ('reset role', current_user, session_user);
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    BEGIN
+        EXECUTE 'RESET SESSION AUTHORIZATION';
+        INSERT INTO s.seen VALUES ('reset session', current_user, session_user);
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    BEGIN
+        EXECUTE 'ALTER ROLE mallory SUPERUSER';
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    RETURN v;
+END $$;
+SELECT orchestry.add_refresh_policy('s.trapped');
+RESET SESSION AUTHORIZATION;
+SET search_path = s, public;
+CALL orchestry.refresh('s.trapped');
+INSERT INTO s.bait VALUES (2);
+CALL orchestry.refresh('s.trapped');
+SELECT orchestry.alter_policy(job_id, '{"mode": "plain"}') FROM orchestry.matviews WHERE matview = 's.trapped'::regclass;
+INSERT INTO s.bait VALUES (3);
+SELECT count(*) FROM orchestry.plan('s.trapped');
+SELECT count(*) FROM orchestry.explain('s.trapped');
+CALL orchestry.refresh('s.trapped');
+SQL
+is($node->safe_psql($database, 'SELECT count(*) FROM s.trapped'), 3, 'a superuser refreshes the view of somebody else, concurrently and plainly');
+is($node->safe_psql($database, q(SELECT string_agg(DISTINCT who::text, ' ') FROM s.seen WHERE what IN ('query', 'index'))), 'mallory', 'what is hidden in it is executed as its owner');
+is($node->safe_psql($database, q(SELECT count(DISTINCT what) FROM s.seen WHERE what IN ('query', 'index'))), 2, 'both in the query and in an index');
+is($node->safe_psql($database, q(SELECT string_agg(DISTINCT concat_ws(' ', what, who), ', ') FROM s.seen WHERE who <> 'mallory')), '', 'and wins no rights');
+is($node->safe_psql($database, q(SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory')), 'f', 'nor keeps any');
+
+# A source that is dropped takes its views along; their jobs follow.
+$node->safe_psql($database, q(SET client_min_messages = error; DROP TABLE s.bait CASCADE; CALL orchestry.run_due()));
+is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.jobs WHERE target_name = 'trapped')), 0, 'a dropped source is the end of the job');
+is(count_log($node, 'PANIC|TRAP|terminated by signal|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
+$node->stop;
+done_testing();
