@@ -93,11 +93,6 @@ LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_timeline';
 COMMENT ON FUNCTION orchestry.timeline(regclass) IS
 'The partitions of a table as lines of text: name, bounds in the policy''s zone (in UTC for steps below a day), a bar for the size, the size, and past, open, ahead or default. Gaps begin with !; the last lines are the runway, where the table has a partition policy, and the horizon, where a retention policy takes whole partitions. For the owner of the table and for members of pg_monitor.';
 
-CREATE FUNCTION orchestry.verify_partitions(relation regclass) RETURNS TABLE (object text, problem text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_verify_partitions';
-COMMENT ON FUNCTION orchestry.verify_partitions(regclass) IS
-'What is not as the partition policy of a table says; no row is what to expect. Looks whether all partitions are there that should be, rows of now have one, each partition has a valid index of every index of the table, and the server reads no other partition for the rows of the one that takes rows of now. Changes nothing. 55000 when the table has no such policy. The caller must own the table (42501).';
-
 CREATE FUNCTION orchestry._partitions()
 RETURNS TABLE (parent regclass, partition regclass, is_default boolean, lower_at timestamptz, upper_at timestamptz,
                lower_key bigint, upper_key bigint, bound text, phase text, job_id bigint)

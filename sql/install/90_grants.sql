@@ -36,7 +36,6 @@ GRANT EXECUTE ON FUNCTION
     orchestry.partition_of(regclass, text),
     orchestry.explain(regclass),
     orchestry.timeline(regclass),
-    orchestry.verify_partitions(regclass),
     orchestry._partitions(),
     orchestry.plan(regclass, timestamptz),
     orchestry.start_job(bigint),

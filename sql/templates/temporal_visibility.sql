@@ -115,3 +115,5 @@ SELECT orchestry.add_partition_policy('@schema@.executions'::regclass, every => 
     past => interval '3 months', name_pattern => 'executions_{YYYY}_{MM}', schedule => '0 0 * * *');
 SELECT orchestry.add_retention_policy('@schema@.executions'::regclass, keep => interval '90 days', time_column => 'close_time',
     "where" => 'status NOT IN (1, 8)', schedule => '0 3 * * *');
+-- What it says is about now, so there is nothing to watch that would make a refresh needless.
+SELECT orchestry.add_refresh_policy('@schema@.workflow_metrics'::regclass, max_staleness => interval '1 hour', change_detection => 'none');

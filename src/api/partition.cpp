@@ -7,7 +7,6 @@
 #include "partition/key_input.hpp"
 #include "partition/manage.hpp"
 #include "partition/report.hpp"
-#include "partition/verify.hpp"
 #include "pg/xact.hpp"
 #include "retention/report.hpp"
 
@@ -170,15 +169,6 @@ ORCHESTRY_FUNCTION(orchestry_explain) {
         add_lines(result, "partition", partition::explain(target, now));
     for (const retention::StoredPolicy& policy : retained)
         add_lines(result, "retention", retention::explain(catalog::get_job(policy.job), now));
-    return Datum{0};
-}
-
-ORCHESTRY_FUNCTION(orchestry_verify_partitions) {
-    const Args args(fcinfo, "verify_partitions");
-    const Oid relation = args.relation(0, "relation");
-    ResultSet result(fcinfo);
-    for (const partition::Finding& finding : partition::verify(relation, catalog::settings::now()))
-        result.add(finding.object, finding.problem);
     return Datum{0};
 }
 

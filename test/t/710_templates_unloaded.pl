@@ -19,7 +19,7 @@ is("$status $out", '0 with space', 'control_plane');
 like($err, qr/WARNING:  the rollup metrics_hourly is not there: /, 'says what is not there');
 my ($command) = $err =~ /HINT:  After a restart with shared_preload_libraries = 'orchestry_ext', run (SELECT .*;)/;
 ok($command, 'and the command that makes it');
-is($node->safe_psql('postgres', 'SELECT count(*), count(*) FILTER (WHERE kind = \'rollup\') FROM orchestry.jobs'), '16|0', 'all policies but that are there');
+is($node->safe_psql('postgres', 'SELECT count(*), count(*) FILTER (WHERE kind = \'rollup\') FROM orchestry.jobs'), '17|0', 'all policies but that are there');
 $node->safe_psql('postgres', q(INSERT INTO "with space".applications (name, spec) VALUES ('a', '{}'); INSERT INTO "with space".metrics (app_name, metric_type, value) VALUES ('a', 'rps', 7)));
 is($node->safe_psql('postgres', q(SELECT metric_type, avg_value FROM "with space".get_app_metrics_window('a'))), 'rps|7', 'what is installed works');
 $node->stop;
