@@ -171,8 +171,8 @@ CREATE TABLE by_uuid (id uuid) PARTITION BY RANGE (id);
 SELECT orchestry.add_partition_policy('by_uuid', '1 month', past => '5 months') IS NOT NULL AS added;
 SET client_min_messages = warning;
 SELECT orchestry.add_retention_policy(t, interval '2 months') IS NOT NULL AS added, j.time_zone
-FROM unnest('{by_timestamp,by_date,by_zone,by_epoch,by_uuid}'::regclass[]) t
-LEFT JOIN LATERAL (SELECT time_zone FROM orchestry.jobs WHERE target = t AND kind = 'partition') j ON true ORDER BY j.time_zone NULLS FIRST;
+FROM unnest('{by_timestamp,by_date,by_zone,by_epoch,by_uuid}'::regclass[]) WITH ORDINALITY u (t, n)
+LEFT JOIN LATERAL (SELECT time_zone FROM orchestry.jobs WHERE target = t AND kind = 'partition') j ON true ORDER BY n;
 RESET client_min_messages;
 SELECT target, time_zone, settings ->> 'key_unit' AS key_unit FROM orchestry.jobs WHERE kind = 'retention' ORDER BY target::text;
 -- 1 April in Tokyo is 15:00 of 31 March in UTC: two months after it, March is past

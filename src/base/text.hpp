@@ -19,8 +19,8 @@ std::string zero_padded(std::int64_t number, std::size_t width);
 /// text has more than `bytes`.
 std::size_t whole_characters(std::string_view utf8, std::size_t bytes);
 
-/// A text as it is whatever editor or transfer it came through: without a byte order mark, with line
-/// feeds alone at the ends of lines, and without empty lines at its end.
+/// A text as it is whatever editor or transfer it came through: without a byte order mark, with
+/// line feeds alone at the ends of lines, and without empty lines at its end.
 std::string canonical_lines(std::string_view utf8);
 
 } // namespace orchestry::base

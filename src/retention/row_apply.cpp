@@ -105,7 +105,8 @@ class RowRemoval::Impl {
   public:
     Impl(RowBasis basis, RowStep step)
         : basis_(std::move(basis)), step_(std::move(step)), planned_(step_.planned),
-          policy_(basis_.settings, basis_.relid), throttle_(planned_.relid), walk_(1, settings::batch_target_us()),
+          policy_(basis_.settings, basis_.relid), throttle_(planned_.relid),
+          walk_(1, settings::batch_target_us()),
           index_(basis_.settings.batch_rows, settings::batch_target_us()) {}
 
     Batch next(std::int64_t lock_budget_us);
