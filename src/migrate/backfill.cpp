@@ -17,6 +17,8 @@ namespace settings = catalog::settings;
 
 /// The table's name in our statements.
 constexpr const char* row = "t";
+/// Many rows may take days.
+constexpr base::Span longest_run{0, 30, 0};
 /// What a first batch takes, where the caller does not say.
 constexpr std::int64_t first_batch = 1'000;
 /// A batch waits this long for a row that somebody has locked; others wait for the batch meanwhile.
@@ -182,10 +184,6 @@ void store(catalog::JobId job, const BackfillSettings& backfill,
     spi.run("INSERT INTO orchestry.backfill (job_id, assignments, predicate, batch_rows) VALUES "
             "($1, $2, $3, $4)",
             job.value, backfill.assignments, backfill.predicate, backfill.batch_rows);
-    // One row after the other it may take days.
-    spi.run("UPDATE orchestry.job SET max_runtime = '30 days' WHERE job_id "
-            "OPERATOR(pg_catalog.=) $1",
-            job.value);
     for (const BackfillPart& part : parts)
         spi.run("INSERT INTO orchestry.backfill_part (job_id, relid, key_columns) VALUES ($1, $2, "
                 "$3)",
@@ -239,8 +237,9 @@ catalog::JobId start_backfill(Oid relid, const std::string& assignments,
         return *unfinished;
     }
     const std::vector<BackfillPart> parts = find_parts(relid, read.columns);
-    const catalog::JobId job = catalog::insert_job({"backfill", relid, "1 minute", "UTC"}, now,
-                                                   base::plus(now, base::us_per_minute));
+    const catalog::JobId job =
+        catalog::insert_job({"backfill", relid, "1 minute", "UTC", longest_run}, now,
+                            base::plus(now, base::us_per_minute));
     store(job, backfill, parts);
     return job;
 }

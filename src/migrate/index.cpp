@@ -11,6 +11,8 @@ namespace {
 namespace errc = base::errc;
 
 constexpr const char* retry_every = "5 minutes";
+/// A large index, or one that waits for old transactions, may take days.
+constexpr base::Span longest_run{0, 30, 0};
 
 void check_table(Oid relid) {
     for (const Oid member : pg::family_of(relid)) {
@@ -196,16 +198,14 @@ std::optional<catalog::JobId> start_index_build(const std::string& sql, base::In
     }
     if (plan_index(inspect(read.table, build)).empty())
         return std::nullopt;
-    const catalog::JobId job = catalog::insert_job({"index", read.table, retry_every, "UTC"}, now,
-                                                   base::plus(now, 5 * base::us_per_minute));
+    const catalog::JobId job =
+        catalog::insert_job({"index", read.table, retry_every, "UTC", longest_run}, now,
+                            base::plus(now, 5 * base::us_per_minute));
     const catalog::Elevated elevated;
     pg::Spi spi;
     spi.run("INSERT INTO orchestry.index_build (job_id, index_name, is_unique, definition) VALUES "
             "($1, $2, $3, $4)",
             job.value, build.name, build.is_unique, build.definition);
-    spi.run("UPDATE orchestry.job SET max_runtime = '30 days' WHERE job_id "
-            "OPERATOR(pg_catalog.=) $1",
-            job.value);
     return job;
 }
 
