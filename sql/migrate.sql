@@ -184,3 +184,37 @@ SET client_min_messages = warning;
 DROP SCHEMA mig CASCADE;
 SET client_min_messages = notice;
 DROP ROLE regress_mig;
+
+-- Only few rows are to be changed; a partition of another owner; a partition that leaves; names that are cut.
+CREATE SCHEMA mig;
+SET search_path = mig;
+CREATE ROLE regress_mig LOGIN;
+CREATE TABLE sparse (id int PRIMARY KEY, n int);
+INSERT INTO sparse SELECT i, CASE WHEN i % 1000 = 0 OR i BETWEEN 4000 AND 4100 THEN NULL ELSE 0 END FROM generate_series(1, 9000) i;
+CALL orchestry.backfill('sparse', 'n = coalesce(n, 0) + 1', 'n IS NULL', 50);
+SELECT n, count(*) FROM sparse GROUP BY n ORDER BY n;
+CREATE TABLE parted (id int PRIMARY KEY, n int NOT NULL DEFAULT 0) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (100);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (100) TO (200);
+INSERT INTO parted SELECT generate_series(1, 199);
+ALTER TABLE parted_2 OWNER TO regress_mig;
+CALL orchestry.backfill('parted', 'n = n + 1');
+ALTER TABLE parted_2 OWNER TO CURRENT_USER;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON parted_2 FOR EACH ROW EXECUTE FUNCTION refuse();
+CALL orchestry.backfill('parted', 'n = n + 1');
+ALTER TABLE parted DETACH PARTITION parted_2;
+CALL orchestry.backfill('parted', 'n = n + 1');
+SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
+SELECT min(n), max(n) FROM parted;
+CREATE TABLE long_names (a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one int, a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_two int);
+INSERT INTO long_names VALUES (1, 2);
+CALL orchestry.set_not_null('long_names', 'a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one');
+CALL orchestry.set_not_null('long_names', 'a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_two');
+SELECT count(*) FROM pg_attribute WHERE attrelid = 'long_names'::regclass AND attnum > 0 AND attnotnull;
+-- The table can be named in the index's expressions.
+CREATE INDEX long_names_idx ON long_names (abs(long_names.a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one));
+SELECT orchestry.build_index('CREATE INDEX long_names_idx ON long_names (abs(long_names.a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one))');
+SET client_min_messages = warning;
+DROP SCHEMA mig CASCADE;
+DROP ROLE regress_mig;

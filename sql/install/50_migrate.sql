@@ -30,13 +30,13 @@ COMMENT ON FUNCTION orchestry.verify_migration(text, text) IS
 CREATE PROCEDURE orchestry.ddl(sql text, lock_timeout interval DEFAULT '200 ms', max_wait interval DEFAULT '10 min')
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_ddl';
 COMMENT ON PROCEDURE orchestry.ddl(text, interval, interval) IS
-'Runs one schema change as the caller and waits for each of its locks no longer than lock_timeout, so that nobody queues behind it for longer; then it lets go of everything, says in a NOTICE who is in the way, and tries again after a pause, until max_wait is over (55P03). 42601 unless sql is one statement, 0A000 for statements that read or change rows. Not inside a transaction block (25001).';
+'Runs one schema change as the caller and waits for each of its locks no longer than lock_timeout; then it lets go of everything, says in a NOTICE who is in the way, and tries again after a pause, until max_wait is over (55P03). 42601 unless sql is one statement, 0A000 for statements that read or change rows. Not inside a transaction block (25001).';
 
 CREATE PROCEDURE orchestry.set_not_null(relation regclass, column_name name, lock_timeout interval DEFAULT '200 ms',
     max_wait interval DEFAULT '10 min')
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_set_not_null';
 COMMENT ON PROCEDURE orchestry.set_not_null(regclass, name, interval, interval) IS
-'Makes a column NOT NULL without a long lock: a CHECK that is not validated, its validation beside readers and writers, NOT NULL proved by it, and the CHECK goes. Locks as with ddl(). Called again it goes on where it was interrupted. 23502 when there are NULLs, and then nothing is changed. Only for the table''s owner (42501), not inside a transaction block (25001).';
+'Makes a column NOT NULL without a long lock: a CHECK that is not validated, its validation beside readers and writers, NOT NULL proved by it, and the CHECK goes. Strong locks, on all partitions together, are waited for as with ddl(). Called again it goes on where it was interrupted. 23502 when there are NULLs, and then nothing is changed. Only for the table''s owner (42501), not inside a transaction block (25001).';
 
 CREATE TABLE orchestry.backfill (
     job_id      bigint PRIMARY KEY REFERENCES orchestry.job ON DELETE CASCADE,
@@ -89,7 +89,7 @@ COMMENT ON VIEW orchestry._once_settings IS 'What is done once, with the names o
 CREATE PROCEDURE orchestry.backfill(relation regclass, set_sql text, "where" text DEFAULT NULL, batch_rows integer DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_backfill';
 COMMENT ON PROCEDURE orchestry.backfill(regclass, text, text, integer) IS
-'Sets columns of the rows that are there, for example set_sql => ''customer_id = memo ->> ''''cust'''''', "where" => ''customer_id IS NULL'': each row once, along a unique key, in batches that are committed one by one, take about orchestry.batch_target_time (or batch_rows keys), and yield to replicas and VACUUM. Rows that come later are not looked after: let a DEFAULT or a trigger do that first. The work is a job until it is done: after a crash the scheduler goes on with it, and so does the same CALL after a cancel. 55000 without a unique key, 0A000 when the key is to be set, 42601 for other clauses in set_sql. Only for the table''s owner (42501), not inside a transaction block (25001).';
+'Sets columns of the rows that are there, for example set_sql => ''customer_id = memo ->> ''''cust'''''', "where" => ''customer_id IS NULL'': each row once, along a unique key, in batches that are committed one by one, take about orchestry.batch_target_time (or batch_rows keys), and yield to replicas and VACUUM. Rows that come later, or move to another key or partition meanwhile, are not looked after: let a DEFAULT or a trigger do that first. A cancel pauses it. The work is a job until it is done: after a crash the scheduler goes on with it, and so does the same CALL after a cancel. 55000 without a unique key, or while another run is at it, 0A000 when the key is to be set, 42601 for other clauses in set_sql. Only for the table''s owner (42501), not inside a transaction block (25001).';
 
 CREATE FUNCTION orchestry.build_index(sql text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT AS 'MODULE_PATHNAME', 'orchestry_build_index';

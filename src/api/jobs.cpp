@@ -136,14 +136,6 @@ void start_worker_for(catalog::RunId run, Oid owner) {
         "The scheduler starts it as soon as there is one; CALL orchestry.run_due() does so now.");
 }
 
-void set_paused(const Job& job, bool paused, const std::optional<std::string>& reason) {
-    catalog::Elevated elevated;
-    pg::Spi spi;
-    spi.run("UPDATE orchestry.job SET paused = $2, pause_reason = $3 WHERE job_id "
-            "OPERATOR(pg_catalog.=) $1",
-            job.id.value, paused, reason);
-}
-
 /// Makes a restored job belong here: its table is found again by name. False: there is no such
 /// table.
 bool confirm_restored(const Job& job) {
@@ -222,8 +214,6 @@ catalog::RunId start_one_job(const Job& job, const char* function) {
     start_worker_for(run, job.owner);
     return run;
 }
-
-void pause_one_job(const Job& job, const std::string& reason) { set_paused(job, true, reason); }
 
 ORCHESTRY_FUNCTION(orchestry_plan) {
     const Args args(fcinfo, "plan");
@@ -341,7 +331,7 @@ ORCHESTRY_FUNCTION(orchestry_cancel_run) {
 
 ORCHESTRY_FUNCTION(orchestry_pause_job) {
     const Args args(fcinfo, "pause_job");
-    set_paused(owned_job(args), true, args.optional_text(1));
+    catalog::set_paused(owned_job(args).id, true, args.optional_text(1));
     return Datum{0};
 }
 
@@ -356,7 +346,7 @@ ORCHESTRY_FUNCTION(orchestry_resume_job) {
         job = catalog::get_job(job.id);
     }
     catalog::require_owner(job); // an error here undoes the above
-    set_paused(job, false, std::nullopt);
+    catalog::set_paused(job.id, false, std::nullopt);
     resume(job.id);
     return Datum{0};
 }
@@ -383,7 +373,7 @@ ORCHESTRY_FUNCTION(orchestry_resume_all) {
             continue;
         }
         if (include_paused)
-            set_paused(job, false, std::nullopt);
+            catalog::set_paused(job.id, false, std::nullopt);
         resume(job.id);
         ++resumed;
     }

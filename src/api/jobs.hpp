@@ -16,7 +16,4 @@ void run_one_job(pg::Session& session, const catalog::Job& job);
 /// for messages.
 catalog::RunId start_one_job(const catalog::Job& job, const char* function);
 
-/// Keeps a job from being started until it is resumed.
-void pause_one_job(const catalog::Job& job, const std::string& reason);
-
 } // namespace orchestry::api

@@ -74,20 +74,13 @@ ORCHESTRY_FUNCTION(orchestry_backfill) {
         relid, assignments, predicate, batch_rows, catalog::settings::now()));
     session.commit();
     session.ensure_snapshot();
-    std::optional<pg::Failure> failure;
-    try {
-        run_one_job(session, job);
-    } catch (...) {
-        failure = pg::describe_current_exception();
-    }
-    if (!failure)
-        return Datum{0};
-    if (failure->is("57014")) { // who cancels it does not want the scheduler to go on with it
-        session.ensure_snapshot();
-        pause_one_job(job, "its CALL was cancelled; the same CALL goes on with it");
-        session.commit();
-    }
-    pg::raise(*failure);
+    run_one_job(session, job);
+    session.ensure_snapshot();
+    if (catalog::find_job(job.id)) // whoever called goes on as if all rows were done
+        throw base::Error(base::errc::not_prerequisite_state, "the backfill is not done yet")
+            .detail("Another run of job " + std::to_string(job.id.value) + " is at it.")
+            .hint("See SELECT * FROM orchestry.progress; and call again when it is over.");
+    return Datum{0};
 }
 
 ORCHESTRY_FUNCTION(orchestry_build_index) {

@@ -18,6 +18,11 @@ class OnceTask : public jobs::Task {
     /// Until it is done there is something to do.
     std::vector<JobId> settled(const std::vector<Job>&, base::Instant) const override { return {}; }
 
+    /// Who cancels it does not want the scheduler to begin again.
+    void cancelled(const Job& job) const override {
+        catalog::set_paused(job.id, true, "its run was cancelled; the same call goes on with it");
+    }
+
     void alter(const Job&, const std::string&) const override {
         throw base::Error(base::errc::feature_not_supported,
                           std::string("what is done once has no settings: ") + kind())
@@ -48,7 +53,7 @@ class BackfillTask : public OnceTask {
         return steps;
     }
 
-    void settle(const Job& job, base::Instant) const override { migrate::finish_backfill(job.id); }
+    void settle(const Job& job, base::Instant) const override { migrate::finish_backfill(job); }
 
   private:
     static jobs::Step step_of(const Job& job, const migrate::BackfillSettings& settings,

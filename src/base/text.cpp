@@ -1,8 +1,26 @@
 #include "base/text.hpp"
 
+#include "base/hash.hpp"
+
 #include <algorithm>
 
 namespace orchestry::base {
+
+namespace {
+
+constexpr std::size_t most_name_bytes = 63;
+
+/// Six letters and digits that tell names apart which are cut to the same.
+std::string tag_of(const std::string& text) {
+    constexpr char digits[] = "0123456789abcdefghijklmnopqrstuv";
+    std::uint64_t hash = fnv1a64(text);
+    std::string tag;
+    for (int i = 0; i < 6; ++i, hash >>= 5)
+        tag += digits[hash & 31];
+    return tag;
+}
+
+} // namespace
 
 std::vector<std::string_view> split_words(std::string_view text) {
     constexpr std::string_view white_space = " \t\n\v\f\r";
@@ -28,6 +46,13 @@ std::size_t whole_characters(std::string_view utf8, std::size_t bytes) {
     while (bytes > 0 && continues(bytes))
         --bytes;
     return bytes;
+}
+
+std::string fitting_name(const std::string& whole) {
+    if (whole.size() <= most_name_bytes)
+        return whole;
+    const std::string tag = "_" + tag_of(whole);
+    return whole.substr(0, whole_characters(whole, most_name_bytes - tag.size())) + tag;
 }
 
 std::string canonical_lines(std::string_view utf8) {

@@ -19,6 +19,10 @@ std::string zero_padded(std::int64_t number, std::size_t width);
 /// text has more than `bytes`.
 std::size_t whole_characters(std::string_view utf8, std::size_t bytes);
 
+/// A name of at most 63 bytes, the most that the server takes: a longer one is cut between two
+/// characters, and ends in a tag that tells names apart which are cut to the same.
+std::string fitting_name(const std::string& whole);
+
 /// A text as it is whatever editor or transfer it came through: without a byte order mark, with
 /// line feeds alone at the ends of lines, and without empty lines at its end.
 std::string canonical_lines(std::string_view utf8);

@@ -157,6 +157,14 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
     return id;
 }
 
+void set_paused(JobId id, bool paused, const std::optional<std::string>& reason) {
+    Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.job SET paused = $2, pause_reason = $3 WHERE job_id "
+            "OPERATOR(pg_catalog.=) $1",
+            id.value, paused, reason);
+}
+
 std::string describe_jobs(const std::vector<JobId>& ids) {
     std::string text;
     for (const JobId id : ids)

@@ -102,6 +102,8 @@ JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run);
 std::optional<Job> find_job(JobId id);
 /// "job 3 (rollup), job 5 (rollup)", for messages; those that are gone are left out.
 std::string describe_jobs(const std::vector<JobId>& ids);
+/// Keeps a job from being started, or lets it be started again.
+void set_paused(JobId id, bool paused, const std::optional<std::string>& reason);
 /// Removes the job, its policy and its state.
 void remove_job(JobId id);
 /// As find_job, but raises 42704 when there is none.

@@ -473,6 +473,8 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
             catalog::update_job_state(id, run_id, result.state,
                                       failures, // whoever cancels wants no retry
                                       next_run_after(*job, canceled ? 0 : failures, now));
+            if (canceled && job)
+                task_of(job->kind).cancelled(*job);
             ORCHESTRY_FAULT_POINT("job state written");
         });
         if (unrecorded && !unrecorded->is(disk_full)) // then what was done stays done all the same

@@ -112,6 +112,8 @@ class Task {
         (void)job;
         return {};
     }
+    /// Called when a run of the job was cancelled, in the transaction in which that is recorded.
+    virtual void cancelled(const catalog::Job& job) const { (void)job; }
     /// Checks a settings patch (alter_policy) and writes the policy. Raises 22023 for keys it does
     /// not know. `settings` is the jsonb patch as text, without the keys that every job has
     /// (schedule, max_runtime, ...).

@@ -56,6 +56,10 @@ Assignments read_assignments(Oid relid, const std::string& sql) {
     const std::string update = start + sql;
     const pg::Statement statement = pg::read_statement(update, "set_sql");
     const char* const text = statement.sql.c_str();
+    // Reading a constant of a domain runs the domain's checks: code of the table's owner.
+    const std::string callers_path = namespace_search_path;
+    pg::SecureContext owner(catalog::owner_of(relid), pg::Restriction::restricted);
+    owner.guc().set("search_path", callers_path.c_str());
     Query* const query = pg::protect([&] {
         ErrorContextCallback pointer{error_context_stack, pg::point_into_text,
                                      const_cast<char*>(text)};
@@ -74,8 +78,7 @@ Assignments read_assignments(Oid relid, const std::string& sql) {
             result.columns.push_back(
                 pg::protect([&] { return get_attname(relid, target->resno, false); }));
     }
-    pg::GucLevel guc;
-    guc.set("search_path", "pg_catalog, pg_temp");
+    owner.guc().set("search_path", "pg_catalog, pg_temp");
     const std::string written = pg::protect([&] { return pg_get_querydef(query, false); });
     constexpr std::string_view set = " SET "; // after the table and our name for it
     const std::size_t name = written.find(table);
@@ -104,7 +107,10 @@ std::vector<std::string> find_key(Oid relid) {
             "1) k JOIN "
             "pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND "
             "a.attnum OPERATOR(pg_catalog.=) i.indkey[k] JOIN pg_catalog.pg_opclass o ON o.oid "
-            "OPERATOR(pg_catalog.=) i.indclass[k] WHERE NOT a.attnotnull OR NOT o.opcdefault OR "
+            "OPERATOR(pg_catalog.=) i.indclass[k] WHERE NOT a.attnotnull OR EXISTS (SELECT FROM "
+            "pg_catalog.pg_constraint u WHERE u.conrelid OPERATOR(pg_catalog.=) i.indrelid AND "
+            "u.contype OPERATOR(pg_catalog.=) 'n' AND NOT u.convalidated AND u.conkey "
+            "OPERATOR(pg_catalog.=) ARRAY[a.attnum]) OR NOT o.opcdefault OR "
             "o.opcnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace OR "
             "i.indcollation[k] OPERATOR(pg_catalog.<>) a.attcollation) "
             "ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1",
@@ -123,6 +129,14 @@ std::vector<BackfillPart> find_parts(Oid relid, const std::vector<std::string>& 
         if (kind != RELKIND_RELATION)
             throw base::Error(errc::wrong_object_type, name + " is a foreign table")
                 .detail("A backfill walks along an index of the table itself.");
+        if (const Oid owner = catalog::owner_of(relid); catalog::owner_of(leaf) != owner)
+            throw base::Error(errc::insufficient_privilege,
+                              name + " has another owner than the table it is part of")
+                .detail("Rows are changed as the owner of the table.")
+                .hint("Run ALTER TABLE " + name + " OWNER TO " +
+                      pg::quote_identifier(
+                          pg::protect([&] { return GetUserNameFromId(owner, false); })) +
+                      ";");
         BackfillPart part;
         part.relid = leaf;
         part.key = find_key(leaf);
@@ -152,27 +166,33 @@ void check_table(Oid relid) {
 
 // --- storage ------------------------------------------------------------------------------------
 
+/// Of two who begin the same at the same time, the second finds the job of the first.
+void wait_for_others() {
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run("LOCK TABLE orchestry.backfill IN SHARE ROW EXCLUSIVE MODE");
+}
+
 std::optional<catalog::JobId> find_unfinished(Oid relid, const BackfillSettings& backfill) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    if (spi.run("SELECT b.job_id FROM orchestry.backfill b JOIN orchestry.job j ON j.job_id "
-                "OPERATOR(pg_catalog.=) b.job_id WHERE j.target OPERATOR(pg_catalog.=) $1 AND "
-                "j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
-                "OPERATOR(pg_catalog.=) $3 AND b.assignments OPERATOR(pg_catalog.=) $4 AND "
-                "b.predicate IS NOT DISTINCT FROM $5 ORDER BY b.job_id LIMIT 1",
-                relid, catalog::system_identifier(), MyDatabaseId, backfill.assignments,
-                backfill.predicate) == 0)
+    if (spi.read_latest(
+            "SELECT b.job_id FROM orchestry.backfill b JOIN orchestry.job j ON j.job_id "
+            "OPERATOR(pg_catalog.=) b.job_id WHERE j.target OPERATOR(pg_catalog.=) $1 AND "
+            "j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
+            "OPERATOR(pg_catalog.=) $3 AND b.assignments OPERATOR(pg_catalog.=) $4 AND "
+            "b.predicate IS NOT DISTINCT FROM $5 ORDER BY b.job_id LIMIT 1",
+            relid, catalog::system_identifier(), MyDatabaseId, backfill.assignments,
+            backfill.predicate) == 0)
         return std::nullopt;
     return catalog::JobId{spi.row(0).bigint(1)};
 }
 
 /// Whoever calls again means it: a backfill that was cancelled goes on.
 void take_up_again(catalog::JobId job, const BackfillSettings& backfill) {
+    catalog::set_paused(job, false, std::nullopt);
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("UPDATE orchestry.job SET paused = false, pause_reason = NULL WHERE job_id "
-            "OPERATOR(pg_catalog.=) $1",
-            job.value);
     spi.run("UPDATE orchestry.backfill SET batch_rows = $2 WHERE job_id OPERATOR(pg_catalog.=) $1",
             job.value, backfill.batch_rows);
 }
@@ -232,6 +252,7 @@ catalog::JobId start_backfill(Oid relid, const std::string& assignments,
     if (predicate)
         backfill.predicate =
             pg::check_predicate(relid, *predicate, "where", pg::Session::may_matter);
+    wait_for_others();
     if (const auto unfinished = find_unfinished(relid, backfill)) {
         take_up_again(*unfinished, backfill);
         return *unfinished;
@@ -273,13 +294,14 @@ std::optional<std::int64_t> estimated_rows(Oid relid) {
     return spi.row(0).bigint(1);
 }
 
-void finish_backfill(catalog::JobId job) {
-    const std::vector<BackfillPart> parts = load_parts(job);
-    const bool is_done = std::all_of(parts.begin(), parts.end(), [](const BackfillPart& part) {
-        return part.done || !pg::relation_name(part.relid);
+void finish_backfill(const catalog::Job& job) {
+    const std::vector<BackfillPart> parts = load_parts(job.id);
+    const std::vector<Oid> family = pg::family_of(job.target);
+    const bool is_done = std::all_of(parts.begin(), parts.end(), [&](const BackfillPart& part) {
+        return part.done || std::find(family.begin(), family.end(), part.relid) == family.end();
     });
     if (!parts.empty() && is_done)
-        catalog::remove_job(job);
+        catalog::remove_job(job.id);
 }
 
 // --- the walk -----------------------------------------------------------------------------------
@@ -287,8 +309,8 @@ void finish_backfill(catalog::JobId job) {
 BackfillWalk::BackfillWalk(const catalog::Job& job, BackfillSettings backfill, BackfillPart part)
     : job_(job.id), root_(job.target), settings_(std::move(backfill)), part_(std::move(part)),
       name_(pg::require_relation_name(part_.relid)),
-      pace_(settings_.batch_rows.value_or(first_batch), settings::batch_target_us()),
-      throttle_(part_.relid) {
+      keys_pace_(settings_.batch_rows.value_or(first_batch), settings::batch_target_us()),
+      changes_pace_(keys_pace_), throttle_(part_.relid) {
     const std::vector<catalog::Column> columns = catalog::columns_of(part_.relid);
     for (const std::string& column : part_.key)
         types_.push_back(catalog::require_column(columns, part_.relid, column).type_name);
@@ -320,17 +342,33 @@ std::string BackfillWalk::sql() const {
            (settings_.predicate ? " WHERE " + *settings_.predicate : "") + "; -- in batches";
 }
 
-/// The greatest key of the next batch; nullopt: it is the last.
-std::optional<std::vector<std::string>> BackfillWalk::end_of_batch() {
+/// The end of the next batch: after so many keys, or after so many rows that are to be changed
+/// where only some are, whichever comes first. Without a key it is the last batch.
+BackfillWalk::End BackfillWalk::end_of_batch() {
+    const std::string key =
+        "ARRAY[" +
+        list(part_.key, [&](std::size_t i) { return of_row(part_.key[i]) + "::pg_catalog.text"; }) +
+        "]";
+    const std::string ahead = " FROM ONLY " + name_ + " " + row +
+                              (part_.cursor ? " WHERE " + condition(*part_.cursor, ">") : "");
+    const std::string keys_amount = std::to_string(keys_pace_.amount());
     pg::Spi spi;
-    if (spi.run("SELECT ARRAY[" +
-                list(part_.key,
-                     [&](std::size_t i) { return of_row(part_.key[i]) + "::pg_catalog.text"; }) +
-                "] FROM ONLY " + name_ + " " + row +
-                (part_.cursor ? " WHERE " + condition(*part_.cursor, ">") : "") + " ORDER BY " +
-                keys() + " OFFSET " + std::to_string(pace_.amount() - 1) + " LIMIT 1") == 0)
-        return std::nullopt;
-    return spi.row(0).text_array(1);
+    if (!settings_.predicate)
+        spi.run("SELECT " + key + ", false" + ahead + " ORDER BY " + keys() + " OFFSET " +
+                keys_amount + " - 1 LIMIT 1");
+    else
+        spi.run(
+            "SELECT v.key, v.keys OPERATOR(pg_catalog.<) " + keys_amount + " FROM (SELECT " + key +
+            " AS key, pg_catalog.row_number() OVER along AS keys, pg_catalog.count(*) "
+            "FILTER (WHERE " +
+            *settings_.predicate + ") OVER along AS changes" + ahead +
+            " WINDOW along AS (ORDER BY " + keys() + " ROWS UNBOUNDED PRECEDING) ORDER BY " +
+            keys() + " LIMIT " + keys_amount + ") AS v WHERE v.changes OPERATOR(pg_catalog.>=) " +
+            std::to_string(changes_pace_.amount()) + " OR v.keys OPERATOR(pg_catalog.=) " +
+            keys_amount + " ORDER BY v.keys LIMIT 1");
+    if (spi.rows() == 0)
+        return {};
+    return {spi.row(0).text_array(1), spi.row(0).boolean(2)};
 }
 
 /// Where the walk has got to, by what is committed: should what follows a batch in its transaction
@@ -368,13 +406,14 @@ BackfillWalk::Batch BackfillWalk::next(std::int64_t lock_budget_us) {
     if (std::find(family.begin(), family.end(), part_.relid) == family.end())
         return gone("it does not belong to the table any more");
     if (catalog::owner_of(part_.relid) != GetUserId())
-        return gone("it has another owner");
+        throw base::Error(errc::insufficient_privilege, name_ + " has another owner by now")
+            .hint("Give it back to the owner of the table, and call again.");
 
     pg::GucLevel guc;
     guc.set("lock_timeout", row_lock_timeout);
     guc.set("extra_float_digits", "1"); // the keys are written and read again
     const std::int64_t start = GetCurrentTimestamp();
-    const std::optional<std::vector<std::string>> end = end_of_batch();
+    const End end = end_of_batch();
     std::string update = "UPDATE ONLY " + name_ + " " + row + " SET " + settings_.assignments;
     const char* joint = " WHERE ";
     const auto restrict_to = [&](const std::string& condition) {
@@ -383,27 +422,29 @@ BackfillWalk::Batch BackfillWalk::next(std::int64_t lock_budget_us) {
     };
     if (part_.cursor)
         restrict_to(condition(*part_.cursor, ">"));
-    if (end)
-        restrict_to(condition(*end, "<="));
+    if (end.key)
+        restrict_to(condition(*end.key, "<="));
     if (settings_.predicate)
         restrict_to("(" + *settings_.predicate + ")");
     try {
         pg::Spi spi;
         batch.rows = static_cast<std::int64_t>(spi.run(update));
     } catch (...) {
-        if (!settings_.batch_rows)
-            pace_.halve(); // whatever stands in the way, a smaller batch holds others up less
+        if (!settings_.batch_rows) { // whatever stands in the way, less holds others up less
+            keys_pace_.halve();
+            changes_pace_.halve();
+        }
         throw;
     }
     ORCHESTRY_FAULT_POINT("rows backfilled");
     part_.rows += batch.rows;
-    part_.done = !end;
-    if (end)
-        part_.cursor = end;
+    part_.done = !end.key;
+    if (end.key)
+        part_.cursor = end.key;
     store_progress(job_, part_);
-    if (end && !settings_.batch_rows)
-        pace_.took(GetCurrentTimestamp() - start);
-    batch.state = end ? Batch::State::more : Batch::State::done;
+    if (end.key && !settings_.batch_rows)
+        (end.after_changes ? changes_pace_ : keys_pace_).took(GetCurrentTimestamp() - start);
+    batch.state = end.key ? Batch::State::more : Batch::State::done;
     return batch;
 }
 

@@ -66,7 +66,11 @@ class BackfillWalk {
   private:
     std::string condition(const std::vector<std::string>& bound, const char* comparison) const;
     bool read_position();
-    std::optional<std::vector<std::string>> end_of_batch();
+    struct End {
+        std::optional<std::vector<std::string>> key;
+        bool after_changes = false; ///< rows to be changed ended the batch, not keys
+    };
+    End end_of_batch();
     std::string keys() const;
 
     catalog::JobId job_;
@@ -75,11 +79,12 @@ class BackfillWalk {
     BackfillPart part_;
     std::string name_;
     std::vector<std::string> types_; // of the key's columns
-    base::Pace pace_;                // in keys
+    base::Pace keys_pace_;           // of keys, where few rows are to be changed or all are
+    base::Pace changes_pace_;        // of rows to be changed
     catalog::Throttle throttle_;
 };
 
-/// Removes the job of a backfill whose parts are all done; the history stays.
-void finish_backfill(catalog::JobId job);
+/// Removes the job of a backfill whose parts are all done, or have left; the history stays.
+void finish_backfill(const catalog::Job& job);
 
 } // namespace orchestry::migrate

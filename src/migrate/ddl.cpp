@@ -101,24 +101,37 @@ struct Constraint {
     bool validated = false;
 };
 
-Constraint find_constraint(Oid relid, const std::string& name) {
+Constraint find_constraint(Oid relid, const std::string& name, const std::string& column) {
     pg::Spi spi;
-    if (spi.run("SELECT c.convalidated FROM pg_catalog.pg_constraint c WHERE c.conrelid "
+    if (spi.run("SELECT c.convalidated FROM pg_catalog.pg_constraint c JOIN "
+                "pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid AND "
+                "c.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum] WHERE c.conrelid "
                 "OPERATOR(pg_catalog.=) $1 AND c.conname OPERATOR(pg_catalog.=) $2 AND c.contype "
-                "OPERATOR(pg_catalog.=) 'c'",
-                relid, name) == 0)
+                "OPERATOR(pg_catalog.=) 'c' AND a.attname OPERATOR(pg_catalog.=) $3",
+                relid, name, column) == 0)
         return {};
     return {true, spi.row(0).boolean(1)};
 }
 
-/// Names are of 63 bytes at most, and this one is found again by itself.
-std::string constraint_name(const std::string& column) {
-    const std::string suffix = "_orchestry_not_null";
-    constexpr std::size_t most = NAMEDATALEN - 1;
-    std::string stem = column;
-    if (stem.size() + suffix.size() > most)
-        stem.resize(base::whole_characters(stem, most - suffix.size()));
-    return stem + suffix;
+/// The name of a NOT NULL of the column that is not validated (from 18 on); empty: there is none.
+std::string unproven_not_null(Oid relid, const std::string& column) {
+    pg::Spi spi;
+    if (spi.run("SELECT c.conname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_attribute a "
+                "ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid AND c.conkey "
+                "OPERATOR(pg_catalog.=) ARRAY[a.attnum] WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
+                "AND c.contype OPERATOR(pg_catalog.=) 'n' AND NOT c.convalidated AND a.attname "
+                "OPERATOR(pg_catalog.=) $2",
+                relid, column) == 0)
+        return {};
+    return spi.row(0).text(1);
+}
+
+/// The table and its partitions, each to be locked.
+std::vector<pg::LockRequest> whole_family(Oid relid, LOCKMODE mode) {
+    std::vector<pg::LockRequest> requests;
+    for (const Oid member : pg::family_of(relid))
+        requests.push_back({member, mode});
+    return requests;
 }
 
 } // namespace
@@ -131,33 +144,48 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
     const std::string table = pg::require_relation_name(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         throw base::Error(errc::wrong_object_type, table + " is not a table");
-    if (catalog::require_column(catalog::columns_of(relid), relid, column).not_null)
+    const bool is_not_null =
+        catalog::require_column(catalog::columns_of(relid), relid, column).not_null;
+    const std::string unproven = unproven_not_null(relid, column);
+    if (is_not_null && unproven.empty())
         return false;
-    const std::string name = constraint_name(column);
+    // Found again by itself when a call was interrupted.
+    const std::string name = base::fitting_name(column + "_orchestry_not_null");
     const std::string alter = "ALTER TABLE " + table + " ", quoted = pg::quote_identifier(column);
     const std::string quoted_name = pg::quote_identifier(name);
-    const auto run = [&](const char* what, const std::vector<std::string>& statements) {
+    const auto run = [&](const char* what, LOCKMODE mode,
+                         const std::vector<std::string>& statements) {
         change_patiently(session, what, patience, [&] {
+            // All at once within the time of one: partition by partition it would be many times
+            // that.
+            pg::lock_relations(whole_family(relid, mode), patience.lock_timeout_us);
             const catalog::AsOwner owner(
                 relid); // the CHECK is the owner's code on the owner's rows
             pg::run_statements(statements);
         });
         session.ensure_snapshot();
     };
-    const Constraint constraint = find_constraint(relid, name);
+    if (!unproven.empty()) {
+        run("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
+            {alter + "VALIDATE CONSTRAINT " + pg::quote_identifier(unproven)});
+        return true;
+    }
+    const Constraint constraint = find_constraint(relid, name, column);
     if (!constraint.exists)
-        run("ADD CONSTRAINT", {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
-                               " IS NOT NULL) NOT VALID"});
+        run("ADD CONSTRAINT", AccessExclusiveLock,
+            {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
+             " IS NOT NULL) NOT VALID"});
     if (!constraint.validated) {
         std::optional<pg::Failure> failure;
         try {
-            run("VALIDATE CONSTRAINT", {alter + "VALIDATE CONSTRAINT " + quoted_name});
+            run("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
+                {alter + "VALIDATE CONSTRAINT " + quoted_name});
         } catch (...) {
             failure = pg::describe_current_exception();
         }
         if (failure && failure->is(check_violation)) {
             // Nobody asked for a table that refuses NULLs and has some.
-            run("DROP CONSTRAINT", {alter + "DROP CONSTRAINT " + quoted_name});
+            run("DROP CONSTRAINT", AccessExclusiveLock, {alter + "DROP CONSTRAINT " + quoted_name});
             throw base::Error(errc::not_null_violation,
                               "column " + quoted + " of table " + table + " contains NULLs")
                 .detail("Nothing was changed.")
@@ -170,8 +198,9 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
     }
     // Two statements: one alone would drop the CHECK first, and read the table under its strongest
     // lock to prove what the CHECK would have proved.
-    run("SET NOT NULL", {alter + "ALTER COLUMN " + quoted + " SET NOT NULL",
-                         alter + "DROP CONSTRAINT " + quoted_name});
+    run("SET NOT NULL", AccessExclusiveLock,
+        {alter + "ALTER COLUMN " + quoted + " SET NOT NULL",
+         alter + "DROP CONSTRAINT " + quoted_name});
     return true;
 }
 

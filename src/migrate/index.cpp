@@ -188,8 +188,10 @@ std::optional<catalog::JobId> start_index_build(const std::string& sql, base::In
     });
     const IndexBuild build{read.name, read.is_unique, read.definition};
     if (const std::optional<StoredBuild> stored = find_build(read.table, read.name)) {
-        if (stored->build == build)
+        if (stored->build == build) {
+            catalog::set_paused(stored->job, false, std::nullopt);
             return stored->job;
+        }
         throw base::Error(errc::duplicate_object,
                           "another index \"" + read.name + "\" is being built")
             .detail("It is " + stored->build.definition + ".")

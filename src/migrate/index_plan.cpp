@@ -1,24 +1,8 @@
 #include "migrate/index_plan.hpp"
 
-#include "base/hash.hpp"
-#include "base/name_pattern.hpp"
 #include "base/text.hpp"
 
 namespace orchestry::migrate {
-
-namespace {
-
-/// Six letters and digits that tell names apart which are cut to the same.
-std::string tag_of(const std::string& text) {
-    constexpr char digits[] = "0123456789abcdefghijklmnopqrstuv";
-    std::uint64_t hash = base::fnv1a64(text);
-    std::string tag;
-    for (int i = 0; i < 6; ++i, hash >>= 5)
-        tag += digits[hash & 31];
-    return tag;
-}
-
-} // namespace
 
 const char* to_string(IndexAction action) {
     switch (action) {
@@ -64,12 +48,7 @@ std::vector<IndexStep> plan_index(const std::vector<IndexTarget>& targets) {
 }
 
 std::string partition_index_name(const std::string& partition, const std::string& index) {
-    std::string name = partition + "_" + index;
-    if (name.size() <= base::max_name_bytes)
-        return name;
-    const std::string tag = "_" + tag_of(name);
-    name.resize(base::whole_characters(name, base::max_name_bytes - tag.size()));
-    return name + tag;
+    return base::fitting_name(partition + "_" + index);
 }
 
 } // namespace orchestry::migrate

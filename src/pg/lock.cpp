@@ -109,12 +109,13 @@ volatile LOCKMODE awaited_mode = NoLock;
 /// Runs in signal context, where our own entry of the process array may be read: while we wait, the
 /// lock cannot go away.
 void look_at_wait() {
-    const LOCK* const lock = MyProc->waitLock;
+    const PGPROC* const self = MyProc; // gone when the process is about to be
+    const LOCK* const lock = self ? self->waitLock : nullptr;
     if (!lock || lock->tag.locktag_type != LOCKTAG_RELATION ||
         lock->tag.locktag_field1 != MyDatabaseId)
         return;
     awaited_relid = lock->tag.locktag_field2;
-    awaited_mode = MyProc->waitLockMode;
+    awaited_mode = self->waitLockMode;
 }
 
 } // namespace

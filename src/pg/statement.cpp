@@ -42,8 +42,6 @@ Piece describe(const std::string& sql, const RawStmt* raw) {
     });
 }
 
-constexpr const char* temporary_table = "orchestry_index_of";
-
 } // namespace
 
 void point_into_text(void* text) {
@@ -108,17 +106,23 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
         protect([&] { return RangeVarGetRelid(statement->relation, AccessShareLock, false); });
     check(index.table);
     const std::string table = require_relation_name(index.table);
+    const char* const name = call<get_rel_name>(index.table);
     std::string definition;
-    const auto failure = rehearse([&] {
+    // What is immutable in it runs when it is planned: as the owner, whose code it is.
+    const Oid owner = OpenRelation(index.table, AccessShareLock)->rd_rel->relowner;
+    const std::string callers_path = namespace_search_path;
+    std::optional<Failure> failure = rehearse([&] {
+        SecureContext as_owner(owner, Restriction::none);
+        as_owner.guc().set("search_path", callers_path.c_str());
         {
             Spi spi;
-            spi.run("CREATE TEMPORARY TABLE " + std::string(temporary_table) + " (LIKE " + table +
+            spi.run("CREATE TEMPORARY TABLE pg_temp." + quote_identifier(name) + " (LIKE " + table +
                     ")");
         }
         const char* const text = sql.c_str();
         const Oid made = protect([&] {
             auto* const copy = static_cast<IndexStmt*>(copyObjectImpl(statement));
-            copy->relation = makeRangeVar(pstrdup("pg_temp"), pstrdup(temporary_table), -1);
+            copy->relation = makeRangeVar(pstrdup("pg_temp"), pstrdup(name), -1);
             copy->concurrent = false;
             PlannedStmt* const wrapper = makeNode(PlannedStmt);
             wrapper->commandType = CMD_UTILITY;
@@ -129,20 +133,22 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
             return RangeVarGetRelid(makeRangeVar(pstrdup("pg_temp"), copy->idxname, -1), NoLock,
                                     false);
         });
-        GucLevel guc;
-        guc.set("search_path", "pg_catalog, pg_temp");
+        as_owner.guc().set("search_path", "pg_catalog, pg_temp");
         Spi spi;
         spi.run("SELECT pg_catalog.pg_get_indexdef($1)", made);
         definition = spi.row(0).text(1);
     });
+    if (failure && failure->is(base::errc::insufficient_privilege) && failure->hint.empty())
+        failure->hint = "The owner of the table needs TEMPORARY on the database.";
     if (failure)
         raise(*failure);
-    // "... ON pg_temp_3.orchestry_index_of USING ..."
-    const std::string mark = std::string(temporary_table) + " USING ";
-    const std::size_t at = definition.find(mark);
+    // "... ON pg_temp.events USING ..."
+    const std::string mark = quote_identifier(name) + " USING ";
+    const std::size_t on = definition.find(" ON pg_temp");
+    const std::size_t at = on == std::string::npos ? on : definition.find(mark, on);
     if (at == std::string::npos)
         throw base::Error(base::errc::internal, "unexpected definition of an index: " + definition);
-    index.definition = definition.substr(at + std::strlen(temporary_table) + 1);
+    index.definition = definition.substr(at + mark.size() - std::strlen("USING "));
     return index;
 }
 

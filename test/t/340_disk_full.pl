@@ -132,9 +132,9 @@ for my $t ('run', 'event')
 	$node->safe_psql($database, $refill);
 	$node->safe_psql($database, 'CHECKPOINT'); # removes the WAL that is not needed any more
 	my $before = $node->safe_psql($database, 'TABLE public.total');
+	my $job = job($t); # from here on the server may stop at any moment
 	my $offset = -s $node->logfile;
 	fill('wal', 0);
-	my $job = job($t);
 	my ($status) = $node->psql($database, "CALL orchestry.run_job($job)");
 	isnt($status, 0, "$t: the run ends when the WAL is full");
 	wait_for_log($node, qr/No space left on device/, $offset);

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $database = 'postgres';
-my $node = new_server('ddl', conf => "autovacuum = off\norchestry.databases = ''\n");
+my $node = new_server('ddl', conf => "autovacuum = off\norchestry.databases = ''\nlog_min_messages = notice\n");
 $node->safe_psql($database, 'CREATE EXTENSION orchestry_ext; CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM generate_series(1, 1000) i');
 
 my $reader = $node->background_psql($database);
@@ -26,8 +26,6 @@ for my $case (
 	my ($call, $query, $expected) = @$case;
 	my $changer = $node->background_psql($database);
 	my $mark = -s $node->logfile;
-	$node->append_conf('postgresql.conf', "log_min_messages = notice\n");
-	$node->reload;
 	$changer->query_safe("SET application_name = 'changer'");
 	my $pid = $changer->query_safe('SELECT pg_backend_pid()');
 	$changer->{stdin} .= "$call;\n";

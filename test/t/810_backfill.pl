@@ -14,6 +14,7 @@ my $node = new_server('backfill', init => { extra => ['--data-checksums'] }, con
 autovacuum = off
 orchestry.databases = ''
 orchestry.batch_target_time = '5 ms'
+orchestry.lock_attempts = 1000
 CONF
 $node->safe_psql($database, <<"SQL");
 CREATE EXTENSION orchestry_ext;
