@@ -37,9 +37,9 @@ struct IndexDefinition {
 };
 
 /// Reads CREATE INDEX by making that index on an empty temporary copy of the table, as the table's
-/// owner, in a subtransaction that is rolled back. Raises what the server raises for it; 42601 for another
-/// statement or an index without a name, 0A000 for IF NOT EXISTS, ONLY and TABLESPACE. `check` is
-/// called with the table before that is touched, and may raise.
+/// owner, in a subtransaction that is rolled back. Raises what the server raises for it; 42601 for
+/// another statement or an index without a name, 0A000 for IF NOT EXISTS, ONLY and TABLESPACE.
+/// `check` is called with the table before that is touched, and may raise.
 IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)>& check);
 
 } // namespace orchestry::pg
