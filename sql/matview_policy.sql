@@ -126,7 +126,7 @@ CALL orchestry.refresh('c');
 UPDATE t SET v = v;
 CALL orchestry.refresh('c');
 TABLE last_steps;
--- Refreshed by hand: those who read it are told, unless concurrently and not a row has changed.
+-- Refreshed by hand: those who read it and its own job are told, unless concurrently and not a row has changed.
 REFRESH MATERIALIZED VIEW CONCURRENTLY a;
 SELECT seen();
 REFRESH MATERIALIZED VIEW a;
@@ -157,7 +157,7 @@ SELECT state, reason, next_action FROM orchestry.explain('apart');
 CALL orchestry.run('apart');
 
 -- By deadline: as long before as a refresh takes, and when that is over, from now on.
-CREATE VIEW next AS SELECT job_id, next_run_at <= '2026-03-10 12:30Z' AND next_run_at > '2026-03-10 12:29Z' AS in_time FROM orchestry.jobs WHERE job_id IN (9104, 9105);
+CREATE VIEW next AS SELECT job_id, next_run_at <= '2026-03-10 12:30Z' AND next_run_at > '2026-03-10 12:29Z' AS in_time FROM orchestry.jobs WHERE job_id IN (9104, 9105) ORDER BY job_id;
 TABLE next;
 SET orchestry.now = '2026-03-10 12:35Z';
 CALL orchestry.run_due();
@@ -215,6 +215,78 @@ SELECT orchestry.alter_policy(job_id, '{"assume_pure": true}') FROM reads WHERE 
 CALL orchestry.refresh('v_now');
 SELECT action, reason FROM orchestry.plan('v_now');
 CALL orchestry.refresh('v_foreign');
+
+-- An aggregate is what its functions are.
+CREATE FUNCTION add_opaque(bigint, int) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT $1 + v FROM matview_policy.other LIMIT 1';
+CREATE FUNCTION add_constant(bigint, int) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
+CREATE AGGREGATE opaque_sum(int) (SFUNC = add_opaque, STYPE = bigint, INITCOND = '0');
+CREATE AGGREGATE constant_sum(int) (SFUNC = add_constant, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl);
+CREATE MATERIALIZED VIEW v_opaque_sum AS SELECT matview_policy.opaque_sum(v) FROM other;
+CREATE MATERIALIZED VIEW v_constant_sum AS SELECT matview_policy.constant_sum(v) AS v FROM other;
+SELECT orchestry.add_refresh_policy('v_opaque_sum') IS NOT NULL, orchestry.add_refresh_policy('v_constant_sum') IS NOT NULL;
+CALL orchestry.refresh('v_constant_sum');
+CREATE OR REPLACE FUNCTION add_constant(bigint, int) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT $1 - $2';
+SELECT action, reason FROM orchestry.plan('v_constant_sum');
+
+-- Columns that the query does not name, and what they are made of.
+CREATE TABLE wide (id int, doubled int GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY RANGE (id);
+CREATE TABLE wide_1 PARTITION OF wide FOR VALUES FROM (0) TO (10);
+INSERT INTO wide VALUES (1);
+CREATE TABLE narrow (id int) PARTITION BY RANGE (id);
+CREATE MATERIALIZED VIEW whole_rows AS SELECT to_jsonb(wide) FROM wide;
+CREATE MATERIALIZED VIEW on_narrow AS SELECT count(*) FROM narrow;
+SELECT orchestry.add_refresh_policy('whole_rows') IS NOT NULL, orchestry.add_refresh_policy('on_narrow') IS NOT NULL;
+CALL orchestry.refresh('whole_rows');
+CALL orchestry.refresh('on_narrow');
+SELECT action, reason FROM orchestry.plan('whole_rows') UNION ALL SELECT action, reason FROM orchestry.plan('on_narrow');
+ALTER TABLE wide ADD COLUMN added int DEFAULT 7;
+SELECT action, reason FROM orchestry.plan('whole_rows');
+CALL orchestry.refresh('whole_rows');
+ALTER TABLE wide RENAME COLUMN added TO renamed;
+SELECT action, reason FROM orchestry.plan('whole_rows');
+CALL orchestry.refresh('whole_rows');
+TABLE whole_rows;
+ALTER TABLE wide DROP COLUMN doubled;
+CALL orchestry.refresh('whole_rows');
+TABLE whole_rows;
+CREATE TABLE narrow_1 PARTITION OF narrow FOR VALUES FROM (0) TO (10);
+SELECT action, reason FROM orchestry.plan('on_narrow');
+
+-- Row security that has come and gone between two refreshes, and that concerns the owner of a view between.
+CREATE TABLE hidden (v int);
+INSERT INTO hidden VALUES (1);
+CREATE MATERIALIZED VIEW on_hidden AS SELECT count(*) FROM hidden;
+SELECT orchestry.add_refresh_policy('on_hidden') IS NOT NULL;
+CALL orchestry.refresh('on_hidden');
+ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+SELECT action, reason FROM orchestry.plan('on_hidden');
+ALTER TABLE hidden FORCE ROW LEVEL SECURITY;
+SELECT action, reason FROM orchestry.plan('on_hidden');
+CALL orchestry.refresh('on_hidden');
+ALTER TABLE hidden NO FORCE ROW LEVEL SECURITY;
+SELECT action, reason FROM orchestry.plan('on_hidden');
+CREATE ROLE regress_matview_between;
+GRANT USAGE ON SCHEMA matview_policy TO regress_matview_between;
+GRANT SELECT ON hidden TO regress_matview_between;
+CREATE VIEW between AS SELECT * FROM hidden;
+CREATE MATERIALIZED VIEW on_between AS SELECT count(*) FROM between;
+SELECT orchestry.add_refresh_policy('on_between') IS NOT NULL;
+CALL orchestry.refresh('on_between');
+SELECT action, reason FROM orchestry.plan('on_between');
+ALTER VIEW between OWNER TO regress_matview_between;
+SELECT reason FROM orchestry.explain('on_between') WHERE state = 'never skipped';
+
+-- Whatever the session prefers, the rows are the same.
+CREATE TABLE measured_values (v float8, b bytea);
+INSERT INTO measured_values VALUES (0.1::float8 + 0.2::float8, '\x0102');
+CREATE MATERIALIZED VIEW as_text AS SELECT v::text AS v, b::text AS b FROM measured_values;
+SELECT orchestry.add_refresh_policy('as_text') IS NOT NULL;
+SET extra_float_digits = -10;
+SET bytea_output = 'escape';
+CALL orchestry.refresh('as_text');
+RESET extra_float_digits;
+RESET bytea_output;
+TABLE as_text;
 
 -- Tables that inherit.
 CREATE TABLE ancestor (v int);
@@ -294,6 +366,15 @@ UPDATE divisor SET v = -1;
 CALL orchestry.refresh('f2');
 TABLE f2;
 SELECT orchestry.alter_policy(job_id, '{"max_runtime": "1 s"}') FROM failing WHERE name = 'f3';
+
+-- However short the promise is, what fails is tried further and further apart.
+SELECT orchestry.alter_policy(job_id, '{"max_staleness": "1 s"}') FROM failing WHERE name = 'f1';
+UPDATE divisor SET v = 0;
+CALL orchestry.refresh('f1');
+CALL orchestry.refresh('f1');
+SELECT failures, next_run_at > '2026-03-10 12:35:01Z' AS later FROM orchestry.jobs WHERE job_id = (SELECT job_id FROM failing WHERE name = 'f1');
+UPDATE divisor SET v = -1;
+CALL orchestry.refresh('f2');
 
 -- What was written before a table was watched is not forgotten when the refresh after that fails.
 CREATE TABLE late (v int);
@@ -388,6 +469,6 @@ ROLLBACK;
 SET client_min_messages = error;
 DROP SCHEMA matview_policy CASCADE;
 DROP FOREIGN DATA WRAPPER matview_nothing CASCADE;
-DROP ROLE regress_matview_stranger;
+DROP ROLE regress_matview_stranger, regress_matview_between;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id > 9100;

@@ -30,7 +30,7 @@ CREATE TABLE orchestry.refresh_state (
 COMMENT ON TABLE orchestry.refresh_state IS 'What is known of each materialized view at run time. Not dumped: a restored view is refreshed by its first run.';
 COMMENT ON COLUMN orchestry.refresh_state.as_of IS 'Its rows are what its query said then: it was refreshed, or nothing that it reads had changed';
 COMMENT ON COLUMN orchestry.refresh_state.durations IS 'Of the last 20 refreshes, the latest first';
-COMMENT ON COLUMN orchestry.refresh_state.definition IS 'Fingerprint of the query, and of the views and functions in it';
+COMMENT ON COLUMN orchestry.refresh_state.definition IS 'Fingerprint of the query, of the views and functions in it, and of the columns of what it reads';
 COMMENT ON COLUMN orchestry.refresh_state.counters IS 'With stats: fingerprint of how often its tables had changed';
 COMMENT ON COLUMN orchestry.refresh_state.parents IS 'The materialized views that it reads';
 

@@ -11,6 +11,7 @@ namespace {
 constinit object_access_hook_type previous_access_hook = nullptr;
 constinit ProcessUtility_hook_type previous_utility_hook = nullptr;
 constinit bool preloaded = false;
+constinit Oid refreshed_by_its_job = InvalidOid;
 
 using catalog::JobId;
 
@@ -230,12 +231,17 @@ Refreshing before_refresh(const RefreshMatViewStmt* statement) {
     return {relid, statement->concurrent && OidIsValid(relid) ? rows_written(relid) : std::nullopt};
 }
 
-/// Tells the views that read it, unless not a single row has changed.
+/// Tells the views that read it, unless not a single row has changed; and its own job, whose rows
+/// may be replaced by those of an older snapshot.
 void after_refresh(const Refreshing& refreshing) {
     if (!OidIsValid(refreshing.relid) ||
         (refreshing.rows_written && refreshing.rows_written == rows_written(refreshing.relid)))
         return;
     for (const JobId job : catalog::readers_of(refreshing.relid))
+        mark_at_commit(job, catalog::all_time);
+    if (refreshing.relid == refreshed_by_its_job)
+        return;
+    for (const JobId job : catalog::keepers_of(refreshing.relid))
         mark_at_commit(job, catalog::all_time);
 }
 
@@ -286,6 +292,10 @@ void install_ddl_hooks() {
     ProcessUtility_hook = on_utility;
     preloaded = process_shared_preload_libraries_in_progress;
 }
+
+OwnRefresh::OwnRefresh(Oid matview) noexcept { refreshed_by_its_job = matview; }
+
+OwnRefresh::~OwnRefresh() { refreshed_by_its_job = InvalidOid; }
 
 bool is_everywhere() { return preloaded; }
 

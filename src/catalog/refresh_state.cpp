@@ -53,16 +53,45 @@ void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Insta
             ids, as_of);
 }
 
-std::vector<JobId> readers_of(Oid matview) {
+namespace {
+
+std::vector<JobId> jobs_told_of(const char* sql, Oid matview) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT s.job_id FROM orchestry.refresh_state s "
-            "WHERE $1 OPERATOR(pg_catalog.=) ANY (s.parents)",
-            matview);
+    spi.read_latest(sql, matview);
     std::vector<JobId> jobs;
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         jobs.push_back({spi.row(i).bigint(1)});
     return jobs;
+}
+
+} // namespace
+
+std::vector<JobId> readers_of(Oid matview) {
+    return jobs_told_of("SELECT s.job_id FROM orchestry.refresh_state s "
+                        "WHERE $1 OPERATOR(pg_catalog.=) ANY (s.parents)",
+                        matview);
+}
+
+std::vector<JobId> keepers_of(Oid matview) {
+    return jobs_told_of("SELECT s.job_id FROM orchestry.refresh_state s JOIN orchestry.job j "
+                        "ON j.job_id OPERATOR(pg_catalog.=) s.job_id "
+                        "WHERE j.target OPERATOR(pg_catalog.=) $1",
+                        matview);
+}
+
+std::vector<Oid> untold_parents(JobId job, const std::vector<Oid>& parents) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.read_latest("SELECT p.relid FROM pg_catalog.unnest($2) p (relid) WHERE NOT EXISTS ("
+                    "SELECT FROM orchestry.refresh_state s "
+                    "WHERE s.job_id OPERATOR(pg_catalog.=) $1 "
+                    "AND p.relid OPERATOR(pg_catalog.=) ANY (s.parents))",
+                    job.value, parents);
+    std::vector<Oid> untold;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        untold.push_back(spi.row(i).oid(1));
+    return untold;
 }
 
 } // namespace orchestry::catalog

@@ -30,7 +30,13 @@ RefreshTiming refresh_timing(JobId job);
 /// The views of these jobs were found to be right as of these times.
 void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of);
 
-/// The jobs whose views read a materialized view.
+/// The jobs whose views read a materialized view, and those that refresh it, each if it has
+/// refreshed once: as of now, whatever snapshot the transaction has.
 std::vector<JobId> readers_of(Oid matview);
+std::vector<JobId> keepers_of(Oid matview);
+
+/// Those of the materialized views that a job's view reads whose refreshes do not tell the job yet:
+/// they were not among those that its last refresh has read.
+std::vector<Oid> untold_parents(JobId job, const std::vector<Oid>& parents);
 
 } // namespace orchestry::catalog

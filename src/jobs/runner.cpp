@@ -396,18 +396,18 @@ std::string refusal(const std::optional<Job>& job) {
 } // namespace
 
 base::Instant next_run_after(const Job& job, int failures, base::Instant now) {
+    const base::Instant retry =
+        base::plus(now, base::backoff_us(failures, retry_base_us, retry_cap_us,
+                                         static_cast<std::uint64_t>(job.id.value)));
+    if (failures > 0 && job.schedule.empty()) // what has failed is due all the time
+        return retry;
     base::Instant slot = base::plus(now, retry_cap_us);
-    try {
+    // What fails here (a zone that this server does not know), the job's run says.
+    (void)pg::in_subtransaction([&] {
         slot = job.schedule.empty() ? task_of(job.kind).due(job, now).value_or(slot)
                                     : catalog::next_slot(job, now);
-    } catch (const base::Error&) {
-        // A zone that this server does not know; the job's run says so.
-    }
-    if (failures == 0)
-        return slot;
-    const std::int64_t pause = base::backoff_us(failures, retry_base_us, retry_cap_us,
-                                                static_cast<std::uint64_t>(job.id.value));
-    return std::min(slot, base::plus(now, pause));
+    });
+    return failures > 0 ? std::min(slot, retry) : slot;
 }
 
 std::vector<Step> plan_job(const Job& job, base::Instant now) {

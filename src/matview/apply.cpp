@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "capture/capture.hpp"
+#include "capture/ddl.hpp"
 #include "catalog/dirty.hpp"
 #include "catalog/refresh_state.hpp"
 #include "catalog/run.hpp"
@@ -41,6 +42,17 @@ std::string refresh_sql(const InspectedView& found, const Step& step) {
            found.view.quoted;
 }
 
+/// Nobody refreshes a parent before this refresh is committed, unless the job is told of it.
+std::vector<pg::LockRequest> locks_on_parents(const InspectedView& found) {
+    const std::vector<Oid> untold = catalog::untold_parents(found.job, found.reads.matviews);
+    std::vector<pg::LockRequest> locks;
+    for (const Oid parent : found.reads.matviews) {
+        const bool is_told = std::find(untold.begin(), untold.end(), parent) == untold.end();
+        locks.push_back({parent, is_told ? AccessShareLock : RowShareLock});
+    }
+    return locks;
+}
+
 } // namespace
 
 std::vector<pg::LockRequest> locks_of(const Planned& planned, const Step& step) {
@@ -53,8 +65,8 @@ std::vector<pg::LockRequest> locks_of(const Planned& planned, const Step& step) 
         locks.push_back({view, AccessShareLock});
     for (const SourceTable& table : found.reads.tables)
         locks.push_back({table.relid, AccessShareLock});
-    for (const Oid parent : found.reads.matviews)
-        locks.push_back({parent, AccessShareLock});
+    for (const pg::LockRequest& lock : locks_on_parents(found))
+        locks.push_back(lock);
     locks.push_back({found.view.relid, step.concurrently ? ExclusiveLock : AccessExclusiveLock});
     return locks;
 }
@@ -144,6 +156,9 @@ void Refresh::execute() {
     pg::GucLevel guc;
     guc.set("TimeZone", found_.settings.time_zone.c_str());
     guc.set("row_security", "on");
+    guc.set("extra_float_digits", "1");
+    guc.set("bytea_output", "hex");
+    const capture::OwnRefresh own(found_.view.relid);
     pg::run_statements({refresh_sql(found_, step_)});
 }
 
@@ -172,7 +187,9 @@ void Refresh::record(const InspectedView& now, Instant began, TimestampTz start)
 
 Applied Refresh::apply() {
     const bool is_target = step_.view == planned_.set.target;
-    if (!is_target && !catalog::lock_job(found_.job)) {
+    const std::optional<pg::SessionLock> lock =
+        is_target ? std::optional<pg::SessionLock>() : catalog::lock_job(found_.job);
+    if (!is_target && !lock) {
         applied_.outcome = Applied::Outcome::later;
         applied_.message = "another run refreshes " + found_.view.quoted;
         return applied_;
@@ -187,6 +204,9 @@ Applied Refresh::apply() {
     const InspectedSet now = Inspector().read(job);
     if (std::string why = not_needed(now.details[now.target]); !why.empty())
         return skipped(std::move(why));
+    // Views that it reads may have been replaced before they were locked.
+    applied_.lock_wait_us += pg::lock_relations(locks_on_parents(now.details[now.target]),
+                                                budget_us_ - applied_.lock_wait_us);
     if (!ORCHESTRY_WRONG_ORDER()) {
         catalog::consume(found_.job, catalog::all_time);
         ORCHESTRY_FAULT_POINT("between marks and rows");

@@ -47,15 +47,23 @@ bool has_rights_of(Oid role, Oid owner) {
     return pg::protect([&] { return OidIsValid(owner) && has_privs_of_role(role, owner); });
 }
 
-/// Whether row security hides rows of a table from its reader.
-bool hides_rows(Oid relid, Oid reader) {
-    const Oid owner = catalog::owner_of(relid);
+/// Whether all that a view reads is read with its owner's rights: not through views of others, nor
+/// through functions, which may have other rights.
+bool reads_as_owner(const InspectedView& view) {
+    return !view.reads.has_bodies &&
+           std::all_of(view.reads.views.begin(), view.reads.views.end(),
+                       [&](Oid plain) { return catalog::owner_of(plain) == view.owner; });
+}
+
+/// Whether row security may hide rows of a table from whoever reads it for a view.
+bool hides_rows(Oid relid, const InspectedView& view) {
+    const bool is_own = catalog::owner_of(relid) == view.owner && reads_as_owner(view);
     return pg::protect([&] {
         const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
         if (!HeapTupleIsValid(tuple))
             return false;
         const auto* const table = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-        const bool hides = table->relrowsecurity && (table->relforcerowsecurity || owner != reader);
+        const bool hides = table->relrowsecurity && (table->relforcerowsecurity || !is_own);
         ReleaseSysCache(tuple);
         return hides;
     });
@@ -74,7 +82,7 @@ std::string why_opaque(Oid relid, const InspectedView& view) {
         return "it reads foreign table " + name_of(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         return "it reads " + name_of(relid) + ", whose changes cannot be seen";
-    if (hides_rows(relid, view.owner))
+    if (hides_rows(relid, view))
         return "row security may hide rows of " + name_of(relid);
     const std::vector<Oid> family = pg::family_of(relid);
     if (view.view.policy.detection == Detection::stats) {
@@ -121,6 +129,8 @@ void find_sources(InspectedView& view) {
     opaque = view.reads.opaque;
     for (const SourceTable& source : view.reads.tables) {
         std::string why = why_opaque(source.relid, view);
+        // What could not be seen before a reason went away is a change.
+        view.reads.definition = base::splitmix64(view.reads.definition ^ base::fnv1a64(why));
         if (why.empty())
             for (const Oid table : tables_to_watch(source))
                 if (!contains(view.tables, table))
@@ -140,8 +150,37 @@ void find_sources(InspectedView& view) {
         opaque = "the library is not preloaded";
 }
 
+/// A fingerprint of the columns of all that a view reads. Those of partitions come with their
+/// table, but for how they are generated: a new partition is no change.
+std::uint64_t columns_of(const InspectedView& view) {
+    std::vector<Oid> relations = view.reads.matviews;
+    relations.insert(relations.end(), view.reads.views.begin(), view.reads.views.end());
+    std::vector<Oid> families;
+    for (const SourceTable& source : view.reads.tables) {
+        const std::vector<Oid> watched = tables_to_watch(source);
+        relations.insert(relations.end(), watched.begin(), watched.end());
+        const std::vector<Oid> family = pg::family_of(source.relid);
+        families.insert(families.end(), family.begin(), family.end());
+    }
+    pg::Spi spi;
+    spi.run(
+        "SELECT pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', "
+        "(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attrelid, a.attnum, a.xmin), "
+        "',' ORDER BY a.attrelid, a.attnum) FROM pg_catalog.pg_attribute a "
+        "WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1) "
+        "AND a.attnum OPERATOR(pg_catalog.>) 0), "
+        "(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', d.adrelid, d.adnum, d.xmin), "
+        "',' ORDER BY d.adrelid, d.adnum) FROM pg_catalog.pg_attrdef d "
+        "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid "
+        "AND a.attnum OPERATOR(pg_catalog.=) d.adnum "
+        "WHERE d.adrelid OPERATOR(pg_catalog.=) ANY ($2) "
+        "AND a.attgenerated OPERATOR(pg_catalog.<>) '')), 0)",
+        relations, families);
+    return static_cast<std::uint64_t>(spi.row(0).bigint(1));
+}
+
 std::int64_t definition_of(const InspectedView& view) {
-    std::uint64_t hash = view.reads.definition;
+    std::uint64_t hash = base::splitmix64(view.reads.definition ^ columns_of(view));
     for (const Oid table : view.tables)
         hash = base::splitmix64(hash ^ table);
     for (const Oid parent : view.reads.matviews)

@@ -201,6 +201,7 @@ class Reader {
     void read_relation(Oid relid, bool with_heirs);
     void read_function(Oid function);
     void read_users_function(Oid function);
+    void read_aggregate(Oid aggregate);
     void note_opaque(std::string why) {
         if (reads_.opaque.empty())
             reads_.opaque = std::move(why);
@@ -281,7 +282,8 @@ void Reader::read_users_function(Oid function) {
     pg::Spi spi;
     spi.run("SELECT p.xmin::pg_catalog.text::pg_catalog.int8, "
             "p.provolatile OPERATOR(pg_catalog.=) 'i', p.prosqlbody::pg_catalog.text, "
-            "n.nspname, p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n "
+            "n.nspname, p.proname, p.prokind OPERATOR(pg_catalog.=) 'a' FROM pg_catalog.pg_proc p "
+            "JOIN pg_catalog.pg_namespace n "
             "ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.oid "
             "OPERATOR(pg_catalog.=) $1",
             function);
@@ -290,12 +292,29 @@ void Reader::read_users_function(Oid function) {
     const pg::Row row = spi.row(0);
     mix(function);
     mix(static_cast<std::uint64_t>(row.bigint(1)));
+    if (row.boolean(6))
+        return read_aggregate(function);
     if (row.boolean(2))
         return;
     if (row.is_null(3))
         return note_opaque("it calls " + pg::quote_qualified(row.text(4), row.text(5)) +
                            "(), which is not immutable and whose body cannot be read");
+    reads_.has_bodies = true;
     read_tree(row.text(3), InvalidOid);
+}
+
+/// The server calls each aggregate immutable: it is what the functions are that it is made of.
+void Reader::read_aggregate(Oid aggregate) {
+    pg::Spi spi;
+    spi.run("SELECT DISTINCT f.oid FROM pg_catalog.pg_aggregate a CROSS JOIN LATERAL "
+            "pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, "
+            "a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[]) "
+            "f (oid) WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) $1 "
+            "AND f.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid ORDER BY 1",
+            aggregate);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        if (const Oid function = spi.row(i).oid(1); add_new(functions_, function))
+            read_function(function);
 }
 
 QueryReads Reader::read() {

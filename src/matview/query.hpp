@@ -19,6 +19,7 @@ struct QueryReads {
     /// Why its result can change although nothing has changed that it is seen to read, as a clause;
     /// empty: it cannot, in a session whose settings are always the same.
     std::string opaque;
+    bool has_bodies = false; ///< of functions, through which it reads
     /// Changes when the query does, or a view or a function of a user in it.
     std::uint64_t definition = 0;
 };

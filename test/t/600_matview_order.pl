@@ -81,6 +81,43 @@ is(around(@{ $case{'all between'} }), 't 0', 'right: committed after the rows we
 is(around(@{ $case{'prepared before, committed between'} }), 't 0', 'right: prepared before, committed after the rows were read');
 $refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'");
 
+# A view on a view without a policy: until its first refresh is committed, nobody knows whom to tell of a refresh of that.
+$node->safe_psql($database, <<'SQL');
+CREATE MATERIALIZED VIEW p AS SELECT v, count(*) FROM m GROUP BY v;
+CREATE UNIQUE INDEX ON p (v);
+CREATE MATERIALIZED VIEW on_p AS SELECT sum(count) FROM p;
+SELECT orchestry.add_refresh_policy('on_p', max_staleness => '1 day');
+SQL
+# What is called is stopped there; then the others do something, and it goes on.
+sub stopped
+{
+	my ($fault, $call, $meanwhile) = @_;
+	$refresher->query_safe("SET orchestry.fault_wait = '$fault'");
+	$holder->query_safe('SELECT pg_advisory_lock(1)');
+	$refresher->{stdin} .= "$call;\n";
+	$refresher->{run}->pump_nb;
+	wait_until($node, $database, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+	my @outcome = $node->psql($database, $meanwhile);
+	$holder->query_safe('SELECT pg_advisory_unlock(1)');
+	$refresher->query_safe('SELECT 1');
+	return $outcome[0];
+}
+my $by_hand = 'REFRESH MATERIALIZED VIEW CONCURRENTLY p';
+my $change = q(INSERT INTO m VALUES (nextval('n'), 1));
+isnt(stopped('view refreshed', q(CALL orchestry.refresh('on_p')), "$change; SET lock_timeout = '10ms'; $by_hand"), 0, 'a view is not refreshed by hand while one that reads it is, for the first time');
+$node->safe_psql($database, $by_hand);
+my $on_p = q(SELECT changed FROM orchestry.matviews WHERE matview = 'on_p'::regclass);
+is($node->safe_psql($database, $on_p), 't', 'and is seen as a change after that');
+is(stopped('view refreshed', q(CALL orchestry.refresh('on_p')), "$change; SET lock_timeout = '10s'; $by_hand"), 0, 'later nobody waits for that');
+is($node->safe_psql($database, $on_p), 't', 'and it is seen as well');
+
+# While a view is refreshed because another reads it, its own job does not try.
+$node->safe_psql($database, q(CREATE MATERIALIZED VIEW on_r AS SELECT sum(count) FROM r; SELECT orchestry.add_refresh_policy('on_r'); CALL orchestry.refresh('on_r');) . $change);
+stopped('between marks and rows', q(CALL orchestry.refresh('on_r')), "SET orchestry.lock_timeout = '10ms'; SET orchestry.lock_attempts = 1; CALL orchestry.refresh('r')");
+is($node->safe_psql($database, q(SELECT state FROM orchestry.runs WHERE job_id = (SELECT job_id FROM orchestry.matviews WHERE matview = 'r'::regclass) ORDER BY run_id DESC LIMIT 1)), 'skipped', 'a run of a view that is refreshed for another is skipped');
+$node->safe_psql($database, 'SET client_min_messages = error; DROP MATERIALIZED VIEW on_r, on_p, p; CALL orchestry.run_due()');
+$refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'");
+
 # The other way round.
 $refresher->query_safe('SET orchestry.fault_wrong_order = on');
 like(around(@{ $case{'all between'} }), qr/^f [1-9]/, 'in the wrong order a change is lost for good, and this test finds it');

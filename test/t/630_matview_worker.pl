@@ -33,7 +33,7 @@ CREATE MATERIALIZED VIEW s.failing AS SELECT 1 / v AS n FROM s.t;
 CREATE MATERIALIZED VIEW s.slow AS SELECT v, CASE WHEN v THEN pg_sleep(100)::text END AS n FROM s.slow_when;
 CREATE UNIQUE INDEX ON s.fresh (n);
 RESET ROLE;
-CREATE TABLE public.job AS SELECT v AS name, orchestry.add_refresh_policy(('s.' || v)::regclass, max_staleness => CASE v WHEN 'above' THEN '1 s'::interval ELSE '3 s' END, max_runtime => '1 s') AS id
+CREATE TABLE public.job AS SELECT v AS name, orchestry.add_refresh_policy(('s.' || v)::regclass, max_staleness => CASE v WHEN 'above' THEN '1 s'::interval ELSE '3 s' END, max_runtime => CASE v WHEN 'slow' THEN '1 s' ELSE '10 min' END::interval) AS id
     FROM unnest('{fresh,above,bobs,failing,slow}'::text[]) v;
 CALL orchestry.run();
 SQL
