@@ -158,7 +158,7 @@ CALL orchestry.run('apart');
 
 -- By deadline: as long before as a refresh takes, and when that is over, from now on.
 CREATE VIEW next AS SELECT job_id, next_run_at <= '2026-03-10 12:30Z' AND next_run_at > '2026-03-10 12:29Z' AS in_time FROM orchestry.jobs WHERE job_id IN (9104, 9105) ORDER BY job_id;
-TABLE next;
+SELECT * FROM next ORDER BY job_id;
 SET orchestry.now = '2026-03-10 12:35Z';
 CALL orchestry.run_due();
 SELECT next_run_at > '2026-03-10 13:04Z' FROM orchestry.jobs WHERE job_id = 9105;
