@@ -135,7 +135,7 @@ section_fuzz() {
     return "$failed"
 }
 
-section_kill() { long_tap kill '_(kill|crash)\.pl'; }
+section_kill() { long_tap kill '_(kill|crash|backfill|events_whole)\.pl'; }
 section_races() { long_tap races '_(race|races|stall|many|many_partitions)\.pl'; }
 section_faults() { long_tap faults '_faults\.pl'; }
 section_limits() { long_tap limits '_(disk_full|memory_limit)\.pl'; }
