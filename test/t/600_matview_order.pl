@@ -109,7 +109,8 @@ $node->safe_psql($database, $by_hand);
 my $on_p = q(SELECT changed FROM orchestry.matviews WHERE matview = 'on_p'::regclass);
 is($node->safe_psql($database, $on_p), 't', 'and is seen as a change after that');
 is(stopped('view refreshed', q(CALL orchestry.refresh('on_p')), "$change; SET lock_timeout = '10s'; $by_hand"), 0, 'later nobody waits for that');
-is($node->safe_psql($database, $on_p), 't', 'and it is seen as well');
+# Or it has been read already, when the refresh had to try again.
+is($node->safe_psql($database, "SELECT ($on_p) OR (SELECT sum FROM on_p) = (SELECT sum(count) FROM p)"), 't', 'and it is seen as well');
 
 # While a view is refreshed because another reads it, its own job does not try.
 $node->safe_psql($database, q(CREATE MATERIALIZED VIEW on_r AS SELECT sum(count) FROM r; SELECT orchestry.add_refresh_policy('on_r'); CALL orchestry.refresh('on_r');) . $change);
