@@ -99,8 +99,8 @@ for my $i (1 .. $starts)
 	my $nth = 1 + int(rand(4));
 	set_gate($node, $database, 'block', $nth);
 	my $ahead = 1 + 3 * $i;
-	$node->safe_psql($database, "SELECT orchestry.alter_policy($job, '{\"ahead\": \"$ahead days\"}');"
-		  . " UPDATE orchestry.job_state SET next_run_at = now() + '1 day' WHERE job_id = $job");
+	$node->safe_psql($database, "BEGIN; SELECT orchestry.alter_policy($job, '{\"ahead\": \"$ahead days\"}');"
+		  . " UPDATE orchestry.job_state SET next_run_at = now() + '1 day' WHERE job_id = $job; COMMIT");
 	push @runs, $run = $node->safe_psql($database, "SELECT orchestry.start_job($job)");
 	my $signal = (qw(TERM TERM TERM KILL none))[ int(rand(5)) ];
 	# The gate may not be reached when earlier runs have left less to do.
@@ -150,8 +150,10 @@ make_policy($node, $database, 'worker', ahead => 1);
 make_policy($node, $database, 'session', ahead => 1);
 set_gate($node, $database, 'spin');
 $node->safe_psql($database, <<'SQL');
+BEGIN;
 SELECT orchestry.alter_policy(job_id, '{"ahead": "9 days"}') FROM orchestry.jobs WHERE target_name IN ('worker', 'session');
 UPDATE orchestry.job_state SET next_run_at = now() + '1 day';
+COMMIT;
 SELECT orchestry.start_job(job_id) FROM orchestry.jobs WHERE target_name = 'worker';
 SELECT orchestry.run_in_background('SELECT count(*) FROM generate_series(1, 1000000000000)');
 SQL

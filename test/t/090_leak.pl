@@ -221,8 +221,10 @@ wait_until($node, $database, q(SELECT count(*) = 0 FROM orchestry.run WHERE stat
 # R22, the scheduler: each failing run is queued, started in a worker of its own, recorded, and found due again.
 set_gate($node, $database, 'fail');
 $node->safe_psql($database, <<"SQL");
+BEGIN;
 SELECT orchestry.alter_policy($gated{first}, '{"ahead": "20 days"}');
 UPDATE orchestry.job_state SET next_run_at = now() + '1 year';
+COMMIT;
 CREATE PROCEDURE fail(runs int) LANGUAGE plpgsql AS \$\$
 DECLARE
     before int;

@@ -36,7 +36,7 @@ CONF
 $node->restart;
 
 # One session for all that is not to fail.
-my $control = $node->background_psql($database);
+my $control = control_session($node, $database);
 sub ask { $control->set_query_timer_restart; return $control->query_safe($_[0]) }
 
 # Waits until the condition holds; returns how long that took.
@@ -113,8 +113,9 @@ sub more_to_do
 {
 	my ($name) = @_;
 	$ahead{$name}++;
-	return "SELECT orchestry.alter_policy($job{$name}, '{\"ahead\": \"$ahead{$name} days\"}');"
-	  . " UPDATE orchestry.job_state SET next_run_at = now() + '1 year'";
+	# At once: the job is due between the two, and a scheduler that is awake would take it.
+	return "BEGIN; SELECT orchestry.alter_policy($job{$name}, '{\"ahead\": \"$ahead{$name} days\"}');"
+	  . " UPDATE orchestry.job_state SET next_run_at = now() + '1 year'; COMMIT";
 }
 
 my %points;

@@ -73,7 +73,7 @@ SELECT NULLIF(concat_ws(', ',
 $$;
 SQL
 
-my $control = $node->background_psql($database);
+my $control = control_session($node, $database);
 sub ask { $control->set_query_timer_restart; return $control->query_safe($_[0]) }
 
 # Where a fault has been injected since the offset.

@@ -54,7 +54,7 @@ BEGIN
 END $$;
 SQL
 
-my $control = $node->background_psql($database);
+my $control = control_session($node, $database);
 sub ask { $control->set_query_timer_restart; return $control->query_safe($_[0]) }
 
 my ($tables, %points) = (0);

@@ -89,13 +89,6 @@ COMMIT;
 SQL
 append_to_file("$dir/refresh.sql", "SET client_min_messages = error;\nCALL orchestry.run_job($rollup);\nCALL orchestry.run_job($days);\n");
 
-sub pgbench
-{
-	my ($log, @arguments) = @_; # a reference: what it prints comes through a pipe, whose end says that it has ended
-	return IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-U', 'app', @arguments, $database ],
-		'<', \undef, '&>', $log);
-}
-
 my ($samples, $wrong, $compared, $settled_wrong, $struck, $finished) = (0, 0, 0, 0, 0, 0);
 sub sample
 {
@@ -115,8 +108,8 @@ for my $round (1 .. $rounds)
 	my $first = $round % 4 == 3 ? 3 * 1440 : 0;
 	my $kills = $round % 2 == 0; # half of the rounds end with a kill, of a refresher or a writer in turns
 	my $log = '';
-	my $writing = pgbench(\$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $kills ? 1_000_000 : $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
-	my @refreshing = map { pgbench(\my $ignored, '-f', "$dir/refresh.sql", '-c', 1, '-t', 1_000_000) } 1 .. 2;
+	my $writing = start_pgbench($node, $database, 'app', \$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $kills ? 1_000_000 : $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
+	my @refreshing = map { start_pgbench($node, $database, 'app', \my $ignored, '-f', "$dir/refresh.sql", '-c', 1, '-t', 1_000_000) } 1 .. 2;
 	my $before = $samples;
 	my $killed = 0;
 	while ($writing->pumpable)
@@ -142,15 +135,7 @@ for my $round (1 .. $rounds)
 	{
 		eval { $writing->finish } ? $finished++ : note($log);
 	}
-	for my $client ($writing, @refreshing)
-	{
-		$client->kill_kill(grace => 0) if $client->pumpable;
-		eval { $client->finish };
-	}
-	wait_for_recovery($node, $database);
-	# The sessions of clients that are gone end, too; what they have prepared is decided.
-	wait_until($node, $database, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'app' AND pid <> pg_backend_pid()));
-	$node->safe_psql($database, "ROLLBACK PREPARED '$_'") for split /\n/, $node->safe_psql($database, 'SELECT gid FROM pg_prepared_xacts');
+	end_clients($node, $database, 'app', $writing, @refreshing);
 	sample();
 	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
 	$node->safe_psql($database, "SET client_min_messages = error; CALL orchestry.run_job($rollup); CALL orchestry.run_job($days)");

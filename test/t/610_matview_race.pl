@@ -95,13 +95,6 @@ SELECT pg_sleep(0.05);
 SQL
 append_to_file("$dir/refresh.sql", "SET client_min_messages = error;\nCALL orchestry.refresh('s.c');\nCALL orchestry.refresh('s.a');\n");
 
-sub pgbench
-{
-	my ($log, @arguments) = @_; # a reference: what it prints comes through a pipe, whose end says that it has ended
-	return IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-U', 'app', @arguments, $database ],
-		'<', \undef, '&>', $log);
-}
-
 my ($samples, $unknown, $wrong, $struck, $finished, $rounds, $settled_wrong) = (0, 0, 0, 0, 0, 0, 0);
 # The views are locked before the snapshot is taken: a plain refresh that is waited for shows rows that are newer than it.
 sub sample
@@ -120,8 +113,8 @@ while ($struck < $kills && $rounds < 10 * $kills)
 {
 	$rounds++;
 	my $log = '';
-	my $writing = pgbench(\$log, '-f', "$dir/write.sql", '-c', $writers, '-t', $transactions, '--random-seed', $seed + $rounds, '--max-tries', 1000);
-	my @others = map { pgbench(\my $ignored, '-f', "$dir/$_.sql", '-c', 1, '-t', 1_000_000) } 'refresh', 'refresh', 'seldom';
+	my $writing = start_pgbench($node, $database, 'app', \$log, '-f', "$dir/write.sql", '-c', $writers, '-t', $transactions, '--random-seed', $seed + $rounds, '--max-tries', 1000);
+	my @others = map { start_pgbench($node, $database, 'app', \my $ignored, '-f', "$dir/$_.sql", '-c', 1, '-t', 1_000_000) } 'refresh', 'refresh', 'seldom';
 	my $before = $samples;
 	my $killed = 0;
 	while ($writing->pumpable && !$killed)
@@ -140,14 +133,7 @@ while ($struck < $kills && $rounds < 10 * $kills)
 	{
 		eval { $writing->finish } ? $finished++ : note($log);
 	}
-	for my $client ($writing, @others)
-	{
-		$client->kill_kill(grace => 0) if $client->pumpable;
-		eval { $client->finish };
-	}
-	wait_for_recovery($node, $database);
-	wait_until($node, $database, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'app' AND pid <> pg_backend_pid()));
-	$node->safe_psql($database, "ROLLBACK PREPARED '$_'") for split /\n/, $node->safe_psql($database, 'SELECT gid FROM pg_prepared_xacts');
+	end_clients($node, $database, 'app', $writing, @others);
 	sample();
 	$node->safe_psql($database, "SET client_min_messages = error; CALL orchestry.refresh('s.c')");
 	$settled_wrong += $node->safe_psql($database, 'SELECT wrong FROM s.unknown');

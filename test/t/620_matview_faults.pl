@@ -31,7 +31,7 @@ SELECT orchestry.add_refresh_policy('a'), orchestry.add_refresh_policy('b');
 CALL orchestry.refresh('b');
 SQL
 
-my $control = $node->background_psql($database);
+my $control = control_session($node, $database);
 sub ask { $control->set_query_timer_restart; return $control->query_safe($_[0]) }
 
 my %points;

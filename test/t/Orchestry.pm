@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck
+  control_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -128,6 +128,16 @@ sub processes
 	return split /\n/,
 	  $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'orchestry $kind' ORDER BY backend_start");
+}
+
+# A session for what is not to fail. query_safe() takes a notice for a failure, so there are none: that a run waits for
+# a worker's seat, say.
+sub control_session
+{
+	my ($node, $database) = @_;
+	my $session = $node->background_psql($database);
+	$session->query_safe('SET client_min_messages = warning');
+	return $session;
 }
 
 # Puts a gate before every CREATE TABLE, for tests that have to stop a run at a known place. See set_gate().
@@ -264,6 +274,30 @@ sub until_struck
 		else { $work_s *= 0.8 }
 	}
 	return $tries;
+}
+
+# Starts pgbench as a role. `log`: a reference; what it prints comes through a pipe, whose end says that it has ended.
+sub start_pgbench
+{
+	my ($node, $database, $role, $log, @arguments) = @_;
+	return IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-U', $role, @arguments, $database ],
+		'<', \undef, '&>', $log);
+}
+
+# Ends clients of a role, whatever has become of the server, and waits until their sessions are gone. What they have
+# prepared is rolled back.
+sub end_clients
+{
+	my ($node, $database, $role, @clients) = @_;
+	for my $client (@clients)
+	{
+		$client->kill_kill(grace => 0) if $client->pumpable;
+		eval { $client->finish };
+	}
+	wait_for_recovery($node, $database);
+	wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = '$role' AND pid <> pg_backend_pid()");
+	$node->safe_psql($database, "ROLLBACK PREPARED '$_'") for split /\n/, $node->safe_psql($database, 'SELECT gid FROM pg_prepared_xacts');
+	return;
 }
 
 sub is_alive
