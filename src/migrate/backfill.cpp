@@ -133,10 +133,7 @@ std::vector<BackfillPart> find_parts(Oid relid, const std::vector<std::string>& 
             throw base::Error(errc::insufficient_privilege,
                               name + " has another owner than the table it is part of")
                 .detail("Rows are changed as the owner of the table.")
-                .hint("Run ALTER TABLE " + name + " OWNER TO " +
-                      pg::quote_identifier(
-                          pg::protect([&] { return GetUserNameFromId(owner, false); })) +
-                      ";");
+                .hint("Run ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";");
         BackfillPart part;
         part.relid = leaf;
         part.key = find_key(leaf);

@@ -40,10 +40,12 @@ std::optional<Entry> find_entry(const std::string& user, const std::string& vers
     return Entry{spi.row(0).text(1), spi.row(0).text(2)};
 }
 
-/// False: the version is there already, or was while we waited for who was applying it.
+/// `canonical`: the checksum of `sql`. False: the version is there already, or was while we waited
+/// for who was applying it.
 bool insert_entry(const std::string& user, const std::string& version, const std::string& sql,
-                  const std::optional<std::string>& description, std::size_t statements) {
-    const std::string canonical = checksum(sql), raw = sha256(sql);
+                  const std::string& canonical, const std::optional<std::string>& description,
+                  std::size_t statements) {
+    const std::string raw = sha256(sql);
     const catalog::Elevated elevated;
     pg::Spi spi;
     return spi.run("INSERT INTO orchestry.migration (applied_by, version, description, sha256, "
@@ -72,10 +74,10 @@ bool apply_migration(const std::string& version, const std::string& sql,
     const std::vector<pg::Statement> statements = pg::read_statements(base::canonical_lines(sql));
     if (statements.empty())
         throw base::Error(errc::invalid_parameter, "\"sql\" has no statement");
-    const std::string user = user_name();
-    if (!insert_entry(user, version, sql, description, statements.size())) {
+    const std::string user = user_name(), canonical = checksum(sql);
+    if (!insert_entry(user, version, sql, canonical, description, statements.size())) {
         const std::optional<Entry> entry = find_entry(user, version);
-        if (entry && entry->checksum == checksum(sql))
+        if (entry && entry->checksum == canonical)
             return false;
         throw base::Error(errc::not_prerequisite_state,
                           "migration \"" + version + "\" was applied with another text")

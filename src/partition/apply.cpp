@@ -86,12 +86,8 @@ const char* command_of(char polcmd) {
     }
 }
 
-std::string role_name(Oid role) {
-    if (role == ACL_ID_PUBLIC)
-        return "PUBLIC";
-    return pg::quote_identifier(
-        pg::protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
-}
+/// Whom a privilege is granted to.
+std::string grantee(Oid role) { return role == ACL_ID_PUBLIC ? "PUBLIC" : pg::role_name(role); }
 
 } // namespace
 
@@ -200,7 +196,7 @@ void Template::read_privileges(Relation parent) {
             const pg::Row row = spi.row(i);
             const bool revoke = row.text(1) == "REVOKE ALL";
             statements_.push_back(
-                {row.text(1) + " ON TABLE ", (revoke ? " FROM " : " TO ") + role_name(row.oid(2)) +
+                {row.text(1) + " ON TABLE ", (revoke ? " FROM " : " TO ") + grantee(row.oid(2)) +
                                                  (row.boolean(3) ? " WITH GRANT OPTION" : "")});
         }
     }
@@ -217,7 +213,7 @@ void Template::read_privileges(Relation parent) {
         const pg::Row row = spi.row(i);
         statements_.push_back(
             {"GRANT " + row.text(1) + " (" + row.text(2) + ") ON TABLE ",
-             " TO " + role_name(row.oid(3)) + (row.boolean(4) ? " WITH GRANT OPTION" : "")});
+             " TO " + grantee(row.oid(3)) + (row.boolean(4) ? " WITH GRANT OPTION" : "")});
     }
 }
 

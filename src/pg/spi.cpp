@@ -252,6 +252,11 @@ std::string quote_identifier(std::string_view name) {
     return protect([&] { return ::quote_identifier(terminated.c_str()); });
 }
 
+std::string role_name(Oid role) {
+    return quote_identifier(
+        protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
+}
+
 std::string quote_qualified(std::string_view schema, std::string_view name) {
     return quote_identifier(schema) + "." + quote_identifier(name);
 }

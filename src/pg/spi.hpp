@@ -144,6 +144,8 @@ std::string require_relation_name(Oid relid);
 /// the table that it is a partition of.
 std::vector<Oid> family_of(Oid relid);
 std::string quote_identifier(std::string_view name);
+/// The name of a role, quoted where needed. Raises 42704 when it is gone.
+std::string role_name(Oid role);
 std::string quote_qualified(std::string_view schema, std::string_view name);
 std::string quote_literal(std::string_view text);
 

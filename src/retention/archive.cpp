@@ -36,11 +36,9 @@ void require_insert(Oid target) {
         pg::protect([&] { return pg_class_aclcheck(target, GetUserId(), ACL_INSERT); });
     if (result == ACLCHECK_OK)
         return;
-    const std::string role =
-        pg::protect([]() -> const char* { return GetUserNameFromId(GetUserId(), false); });
     throw Error(errc::insufficient_privilege,
                 "the owner of the table may not write into archive " + name_of(target))
-        .hint("Run GRANT INSERT ON " + name_of(target) + " TO " + pg::quote_identifier(role) + ";");
+        .hint("Run GRANT INSERT ON " + name_of(target) + " TO " + pg::role_name(GetUserId()) + ";");
 }
 
 } // namespace

@@ -74,8 +74,7 @@ std::string checked_file_archive(const std::string& archive_to) {
 
 void require_directory(Oid role, const std::string& directory) {
     if (!pg::protect([&] { return has_privs_of_role(role, ROLE_PG_WRITE_SERVER_FILES); })) {
-        const std::string name = pg::quote_identifier(
-            pg::protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
+        const std::string name = pg::role_name(role);
         throw Error(errc::insufficient_privilege,
                     "role " + name + ", which owns the table, may not write files on the server")
             .detail("It lacks the privileges of role pg_write_server_files.")

@@ -14,11 +14,6 @@ namespace {
 
 constexpr const char* query_canceled = "57014";
 
-std::string role_name(Oid role) {
-    return pg::quote_identifier(
-        pg::protect([&]() -> const char* { return GetUserNameFromId(role, false); }));
-}
-
 /// A name in the schema of a relation, qualified and quoted.
 std::string beside(Oid relid, const std::string& name) {
     const char* const schema =
@@ -189,7 +184,7 @@ Set Inspection::set() const {
     Set set;
     set.relid = table_.relid;
     set.quoted = table_.quoted;
-    set.owner = role_name(owner_);
+    set.owner = pg::role_name(owner_);
     set.kind = table_.kind;
     for (const base::Member& member : table_.members)
         set.partitions.push_back(partition(member));
@@ -252,7 +247,7 @@ std::string stranger(Oid relid, Oid set_owner) {
     const Oid owner = catalog::owner_of(relid);
     const bool trusted = !OidIsValid(owner) || owner == set_owner ||
                          pg::protect([&] { return has_privs_of_role(set_owner, owner); });
-    return trusted ? std::string() : role_name(owner);
+    return trusted ? std::string() : pg::role_name(owner);
 }
 
 std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,

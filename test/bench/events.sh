@@ -11,6 +11,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 EVENTS=${EVENTS:-5000000}
 
@@ -21,8 +23,6 @@ ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databas
     "shared_buffers = 1GB" "max_wal_size = 8GB" "autovacuum = off" "jit = off" \
     "orchestry.now = '2026-06-01'"
 
-sql() { ps_psql -qAt "$@"; }
-
 # seconds NAME: runs the SQL of stdin, remembers and prints how long it took.
 declare -A took
 seconds() {
@@ -31,7 +31,7 @@ seconds() {
     printf '%-50s %8s s\n' "$1" "${took[$1]}"
 }
 
-ratio() { # PLAIN OURS
+compare() { # PLAIN OURS
     awk -v plain="${took[$1]}" -v ours="${took[$2]}" 'BEGIN { printf "%-50s %8.2f\n", "  ratio", plain / ours }'
 }
 
@@ -112,9 +112,9 @@ sql -c "SELECT format('steps: %s of rows, %s of partitions', count(*) FILTER (WH
 took[by hand]=$(awk '{ print $1 + $2 }' <<<"${took[compress: plain SQL, one statement]} ${took[compress: plain SQL, VACUUM]}")
 took[by rows]=$(awk '{ print $1 + $2 }' <<<"${took[compress: orchestry_ext, rows]} ${took[compress: orchestry_ext, VACUUM]}")
 echo "plain SQL with VACUUM / rows with VACUUM, / whole partitions; rows with VACUUM / whole partitions"
-ratio "by hand" "by rows"
-ratio "by hand" "compress: orchestry_ext, whole partitions"
-ratio "by rows" "compress: orchestry_ext, whole partitions"
+compare "by hand" "by rows"
+compare "by hand" "compress: orchestry_ext, whole partitions"
+compare "by rows" "compress: orchestry_ext, whole partitions"
 for job in job parts; do
     echo "rows that differ, $job: $(sql -c "SELECT count(*) FROM ((TABLE hand_compressed EXCEPT SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM ${job}_compressed)
         UNION ALL (SELECT bucket, app, type, event_count, severity_counts, sample_messages, first_at, last_at FROM ${job}_compressed EXCEPT TABLE hand_compressed)) d")"

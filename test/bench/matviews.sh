@@ -12,6 +12,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 VIEWS=${VIEWS:-100}
 CHANGED=${CHANGED:-3}
@@ -24,9 +26,6 @@ chmod 755 "$work"
 trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" "shared_buffers = 512MB" \
     "max_wal_size = 16GB" "fsync = off" "synchronous_commit = off" "autovacuum = off" "jit = off"
-
-sql() { ps_psql -qAt "$@"; }
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 sql -c "CREATE EXTENSION orchestry_ext" -c "DO \$\$ BEGIN
     FOR i IN 1..$VIEWS LOOP

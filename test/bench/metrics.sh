@@ -11,6 +11,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 ROWS=${ROWS:-20000000}
 RUNS=${RUNS:-3}
@@ -21,7 +23,6 @@ trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_buffers = 1GB" "max_wal_size = 16GB" "fsync = off" "autovacuum = off" "jit = off" \
     "max_worker_processes = 16"
 
-sql() { ps_psql -qAt "$@"; }
 sql -c "CREATE EXTENSION orchestry_ext"
 has_tdigest=false
 if sql -c "CREATE EXTENSION tdigest" 2>/dev/null; then
@@ -61,8 +62,6 @@ fi
 seconds() {
     sql -c "$1" -c "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY ON) $2" | awk '/^Execution Time: / { printf "%.3f\n", $3 / 1000 }'
 }
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 
 for work_mem in 4MB 64MB; do
     for workers in 0 2; do

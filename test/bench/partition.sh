@@ -15,6 +15,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 PARENTS=${PARENTS:-1 100 1000}
 RUNS=${RUNS:-5}
@@ -25,14 +27,10 @@ trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" \
     "orchestry.now = '$(date -u +%F) 06:00+00'" "timezone = 'UTC'" "shared_buffers = 512MB" "max_wal_size = 8GB" "autovacuum = off"
 
-sql() { ps_psql -qAt "$@"; }
-
 # seconds SQL: how long one session takes for the statements, without connecting.
 seconds() {
     { echo '\timing on'; cat; } | ps_psql -qAt 2>&1 | awk '/^Time: / { ms += $2 } !/^Time: / { print > "/dev/stderr" } END { printf "%.4f\n", ms / 1000 }'
 }
-
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 # peak_locks NAME: samples until told to stop, then prints the most locks that application NAME held.
 watch_locks() {
@@ -129,7 +127,6 @@ peak() { sql -c "SELECT max(locks) FROM locks_seen WHERE application = '$1'; DEL
 tidy() { sql -c "VACUUM ANALYZE" >/dev/null; }
 
 row() { printf '%-28s %12s %12s %12s %10s %10s\n' "$@"; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0 && a != "-") printf "%.2f", a / b; else print "-" }'; }
 
 for n in $PARENTS; do
     echo

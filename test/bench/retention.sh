@@ -14,6 +14,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 ROWS=${ROWS:-20000000}
 ROUNDS=${ROUNDS:-1}
@@ -23,8 +25,6 @@ chmod 755 "$work"
 trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" \
     "shared_buffers = 1GB" "max_wal_size = 8GB" "checkpoint_timeout = 1h" "autovacuum = off"
-
-sql() { ps_psql -qAt "$@"; }
 
 sql <<SQL
 CREATE EXTENSION orchestry_ext;
@@ -112,9 +112,7 @@ measure() {
 }
 
 sql -c "CREATE EXTENSION pgstattuple"
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 most() { sql -c "SELECT round(max(ms)::numeric, 0) FROM seen WHERE who = '$1' AND what = '$2'"; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }'; }
 
 by_policy="SET orchestry.now = '$now';
     CALL orchestry.run('samples');"

@@ -11,6 +11,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../private_server.sh
 . "$root/test/private_server.sh"
+# shellcheck source-path=SCRIPTDIR source=../bench_tools.sh
+. "$root/test/bench_tools.sh"
 
 ROWS=${ROWS:-1000000}
 RUNS=${RUNS:-3}
@@ -22,16 +24,6 @@ chmod 755 "$work"
 trap 'ps_stop "$work" || true; rm -rf "$work"' EXIT
 ps_start "$work" "shared_preload_libraries = 'orchestry_ext'" "orchestry.databases = ''" "orchestry.now = '2026-03-01Z'" \
     "shared_buffers = 1GB" "max_wal_size = 16GB" "fsync = off" "synchronous_commit = off" "autovacuum = off" "jit = off"
-
-sql() { ps_psql -qAt "$@"; }
-ms() { # COMMAND...: how long it takes
-    local from
-    from=$(date +%s%N)
-    "$@" >/dev/null
-    echo $((($(date +%s%N) - from) / 1000000))
-}
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 
 sql -c "CREATE EXTENSION orchestry_ext"
 for table in without watched; do
