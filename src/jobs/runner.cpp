@@ -140,7 +140,8 @@ catalog::RunResult Run::execute() {
     std::string blocked_by;
     for (std::size_t i = 0; i < steps.size(); ++i) {
         progress_.steps_done = static_cast<std::int64_t>(i);
-        session_.commit();
+        // What planning has noted is durable as soon as a step is.
+        session_.commit(i == 0 ? pg::Durability::eventual : pg::Durability::durable);
         session_.ensure_snapshot();
         ORCHESTRY_FAULT_POINT("step begins");
         const Step& step = steps[i];
