@@ -257,7 +257,41 @@ RESET ROLE;
 SELECT count(*) FROM orchestry.jobs WHERE target = 'bad'::regclass;
 SELECT to_regclass('bad_compressed') IS NULL AS nothing_made;
 
+-- The target of a partitioned table is partitioned: by months, or by buckets that are longer, back to the oldest partition
+-- of the source; what is older has the DEFAULT partition. One that is there already may be partitioned in another way.
 SET client_min_messages = warning;
-SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE kind = 'events' OR target = 'parts'::regclass;
+CREATE TABLE old (at timestamptz NOT NULL, app text) PARTITION BY RANGE (at);
+CREATE TABLE old_1 PARTITION OF old FOR VALUES FROM ('2026-03-10') TO ('2026-06-01');
+CREATE TABLE old_2 PARTITION OF old DEFAULT;
+INSERT INTO old SELECT '2026-03-10'::timestamptz + i * interval '12 hours', CASE WHEN i % 2 = 0 THEN 'app' END FROM generate_series(-100, 99) i;
+SELECT orchestry.add_event_compression_policy('old', '1 day', bucket => '1 day', group_by => '{app}') IS NOT NULL AS added;
+SELECT kind, schedule, settings FROM orchestry.jobs WHERE target = 'old_compressed'::regclass;
+SELECT partition, lower_at, upper_at FROM orchestry.partitions WHERE parent = 'old_compressed'::regclass ORDER BY lower_at NULLS FIRST;
+CALL orchestry.run('old');
+INSERT INTO old VALUES ('2026-01-19 12:00+00', 'app'), ('2026-03-10 12:00+00', NULL), ('1000-01-01', NULL); -- late
+CALL orchestry.run('old');
+SELECT tableoid::regclass::text AS partition, count(*), sum(event_count), min(bucket), max(bucket), max(event_count) FROM old_compressed GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM old;
+SELECT * FROM orchestry.verify_event_compression('old');
+CREATE TABLE years (LIKE old) PARTITION BY LIST (app);
+CREATE TABLE years_1 PARTITION OF years DEFAULT;
+INSERT INTO years VALUES ('2024-05-01', 'app'), ('2025-05-01', 'app');
+SELECT orchestry.add_event_compression_policy('years', '1 day', bucket => '1 year') IS NOT NULL AS added;
+CALL orchestry.run('years');
+SELECT partition, lower_at FROM orchestry.partitions WHERE parent = 'years_compressed'::regclass ORDER BY lower_at NULLS FIRST LIMIT 2;
+SELECT tableoid::regclass, bucket, event_count FROM years_compressed ORDER BY bucket;
+CREATE TABLE mine (bucket timestamptz NOT NULL, app text NOT NULL, event_count bigint, first_at timestamptz, last_at timestamptz, PRIMARY KEY (app, bucket)) PARTITION BY HASH (app);
+CREATE TABLE mine_1 PARTITION OF mine FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE mine_2 PARTITION OF mine FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE whose (at timestamptz NOT NULL, app text NOT NULL);
+INSERT INTO whose SELECT '2026-01-01'::timestamptz + i * interval '10 min', 'app ' || i % 4 FROM generate_series(0, 23) i;
+SELECT orchestry.add_event_compression_policy('whose', '1 day', into_table => 'mine', group_by => '{app}') IS NOT NULL AS added;
+CALL orchestry.run('whose');
+INSERT INTO whose VALUES ('2026-01-01', 'app 1');
+CALL orchestry.run('whose');
+SELECT app, sum(event_count) FROM mine GROUP BY app ORDER BY app;
+SELECT count(*) FROM orchestry.jobs WHERE target = 'mine'::regclass;
+
+SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE kind = 'events' OR target IN ('parts'::regclass, 'parts_compressed'::regclass, 'old_compressed'::regclass, 'years_compressed'::regclass);
 DROP SCHEMA evc CASCADE;
 DROP ROLE evc_stranger, evc_owner;

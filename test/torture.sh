@@ -50,7 +50,7 @@ suites() {
 
 # long_tap NAME TAP_FILES: TAP files with their full counts, one after the other because some of them measure.
 long_tap() {
-    ORCHESTRY_LONG=1 TEST_JOBS=1 suites "$1" tap "$2"
+    PG_TEST_TIMEOUT_DEFAULT=1800 ORCHESTRY_LONG=1 TEST_JOBS=1 suites "$1" tap "$2"
 }
 
 # no_reports PATTERN DIR: fails when a log below DIR has a line like this, and shows the first ones.

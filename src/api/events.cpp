@@ -2,8 +2,16 @@
 #include "api/args.hpp"
 #include "catalog/settings.hpp"
 #include "events/manage.hpp"
+#include "partition/manage.hpp"
 
 namespace orchestry::api {
+
+namespace {
+
+/// Of the partitions of a target, which are at least a month wide.
+constexpr const char* target_schedule = "1 day";
+
+} // namespace
 
 ORCHESTRY_FUNCTION(orchestry_add_event_compression_policy) {
     const Args args(fcinfo, "add_event_compression_policy");
@@ -15,10 +23,19 @@ ORCHESTRY_FUNCTION(orchestry_add_event_compression_policy) {
     settings.sample_of = args.optional_name(7);
     settings.samples = args.integer(8, "samples");
     settings.time_zone = args.text(10, "time_zone");
-    return Int64GetDatum(events::add_policy(args.relation(0, "source"), std::move(settings),
-                                            {args.optional_text(2), args.optional_name(4)},
-                                            args.text(9, "schedule"), catalog::settings::now())
-                             .value);
+    const std::string zone = settings.time_zone;
+    const base::Instant now = catalog::settings::now();
+    const events::Added added = events::add_policy(args.relation(0, "source"), std::move(settings),
+                                                   {args.optional_text(2), args.optional_name(4)},
+                                                   args.text(9, "schedule"), now);
+    if (OidIsValid(added.partitioned_target)) {
+        partition::Settings partitions;
+        partitions.every = added.partition_width;
+        partitions.past = added.past;
+        partitions.time_zone = zone;
+        (void)partition::add_policy(added.partitioned_target, partitions, target_schedule, now);
+    }
+    return Int64GetDatum(added.job.value);
 }
 
 ORCHESTRY_FUNCTION(orchestry_verify_event_compression) {

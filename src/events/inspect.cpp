@@ -191,19 +191,35 @@ std::optional<base::TimeExtent> bounds_of(const base::Member& member) {
     return base::TimeExtent{{member.range.lower.at}, {member.range.upper.at}};
 }
 
+/// The kind of key that the partitions of the source have bounds of; nullopt: they have none of
+/// time.
+std::optional<base::KeyKind> key_kind(const Shape& shape) {
+    if (!catalog::has_supported_key(shape.source) ||
+        pg::quote_identifier(catalog::require_key_column(shape.source).name) != shape.time_column)
+        return std::nullopt;
+    return shape.is_wall_clock ? base::KeyKind::timestamp : base::KeyKind::timestamptz;
+}
+
 } // namespace
+
+std::vector<base::TimeExtent> partition_bounds(const Shape& shape) {
+    std::vector<base::TimeExtent> all;
+    if (const auto kind = key_kind(shape))
+        for (const base::Member& member :
+             catalog::read_partitioned_table(shape.source, *kind).members)
+            if (const auto bounds = bounds_of(member))
+                all.push_back(*bounds);
+    return all;
+}
 
 std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instant horizon) {
     std::vector<Whole> wholes;
-    if (!kept.condition.empty() || !catalog::has_supported_key(shape.source))
+    const auto kind = key_kind(shape);
+    if (!kept.condition.empty() || !kind)
         return wholes;
-    const catalog::KeyColumn key = catalog::require_key_column(shape.source);
-    if (pg::quote_identifier(key.name) != shape.time_column)
-        return wholes;
-    const base::KeyKind kind =
-        shape.is_wall_clock ? base::KeyKind::timestamp : base::KeyKind::timestamptz;
     const Oid owner = catalog::owner_of(shape.source);
-    for (const base::Member& member : catalog::read_partitioned_table(shape.source, kind).members) {
+    for (const base::Member& member :
+         catalog::read_partitioned_table(shape.source, *kind).members) {
         const auto bounds = bounds_of(member);
         if (bounds && bounds->to <= horizon && !member.detach_pending &&
             pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&

@@ -19,6 +19,10 @@ Kept kept_by_holds(const Shape& shape);
 /// finite time are not among them.
 std::string removable(const Shape& shape, const Kept& kept, const base::TimeExtent& extent);
 
+/// The bounds of the partitions of the source that have both; none when the time column is not its
+/// partition key.
+std::vector<base::TimeExtent> partition_bounds(const Shape& shape);
+
 /// The partitions of the source that end at or before the horizon and can be taken as a whole, in
 /// the order of time: large tables of the source's owner, of whose rows nothing but their times
 /// decides what becomes of them. None when a hold keeps any row of the source.

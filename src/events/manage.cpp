@@ -1,5 +1,6 @@
 #include "events/manage.hpp"
 
+#include "base/arith.hpp"
 #include "base/partition_key.hpp"
 #include "capture/capture.hpp"
 #include "catalog/settings.hpp"
@@ -12,6 +13,11 @@ using base::Error;
 namespace errc = base::errc;
 
 namespace {
+
+/// Buckets that are longer than this have partitions of their own in a target that is made.
+constexpr std::int32_t longest_month_days = 31;
+/// What is older goes into the target's DEFAULT partition.
+constexpr std::int64_t longest_reach_days = 10 * 366;
 
 std::string require_table(Oid relid) {
     const std::optional<std::string> name = pg::relation_name(relid);
@@ -67,11 +73,27 @@ void require_one_level(Oid source) {
     }
 }
 
+/// How far back the partitions of the source reach, in days.
+base::Span reach(const Shape& shape, base::Instant now) {
+    base::Instant oldest = now;
+    for (const base::TimeExtent& bounds : partition_bounds(shape))
+        oldest = std::min(oldest, bounds.from);
+    const std::int64_t days = base::saturating_subtract(now.us, oldest.us) / base::us_per_day + 1;
+    return {0, static_cast<std::int32_t>(std::min(days, longest_reach_days)), 0};
+}
+
 /// The target as the policy wants it; it is made when it is not there.
-void provide_target(Shape& shape) {
-    if (!OidIsValid(find_target(shape.target_name)))
+void provide_target(Shape& shape, const base::Span& bucket, base::Instant now, Added& added) {
+    const bool is_made = !OidIsValid(find_target(shape.target_name));
+    if (is_made)
         pg::run_statements(create_target_sql(shape));
-    (void)require_target(shape);
+    const Oid target = require_target(shape);
+    if (!is_made || pg::call<get_rel_relkind>(target) != RELKIND_PARTITIONED_TABLE)
+        return;
+    added.partitioned_target = target;
+    const bool is_long = bucket.months > 0 || bucket.days > longest_month_days;
+    added.partition_width = is_long ? bucket : base::Span{1, 0, 0};
+    added.past = reach(shape, now);
 }
 
 /// Tells what the first run would take.
@@ -92,8 +114,8 @@ void announce(const Shape& shape, const Policy& policy, base::Instant first_run,
 
 } // namespace
 
-catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
-                          const std::string& schedule, base::Instant now) {
+Added add_policy(Oid source, Settings settings, const Wishes& wishes, const std::string& schedule,
+                 base::Instant now) {
     (void)require_table(source);
     settings.into_table = target_name(source, wishes.into_table);
     settings.time_column = wishes.time_column ? *wishes.time_column : default_time_column(source);
@@ -103,21 +125,22 @@ catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
     (void)pg::lock_relations({{source, ShareUpdateExclusiveLock}},
                              catalog::settings::lock_budget_us());
     if (const auto known = known_job(source, policy.settings(), schedule))
-        return *known;
+        return {*known};
     require_one_level(source);
     capture::require_no_buckets(source, "event compression");
     (void)horizon(policy.plan(), now);
     const base::Instant first_run = base::next_run(due, *policy.plan().zone, now, now);
+    Added added;
     {
         const catalog::AsOwner owner(source);
         Shape shape = read_shape(source, policy.settings());
-        provide_target(shape);
+        provide_target(shape, policy.settings().bucket, now, added);
         announce(shape, policy.plan(), first_run, now);
     }
-    const catalog::JobId job = catalog::insert_job(
-        {"events", source, schedule, policy.settings().time_zone}, now, first_run);
-    store_settings(job, policy.settings());
-    return job;
+    added.job = catalog::insert_job({"events", source, schedule, policy.settings().time_zone}, now,
+                                    first_run);
+    store_settings(added.job, policy.settings());
+    return added;
 }
 
 void alter_policy(const catalog::Job& job, const std::string& patch) {

@@ -11,14 +11,24 @@ struct Wishes {
     std::optional<std::string> time_column;
 };
 
+/// What add_policy() has made.
+struct Added {
+    catalog::JobId job;
+    /// The target, if it was made, and made partitioned: it wants partitions, of this width, back
+    /// to the oldest of the source.
+    Oid partitioned_target = InvalidOid;
+    base::Span partition_width{0, 0, 0};
+    base::Span past{0, 0, 0};
+};
+
 /// Gives a table an event compression policy, and makes its target if there is none. Removes
 /// nothing: the first run comes with the schedule's next slot, so that there is time to look at
 /// orchestry.plan(). The caller must own the table. Asked for the same again, it says so in a
 /// NOTICE and changes nothing. Raises, with nothing changed: 42501, 42703, 42809 for what is no
 /// permanent table or a target that does not fit, 22023 for what is wrong, 42710 when the table has
 /// another policy, 55P03 when somebody else changes it.
-catalog::JobId add_policy(Oid source, Settings settings, const Wishes& wishes,
-                          const std::string& schedule, base::Instant now);
+Added add_policy(Oid source, Settings settings, const Wishes& wishes, const std::string& schedule,
+                 base::Instant now);
 
 /// Changes the settings of a policy. Raises as patched() and CheckedPolicy do.
 void alter_policy(const catalog::Job& job, const std::string& patch);

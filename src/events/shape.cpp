@@ -214,11 +214,23 @@ std::vector<std::string> create_target_sql(const Shape& shape) {
     std::string columns;
     for (const auto& [name, type] : target_columns(shape))
         columns += name + ' ' + type + (is_group(shape, name) ? "" : " NOT NULL") + ", ";
-    return {"CREATE TABLE " + shape.target_name + " (" + columns + "UNIQUE NULLS NOT DISTINCT (" +
-                key_sql(shape) + "))",
-            "COMMENT ON TABLE " + shape.target_name + " IS " +
-                pg::quote_literal("Events of " + shape.source_name +
-                                  " as counts and samples, kept by orchestry_ext.")};
+    const bool is_partitioned =
+        pg::call<get_rel_relkind>(shape.source) == RELKIND_PARTITIONED_TABLE;
+    std::vector<std::string> statements = {
+        "CREATE TABLE " + shape.target_name + " (" + columns + "UNIQUE NULLS NOT DISTINCT (" +
+            key_sql(shape) + "))" + (is_partitioned ? " PARTITION BY RANGE (bucket)" : ""),
+        "COMMENT ON TABLE " + shape.target_name + " IS " +
+            pg::quote_literal("Events of " + shape.source_name +
+                              " as counts and samples, kept by orchestry_ext.")};
+    if (is_partitioned) {
+        const RangeVar* const target = parse_name(shape.target_name);
+        statements.push_back(
+            "CREATE TABLE " +
+            pg::quote_qualified(target->schemaname,
+                                base::fitting_name(std::string(target->relname) + "_default")) +
+            " PARTITION OF " + shape.target_name + " DEFAULT");
+    }
+    return statements;
 }
 
 void check_target(Shape& shape, Oid target) {

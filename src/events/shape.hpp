@@ -40,7 +40,8 @@ std::string target_name(Oid source, const std::optional<std::string>& into_table
 /// The table of a qualified and quoted name; InvalidOid when there is none.
 Oid find_target(const std::string& target_name);
 
-/// CREATE TABLE for the target, and what else it needs.
+/// CREATE TABLE for the target, and what else it needs. The target of a partitioned source is
+/// partitioned by bucket, with a DEFAULT partition that takes what is older than its partitions.
 std::vector<std::string> create_target_sql(const Shape& shape);
 
 /// Looks whether the target has all the columns of the shape and the unique index, and completes

@@ -71,7 +71,7 @@ for memory in 64MB 256MB; do
     settings="SET work_mem = '$memory';"
     seconds "summarize, work_mem $memory: plain SQL" <<<"$settings SELECT count(*) FROM ($plain_query) q WHERE sample_messages <> '{}' AND severity_counts <> '{}';"
     seconds "summarize, work_mem $memory: orchestry_ext" <<<"$settings SELECT count(*) FROM ($our_query) q WHERE sample_messages <> '{}' AND severity_counts <> '{}';"
-    ratio "summarize, work_mem $memory: plain SQL" "summarize, work_mem $memory: orchestry_ext"
+    compare "summarize, work_mem $memory: plain SQL" "summarize, work_mem $memory: orchestry_ext"
 done
 sql -c "SET work_mem = '256MB'; CREATE TABLE by_plain AS $plain_query; CREATE TABLE by_ours AS $our_query"
 echo "rows that differ: $(sql -c "SELECT count(*) FROM ((TABLE by_plain EXCEPT TABLE by_ours) UNION ALL (TABLE by_ours EXCEPT TABLE by_plain)) d")"

@@ -53,7 +53,7 @@ GROUP BY hour, app, type, severity HAVING sum(n) <> 0;
 CREATE VIEW public.damage AS
 SELECT count(*) AS n FROM ((TABLE public.expected EXCEPT TABLE public.found) UNION ALL (TABLE public.found EXCEPT TABLE public.expected)) d;
 SQL
-my $job = $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs");
+my $job = $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE kind = 'events'");
 
 sub feed
 {

@@ -60,7 +60,7 @@ SELECT hour, app, array_agg(message ORDER BY place) AS messages FROM (
         SELECT date_trunc('hour', at, 'UTC') AS hour, app, message, max(at) AS at FROM s.ev GROUP BY 1, 2, 3) m) p
 WHERE place <= 2 GROUP BY 1, 2;
 SQL
-my $job = $node->safe_psql($database, 'SELECT job_id FROM orchestry.jobs');
+my $job = $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE kind = 'events'");
 sub feed { $node->safe_psql($database, 'SELECT s.feed(' . (rand(2) - 1) . ')'); return; }
 sub plan { return $node->safe_psql($database, "SELECT action, object FROM orchestry.plan('s.ev') WHERE action <> 'leave' ORDER BY seq"); }
 sub last_steps { return $node->safe_psql($database, "SELECT s.action, s.object, s.state FROM orchestry.run_steps s WHERE s.run_id = (SELECT max(run_id) FROM orchestry.runs WHERE state = 'ok') ORDER BY seq"); }
