@@ -94,6 +94,35 @@ SELECT severity, code, object, detail FROM hc.health_at('2026-03-15 15:00Z', 'ro
 CALL orchestry.run_job(9004);
 SELECT * FROM hc.health_at('2026-03-15 15:30Z', 'rollup_lag');
 
+-- a materialized view that is older than it may be: neither one that was found unchanged since, nor one whose job is paused
+SET orchestry.now = '2026-03-15 12:00:00+00';
+CREATE MATERIALIZED VIEW hc.mv AS SELECT count(*) AS n FROM hc.m;
+SELECT orchestry.add_refresh_policy('hc.mv', interval '30 minutes');
+SELECT * FROM hc.health_at('2026-03-15 12:31Z', 'matview_stale');
+SELECT * FROM hc.health_at('2026-03-15 12:32Z', 'matview_stale');
+SET orchestry.now = '2026-03-15 12:40:00+00';
+CALL orchestry.run_job(9005);
+SELECT * FROM hc.health_at('2026-03-15 13:11Z', 'matview_stale');
+SELECT * FROM hc.health_at('2026-03-15 13:12Z', 'matview_stale');
+SELECT what, ok, detail FROM orchestry.verify('hc.mv');
+CALL orchestry.run_job(9005); -- nothing has changed: it is right as of now
+SELECT * FROM hc.health_at('2026-03-15 13:12Z', 'matview_stale');
+SELECT what, ok, detail FROM orchestry.verify('hc.mv');
+UPDATE orchestry.refresh_state SET durations = '{20 min}' WHERE job_id = 9005;
+SELECT severity, detail FROM hc.health_at('2026-03-15 14:13Z', 'matview_stale');
+SELECT orchestry.pause_job(9005);
+SELECT * FROM hc.health_at('2026-03-15 14:13Z', 'matview_stale');
+SELECT orchestry.resume_job(9005);
+-- a refresh that fails is a failed job like others
+CREATE MATERIALIZED VIEW hc.mv_failing AS SELECT 1 / count(*) AS n FROM hc.m;
+SELECT orchestry.add_refresh_policy('hc.mv_failing', interval '30 minutes');
+DELETE FROM hc.m;
+CALL orchestry.run_job(9006);
+SELECT severity, object, detail FROM hc.health_at('2026-03-15 12:00Z', 'job_failed') WHERE object LIKE '%mv_failing%';
+SET client_min_messages = error;
+DROP MATERIALIZED VIEW hc.mv, hc.mv_failing;
+SET client_min_messages = warning;
+
 -- a check that fails is a finding, and the others go on
 RESET orchestry.now;
 BEGIN;

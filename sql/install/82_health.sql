@@ -126,6 +126,17 @@ WHERE r.dirty && tstzmultirange(tstzrange(NULL, orchestry._now() - GREATEST(inte
   AND COALESCE(j.last_ok_at, '-infinity') < orchestry._now() - interval '1 hour' AND j.next_run_at < orchestry._now() - interval '1 hour'
   AND NOT pg_is_in_recovery();
 
+CREATE VIEW orchestry._check_matview_stale WITH (security_barrier) AS
+SELECT CASE WHEN s.age > 2 * m.max_staleness THEN 'error' ELSE 'warning' END AS severity, s.name AS object,
+       format(CASE WHEN m.as_of IS NULL THEN 'Its job was to refresh it %s ago and never has; its rows are to be no older than %s%s.' ELSE 'Its rows are those of %s ago, and are to be no older than %s%s.' END,
+              justify_hours(date_trunc('minute', s.age)), m.max_staleness, CASE WHEN m.breach_predicted THEN ', of which a refresh takes more than half' END) AS detail,
+       format('CALL orchestry.refresh(%L);', s.name) AS fix_sql, 'AccessExclusiveLock' AS fix_lock,
+       jsonb_build_object('age_seconds', floor(EXTRACT(epoch FROM s.age)), 'max_staleness_seconds', floor(EXTRACT(epoch FROM m.max_staleness)), 'last_state', m.last_state) AS evidence
+FROM orchestry.matviews m JOIN orchestry.job j ON j.job_id = m.job_id JOIN pg_class c ON c.oid = m.matview JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT format('%I.%I', n.nspname, c.relname) AS name, orchestry._now() - COALESCE(m.as_of, j.anchor) AS age) s
+-- a minute for the scheduler; and who has paused a job knows it
+WHERE s.age > m.max_staleness + interval '1 minute' AND NOT j.paused AND NOT pg_is_in_recovery();
+
 CREATE VIEW orchestry._check_sequence WITH (security_barrier) AS
 SELECT CASE WHEN s.state = 'unknown' THEN 'unknown' WHEN s.used_percent >= 95 THEN 'critical' WHEN s.used_percent >= 90 THEN 'error' ELSE 'warning' END AS severity,
        s.sequence::text AS object,
@@ -298,4 +309,4 @@ COMMENT ON FUNCTION orchestry.health(interval) IS
 CREATE FUNCTION orchestry.verify(target regclass) RETURNS TABLE (job_id bigint, what text, ok boolean, detail text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_verify';
 COMMENT ON FUNCTION orchestry.verify(regclass) IS
-'Whether what the policies of a table promise holds now. Of a partitioned table: it is partitioned, every partition has its indexes, rows of now have a partition, and a query for one partition reads no other. Of each policy: its job goes well, and what it is for is the case: partitions reach far enough, nothing past its time is left, compressed events and stored buckets are right, which are computed again for that. ok is NULL where it does not apply. Writes nothing: no row is inserted. 55000 when the table has no policy. The caller must own the table (42501).';
+'Whether what the policies of a table promise holds now. Of a partitioned table: it is partitioned, every partition has its indexes, rows of now have a partition, and a query for one partition reads no other. Of each policy: its job goes well, and what it is for is the case: partitions reach far enough, nothing past its time is left, compressed events and stored buckets are right, which are computed again for that, and a materialized view is no older than it may be. ok is NULL where it does not apply. Writes nothing: no row is inserted. 55000 when the table has no policy. The caller must own the table (42501).';

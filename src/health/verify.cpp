@@ -175,6 +175,11 @@ Verdict verify_promise(const catalog::Job& job) {
                                target);
     if (job.kind == "rollup")
         return verify_stored_buckets(job);
+    if (job.kind == "matview")
+        return verify_findings(job, "fresh",
+                               "SELECT c.detail FROM orchestry._check_matview_stale c WHERE "
+                               "c.object OPERATOR(pg_catalog.=) $1",
+                               job.target_name);
     return {job.id, job.kind, {}, "nothing more is known of it"};
 }
 
