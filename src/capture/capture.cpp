@@ -337,11 +337,26 @@ void unwatch_all(JobId job) {
     }
 }
 
+namespace {
+
+/// Locks tables, with what triggers were cloned to. Raises 55P03 at once when one is in use.
+void lock_at_once(const std::vector<Oid>& tables) {
+    for (const Oid table : tables)
+        for (const Oid member : pg::family_of(table))
+            if (!pg::call<ConditionalLockRelationOid>(member, AccessExclusiveLock))
+                throw base::Error(base::errc::lock_not_available,
+                                  pg::relation_name(member).value_or("a table") + " is in use");
+}
+
+} // namespace
+
 void retire_dropped() {
     for (const JobId job : catalog::jobs_of_dropped_targets()) {
-        if (tables_watched_by(job).empty())
+        const std::vector<Oid> tables = tables_watched_by(job);
+        if (tables.empty())
             continue; // goes with all the others
         (void)pg::in_subtransaction([&] {
+            lock_at_once(tables);
             catalog::remove_job(job);
             unwatch_all(job);
         });
@@ -385,6 +400,37 @@ std::vector<Watch> watches_on(Oid relid) {
             watch.buckets = {time_column_of(trigger), step_of(trigger), zone_of(trigger)};
     });
     return watches;
+}
+
+namespace {
+
+bool has_own_watch(Oid relid, JobId job) {
+    bool has = false;
+    for_each_trigger(relid, [&](const Trigger& trigger) {
+        has = has || (job_of(trigger) == job && !trigger.tgisclone);
+    });
+    return has;
+}
+
+} // namespace
+
+void make_room_in(Oid table, JobId job) {
+    const Unwatching allowed;
+    for (const Oid part : pg::family_of(table)) {
+        if (part == table || !pg::call<get_rel_relispartition>(Oid{part}) ||
+            !has_own_watch(part, job))
+            continue;
+        const catalog::AsOwner owner(part);
+        pg::run_statements(unwatch_sql(job, pg::require_relation_name(part)));
+    }
+}
+
+void make_room_for_parent(Oid table, Oid parent) {
+    const Unwatching allowed;
+    for (const Watch& watch : watches_on(parent))
+        for (const Oid part : pg::family_of(table))
+            if (has_own_watch(part, watch.job))
+                pg::run_statements(unwatch_sql(watch.job, pg::require_relation_name(part)));
 }
 
 std::string why_unwatchable(Oid relid) {

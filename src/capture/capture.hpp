@@ -50,8 +50,17 @@ void unwatch_all(catalog::JobId job);
 bool is_unwatching();
 
 /// Removes jobs whose target was dropped and whose watches are on other tables, with these watches.
-/// What is not had in time is left for the next time.
+/// Waits for nobody: what is in use is left for the next time.
 void retire_dropped();
+
+/// A partition has one watch of a job: that of its parent, cloned by the server, which raises 42710
+/// when there is one of its own. These go. Raises 55P03 when a partition is not had in time.
+///
+/// Of all partitions of a table that is to be watched by the job.
+void make_room_in(Oid table, catalog::JobId job);
+/// Of a table that is to be a partition of one that is watched, and of its own partitions. The
+/// caller must own the table (42501).
+void make_room_for_parent(Oid table, Oid parent);
 
 /// The watches on a table itself; a partition has those of the table that it belongs to.
 std::vector<Watch> watches_on(Oid relid);

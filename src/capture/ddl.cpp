@@ -2,7 +2,9 @@
 
 #include "capture/capture.hpp"
 #include "catalog/refresh_state.hpp"
+#include "pg/compat.hpp"
 #include "pg/entry.hpp"
+#include "pg/memory.hpp"
 
 namespace orchestry::capture {
 
@@ -74,6 +76,49 @@ void on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
         (access == OAT_POST_ALTER && class_id == InheritsRelationId);
     if (concerns_us)
         pg::enter("object_access_hook", [&] { check_access(access, object_id, arg); });
+}
+
+// --- logical replication ------------------------------------------------------------------------
+
+/// What the tables are that may have got new files in this transaction, in its own memory.
+constinit List* invalidated = nullptr;
+
+/// An apply worker that empties a partition by itself calls no hook, and fires the triggers of that
+/// partition alone. But other files are a change of the table, and the process itself hears of it.
+void on_invalidation(Datum, Oid relid) {
+    if (!IsLogicalWorker() || !IsTransactionState() || !OidIsValid(relid))
+        return;
+    pg::enter("relcache callback", [&] {
+        const pg::ContextScope transaction(TopTransactionContext);
+        invalidated = pg::protect([&] { return list_append_unique_oid(invalidated, relid); });
+    });
+}
+
+bool has_new_files(Oid relid) {
+    return pg::protect([&] {
+        const Relation relation = RelationIdGetRelation(relid);
+        if (!RelationIsValid(relation))
+            return false;
+        const bool has = pg::compat::has_new_files(relation);
+        RelationClose(relation);
+        return has;
+    });
+}
+
+/// Called before the marks are written: the latest callback is the first to be called.
+void on_transaction_event(XactEvent event, void*) {
+    if (!invalidated)
+        return;
+    if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+        pg::enter("change capture", [] {
+            if (!catalog::is_installed())
+                return;
+            for (int i = 0; i < list_length(invalidated); ++i) // which may get longer
+                if (const Oid relid = list_nth_oid(invalidated, i); has_new_files(relid))
+                    mark_all_of(relid);
+        });
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+        invalidated = nullptr;
 }
 
 // --- commands -----------------------------------------------------------------------------------
@@ -208,6 +253,19 @@ void check_detach_concurrently(const AlterTableStmt* statement) {
     }
 }
 
+/// What comes as a partition may be watched by the same jobs already.
+void prepare_attach(const AlterTableStmt* statement) {
+    for (int i = 0; i < list_length(statement->cmds); ++i) {
+        const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
+        if (command->subtype != AT_AttachPartition)
+            continue;
+        const Oid parent = oid_of(statement->relation);
+        const Oid table = oid_of(reinterpret_cast<const PartitionCmd*>(command->def)->name);
+        if (OidIsValid(parent) && OidIsValid(table))
+            make_room_for_parent(table, parent);
+    }
+}
+
 /// How many rows of a table this transaction has inserted and deleted so far; nullopt: that is not
 /// counted.
 std::optional<std::int64_t> rows_written(Oid relid) {
@@ -263,8 +321,10 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
                 check_drop_trigger(reinterpret_cast<const DropStmt*>(node));
             else if (refreshes)
                 refreshing = before_refresh(reinterpret_cast<const RefreshMatViewStmt*>(node));
-            else if (alters_table)
+            else if (alters_table) {
                 check_detach_concurrently(reinterpret_cast<const AlterTableStmt*>(node));
+                prepare_attach(reinterpret_cast<const AlterTableStmt*>(node));
+            }
         });
     const ProcessUtility_hook_type next =
         previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
@@ -290,6 +350,10 @@ void install_ddl_hooks() {
     object_access_hook = on_object_access;
     previous_utility_hook = ProcessUtility_hook;
     ProcessUtility_hook = on_utility;
+    pg::protect([] {
+        CacheRegisterRelcacheCallback(on_invalidation, Datum{0});
+        RegisterXactCallback(on_transaction_event, nullptr);
+    });
     preloaded = process_shared_preload_libraries_in_progress;
 }
 

@@ -10,7 +10,7 @@
 
 namespace orchestry::capture {
 
-/// Puts the hooks in place. Called once, when the library is loaded.
+/// Puts the hooks in place. Called once, when the library is loaded, after install_capture().
 void install_ddl_hooks();
 
 /// While it lives, a REFRESH of a materialized view is that of its own job, which has consumed the

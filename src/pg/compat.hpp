@@ -65,6 +65,15 @@ inline std::optional<int> statistics_target(HeapTuple attribute) {
 #endif
 }
 
+/// Whether this transaction has given a table new files; 16 (commit b0a55e4329) renamed the field.
+inline bool has_new_files(Relation relation) {
+#if PG_VERSION_NUM >= 160000
+    return relation->rd_firstRelfilelocatorSubid != InvalidSubTransactionId;
+#else
+    return relation->rd_firstRelfilenodeSubid != InvalidSubTransactionId;
+#endif
+}
+
 /// Visits the parts of an expression until `walker` answers true; 16 (commit 1c27d16e6e) gave the
 /// server's function a prototype, and a macro that casts.
 inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* context) {

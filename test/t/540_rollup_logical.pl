@@ -57,6 +57,14 @@ right('a TRUNCATE');
 is($subscriber->safe_psql($database, 'SELECT count(*) FROM r_buckets'), 0, 'of all rows');
 $publisher->safe_psql($database, "INSERT INTO m VALUES (1, '2026-03-02 03:00Z', 'again', 1); TRUNCATE p");
 right('rows after it');
+# Published by partition: no trigger of the table is fired when a partition is emptied by itself.
+$publisher->safe_psql($database, 'ALTER PUBLICATION pub SET (publish_via_partition_root = false)');
+$subscriber->safe_psql($database, 'ALTER SUBSCRIPTION sub REFRESH PUBLICATION WITH (copy_data = false)');
+$publisher->safe_psql($database, "INSERT INTO m VALUES (2, '2026-03-06 03:00Z', 'other', 1)");
+right('rows of each partition');
+$publisher->safe_psql($database, 'TRUNCATE m_2');
+right('a TRUNCATE of a partition');
+is($subscriber->safe_psql($database, q(SELECT string_agg(app, ' ') FROM r_buckets)), 'again', 'of its rows alone');
 is(count_log($subscriber, qr/ERROR|FATAL/), 0, 'the apply worker has not failed once');
 $subscriber->stop;
 $publisher->stop;
