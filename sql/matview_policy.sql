@@ -288,6 +288,52 @@ RESET extra_float_digits;
 RESET bytea_output;
 TABLE as_text;
 
+-- From a partition to its table, and a table that becomes a partition: the watch of its own makes room for that of the parent.
+CREATE TABLE parent (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE parent_1 PARTITION OF parent FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
+CREATE TABLE parent_11 PARTITION OF parent_1 FOR VALUES FROM (0) TO (5);
+CREATE TABLE apart_2 (id int, v int);
+CREATE VIEW parts AS SELECT v FROM parent_11 UNION ALL SELECT v FROM apart_2;
+CREATE MATERIALIZED VIEW on_parts AS SELECT sum(v) AS v FROM parts;
+SELECT orchestry.add_refresh_policy('on_parts') AS on_parts \gset
+CALL orchestry.refresh('on_parts');
+CREATE VIEW watched AS SELECT tgrelid::regclass AS "table", count(*) FILTER (WHERE tgparentid = 0) AS own, count(*) FILTER (WHERE tgparentid <> 0) AS cloned
+    FROM pg_trigger WHERE tgname LIKE format('orchestry_watch_%s%%', :on_parts) GROUP BY tgrelid ORDER BY tgrelid::regclass::text COLLATE "C";
+TABLE watched;
+CREATE OR REPLACE VIEW parts AS SELECT v FROM parent UNION ALL SELECT v FROM apart_2;
+CALL orchestry.refresh('on_parts');
+SELECT action, object, state FROM last_steps;
+TABLE watched;
+INSERT INTO parent_11 VALUES (1, 1);
+CALL orchestry.refresh('on_parts');
+INSERT INTO apart_2 VALUES (12, 2);
+CALL orchestry.refresh('on_parts');
+TABLE on_parts;
+ALTER TABLE parent ATTACH PARTITION apart_2 FOR VALUES FROM (10) TO (20);
+TABLE watched;
+CALL orchestry.refresh('on_parts'); -- it is read twice now
+TABLE on_parts;
+SELECT action, reason FROM orchestry.plan('on_parts');
+INSERT INTO apart_2 VALUES (13, 3);
+CALL orchestry.refresh('on_parts');
+TABLE on_parts;
+TRUNCATE apart_2;
+CALL orchestry.refresh('on_parts');
+TABLE on_parts;
+ALTER TABLE parent DETACH PARTITION apart_2;
+INSERT INTO apart_2 VALUES (14, 4);
+CALL orchestry.refresh('on_parts');
+TABLE watched;
+INSERT INTO apart_2 VALUES (15, 5);
+CALL orchestry.refresh('on_parts');
+TABLE on_parts;
+CREATE ROLE regress_matview_attach;
+GRANT USAGE ON SCHEMA matview_policy TO regress_matview_attach;
+SET ROLE regress_matview_attach;
+ALTER TABLE parent ATTACH PARTITION apart_2 FOR VALUES FROM (10) TO (20); -- nothing goes from what is somebody else's
+RESET ROLE;
+TABLE watched;
+
 -- Tables that inherit.
 CREATE TABLE ancestor (v int);
 CREATE TABLE heir () INHERITS (ancestor);
@@ -346,6 +392,35 @@ SELECT state, next_action FROM orchestry.explain('keyless');
 CREATE UNIQUE INDEX whole ON keyless (v);
 CALL orchestry.refresh('keyless');
 SELECT action, object, state FROM last_steps;
+
+-- Dead rows: one concurrent refresh may leave as many as there are rows; more than that is too much.
+CREATE TABLE churning AS SELECT i AS id, 0 AS v FROM generate_series(1, 6000) i;
+CREATE MATERIALIZED VIEW bloated AS SELECT id, v FROM churning;
+CREATE UNIQUE INDEX ON bloated (id);
+SELECT orchestry.add_refresh_policy('bloated') AS bloated \gset
+SELECT pg_stat_force_next_flush();
+CREATE VIEW bloat AS SELECT dead_rows, dead_percent, temp_bytes > 0 AS temp FROM orchestry.matviews WHERE job_id = :bloated;
+CALL orchestry.refresh('bloated');
+SELECT pg_stat_force_next_flush();
+TABLE bloat;
+UPDATE churning SET v = 1;
+CALL orchestry.refresh('bloated');
+SELECT pg_stat_force_next_flush();
+TABLE bloat;
+UPDATE churning SET v = 2;
+SELECT reason, sql FROM orchestry.plan('bloated');
+CALL orchestry.refresh('bloated');
+SELECT pg_stat_force_next_flush();
+TABLE bloat;
+UPDATE churning SET v = 3;
+SELECT reason, sql FROM orchestry.plan('bloated');
+SELECT orchestry.alter_policy(:bloated, '{"mode": "concurrently"}');
+SELECT sql FROM orchestry.plan('bloated');
+SELECT orchestry.alter_policy(:bloated, '{"mode": "auto"}');
+CALL orchestry.refresh('bloated');
+SELECT pg_stat_force_next_flush();
+TABLE bloat;
+SELECT count(*) FILTER (WHERE v = 3) AS right FROM bloated;
 
 -- A view that fails stops those that read it and nobody else.
 CREATE TABLE divisor (v int);
@@ -469,6 +544,6 @@ ROLLBACK;
 SET client_min_messages = error;
 DROP SCHEMA matview_policy CASCADE;
 DROP FOREIGN DATA WRAPPER matview_nothing CASCADE;
-DROP ROLE regress_matview_stranger, regress_matview_between;
+DROP ROLE regress_matview_stranger, regress_matview_between, regress_matview_attach;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id > 9100;

@@ -25,7 +25,8 @@ CREATE TABLE orchestry.refresh_state (
     durations    interval[] NOT NULL,
     definition   bigint NOT NULL,
     counters     bigint,
-    parents      oid[] NOT NULL
+    parents      oid[] NOT NULL,
+    temp_bytes   bigint NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE orchestry.refresh_state IS 'What is known of each materialized view at run time. Not dumped: a restored view is refreshed by its first run.';
 COMMENT ON COLUMN orchestry.refresh_state.as_of IS 'Its rows are what its query said then: it was refreshed, or nothing that it reads had changed';
@@ -33,6 +34,7 @@ COMMENT ON COLUMN orchestry.refresh_state.durations IS 'Of the last 20 refreshes
 COMMENT ON COLUMN orchestry.refresh_state.definition IS 'Fingerprint of the query, of the views and functions in it, and of the columns of what it reads';
 COMMENT ON COLUMN orchestry.refresh_state.counters IS 'With stats: fingerprint of how often its tables had changed';
 COMMENT ON COLUMN orchestry.refresh_state.parents IS 'The materialized views that it reads';
+COMMENT ON COLUMN orchestry.refresh_state.temp_bytes IS 'Written to temporary tables and files by the last refresh';
 
 CREATE TABLE orchestry.refresh_breach (
     job_id  bigint NOT NULL REFERENCES orchestry.job ON DELETE CASCADE,

@@ -62,7 +62,8 @@ SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mo
            / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) AS percent_in_time,
        s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
        t.next_run_at, t.last_state, r.message AS last_error, s.parents::regclass[] AS parents,
-       pg_stat_get_dead_tuples(c.oid) AS dead_rows, pg_table_size(c.oid) AS bytes
+       d.dead AS dead_rows, round(100.0 * d.dead / nullif(d.dead + d.live, 0), 1) AS dead_percent,
+       pg_table_size(c.oid) AS bytes, s.temp_bytes
 FROM orchestry.refresh_policy p JOIN orchestry.job j ON j.job_id = p.job_id
 JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
@@ -71,6 +72,7 @@ LEFT JOIN orchestry.refresh_state s ON s.job_id = j.job_id
 LEFT JOIN LATERAL (SELECT x.message FROM orchestry.run x WHERE x.job_id = j.job_id AND x.state IN ('failed', 'timeout', 'crashed')
      AND pg_has_role(x.owner, 'USAGE') ORDER BY x.run_id DESC LIMIT 1) r ON true
 CROSS JOIN LATERAL (SELECT max(d) AS expected FROM unnest(s.durations) d) e
+CROSS JOIN LATERAL (SELECT pg_stat_get_dead_tuples(c.oid) AS dead, greatest(pg_stat_get_live_tuples(c.oid), c.reltuples::bigint) AS live) d
 CROSS JOIN LATERAL (SELECT greatest(j.anchor, now() - interval '1 day') AS since) w
 CROSS JOIN LATERAL (SELECT COALESCE(sum(least(x.to_at, now()) - greatest(x.from_at, w.since)), interval '0') AS breached
      FROM orchestry.refresh_breach x WHERE x.job_id = j.job_id AND x.to_at > w.since) b
@@ -84,6 +86,8 @@ COMMENT ON COLUMN orchestry.matviews.expected_runtime IS 'The longest of the las
 COMMENT ON COLUMN orchestry.matviews.breach_predicted IS 'A refresh takes more than half of max_staleness: the promise will not be kept for long';
 COMMENT ON COLUMN orchestry.matviews.last_error IS 'Of the last run that failed; for members of the owner alone';
 COMMENT ON COLUMN orchestry.matviews.dead_rows IS 'Rows that refreshes have replaced and no vacuum has removed yet';
+COMMENT ON COLUMN orchestry.matviews.dead_percent IS 'Of all its rows; above 50, if they are 10000 or more, mode auto refreshes plainly when no reader is in the way';
+COMMENT ON COLUMN orchestry.matviews.temp_bytes IS 'Written to temporary tables and files by the last refresh: CONCURRENTLY computes all rows there, and then the differences';
 
 CREATE VIEW orchestry.runs WITH (security_barrier) AS
 SELECT r.run_id, r.job_id, r.kind, r.target_name AS target, r.state, r.started_at, r.finished_at, r.steps, r.rows, r.bytes, r.sqlstate,

@@ -16,15 +16,15 @@ void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_sta
             "AND b.to_at OPERATOR(pg_catalog.<) $2",
             job.value, base::plus(now, -base::us_per_day));
     spi.run("INSERT INTO orchestry.refresh_state AS s "
-            "(job_id, as_of, refreshed_at, durations, definition, counters, parents) "
-            "VALUES ($1, $2, $3, ARRAY[$4], $5, $6, $7) "
+            "(job_id, as_of, refreshed_at, durations, definition, counters, parents, temp_bytes) "
+            "VALUES ($1, $2, $3, ARRAY[$4], $5, $6, $7, $8) "
             "ON CONFLICT (job_id) DO UPDATE SET as_of = EXCLUDED.as_of, "
             "refreshed_at = EXCLUDED.refreshed_at, "
             "durations = (EXCLUDED.durations OPERATOR(pg_catalog.||) s.durations)[1:20], "
             "definition = EXCLUDED.definition, counters = EXCLUDED.counters, "
-            "parents = EXCLUDED.parents",
+            "parents = EXCLUDED.parents, temp_bytes = EXCLUDED.temp_bytes",
             job.value, record.as_of, record.refreshed_at, base::Span{0, 0, record.duration_us},
-            record.definition, record.counters, record.parents);
+            record.definition, record.counters, record.parents, record.temporary_bytes);
 }
 
 RefreshTiming refresh_timing(JobId job) {

@@ -13,6 +13,7 @@ struct RefreshRecord {
     std::int64_t definition = 0;          ///< fingerprint of what was executed
     std::optional<std::int64_t> counters; ///< fingerprint of how often its tables had changed
     std::vector<Oid> parents;             ///< the materialized views that it reads
+    std::int64_t temporary_bytes = 0;     ///< written to temporary tables and files
 };
 
 /// Writes what a refresh leaves behind; the time for which the view was older than `max_staleness`

@@ -104,6 +104,7 @@ Applied watch(const Planned& planned, const Step& step, std::int64_t budget_us) 
             pg::GucLevel guc;
             pg::set_lock_timeout(guc, budget_us); // partitions are locked as well
             applied.lock_wait_us = pg::lock_relations(locks_of(planned, step), budget_us);
+            capture::make_room_in(table, found.job);
             const catalog::AsOwner owner(table);
             pg::run_statements(capture::watch_sql(watch_of(found), step.source));
         })) {
@@ -124,17 +125,37 @@ class Refresh {
     Applied apply();
 
   private:
+    void take_locks();
     std::string not_needed(const InspectedView& now) const;
     void execute();
     void measure(std::int64_t& rows, std::int64_t& bytes) const;
     void record(const InspectedView& now, Instant began, TimestampTz start);
 
     const Planned& planned_;
-    const Step& step_;
+    Step step_;
     const InspectedView& found_;
     const std::int64_t budget_us_;
+    std::int64_t temporary_bytes_ = 0;
     Applied applied_;
 };
+
+/// A view that is to be rid of dead rows is refreshed all the same when readers are in the way.
+void Refresh::take_locks() {
+    const TimestampTz start = GetCurrentTimestamp();
+    if (step_.if_unread) {
+        const auto failure = pg::in_subtransaction(
+            [&] { (void)pg::lock_relations(locks_of(planned_, step_), budget_us_ / 2); });
+        if (failure && !failure->is(base::errc::lock_not_available))
+            pg::raise(*failure);
+        if (failure) {
+            step_.concurrently = true;
+            applied_.message = "concurrently, because readers were in the way";
+        }
+    }
+    const std::int64_t waited_us = GetCurrentTimestamp() - start;
+    (void)pg::lock_relations(locks_of(planned_, step_), budget_us_ - waited_us);
+    applied_.lock_wait_us = GetCurrentTimestamp() - start;
+}
 
 /// Why the refresh is not to be made any more; empty: it is. The locks are had.
 std::string Refresh::not_needed(const InspectedView& now) const {
@@ -151,6 +172,11 @@ std::string Refresh::not_needed(const InspectedView& now) const {
     return {};
 }
 
+/// What this process has written to temporary tables and files up to now.
+std::int64_t temporary_bytes() {
+    return (pgBufferUsage.local_blks_written + pgBufferUsage.temp_blks_written) * BLCKSZ;
+}
+
 /// As the owner's session would do it, in the policy's time zone; REFRESH restricts the query.
 void Refresh::execute() {
     pg::GucLevel guc;
@@ -159,7 +185,9 @@ void Refresh::execute() {
     guc.set("extra_float_digits", "1");
     guc.set("bytea_output", "hex");
     const capture::OwnRefresh own(found_.view.relid);
+    const std::int64_t before = temporary_bytes();
     pg::run_statements({refresh_sql(found_, step_)});
+    temporary_bytes_ = temporary_bytes() - before;
 }
 
 /// Rows of the view that this transaction has written or removed so far, as far as they are
@@ -181,6 +209,7 @@ void Refresh::record(const InspectedView& now, Instant began, TimestampTz start)
     record.definition = now.definition;
     record.counters = now.counters;
     record.parents = now.reads.matviews;
+    record.temporary_bytes = temporary_bytes_;
     catalog::record_refresh(found_.job, record, found_.view.policy.max_staleness_us,
                             catalog::settings::clock());
 }
@@ -196,7 +225,7 @@ Applied Refresh::apply() {
     }
     const Instant began = catalog::settings::now();
     const TimestampTz start = GetCurrentTimestamp();
-    applied_.lock_wait_us = pg::lock_relations(locks_of(planned_, step_), budget_us_);
+    take_locks();
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us_);
     catalog::lock_marks(found_.job);

@@ -22,7 +22,10 @@ constexpr const char* select_sql =
     "ON x.oid OPERATOR(pg_catalog.=) i.indexrelid JOIN pg_catalog.pg_am a "
     "ON a.oid OPERATOR(pg_catalog.=) x.relam WHERE i.indrelid OPERATOR(pg_catalog.=) j.target "
     "AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
-    "AND i.indexprs IS NULL AND a.amname OPERATOR(pg_catalog.=) 'btree') "
+    "AND i.indexprs IS NULL AND a.amname OPERATOR(pg_catalog.=) 'btree'), "
+    // What the server has counted is lost in a crash; then the rows of the last vacuum are known.
+    "GREATEST(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples::pg_catalog.int8), "
+    "pg_catalog.pg_stat_get_dead_tuples(c.oid) "
     "FROM orchestry.job j JOIN orchestry.refresh_policy p ON p.job_id OPERATOR(pg_catalog.=) "
     "j.job_id JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) j.target "
     "JOIN orchestry.job_state t ON t.job_id OPERATOR(pg_catalog.=) j.job_id "
@@ -239,6 +242,8 @@ void Inspector::load(const std::vector<Oid>& matviews) {
         found.view.policy = check(found.settings);
         found.view.is_populated = row.boolean(4);
         found.view.has_key = row.boolean(17);
+        found.view.live_rows = row.bigint(18);
+        found.view.dead_rows = row.bigint(19);
         found.view.as_of = optional_instant(row, 12);
         found.view.refreshed_at = optional_instant(row, 13);
         known_definition_[relid] = optional_bigint(row, 14);

@@ -41,6 +41,15 @@ class Lineage {
 /// Whether nothing in a view's own sources can have changed without its change being known.
 bool is_provable(const View& view) { return view.opaque.empty() && view.unwatched.empty(); }
 
+/// Fewer dead rows are not worth it that readers wait.
+constexpr std::int64_t least_dead_rows = 10'000;
+
+/// Whether vacuum has not kept up with concurrent refreshes, each of which replaces all rows at
+/// most: the files of the view are more than twice as large as its rows need.
+bool is_bloated(const View& view) {
+    return view.dead_rows >= least_dead_rows && view.dead_rows > view.live_rows;
+}
+
 /// Why changes of a view may not be known.
 std::string doubt(const View& view) {
     if (!view.opaque.empty())
@@ -121,7 +130,8 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
     if (!view.parents.empty())
         step.as_of = std::min(parents_as_of_, now_);
     const bool can = view.is_populated && view.has_key;
-    step.concurrently = can && view.policy.mode != Mode::plain;
+    step.if_unread = can && view.policy.mode == Mode::automatic && is_bloated(view);
+    step.concurrently = can && view.policy.mode != Mode::plain && !step.if_unread;
     if (!view.has_key && view.policy.mode == Mode::concurrently)
         step.blocked_by = "materialized view " + view.quoted +
                           " has no unique index that CONCURRENTLY can use: create one, or let mode "
@@ -130,6 +140,9 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
         step.reason += "; plainly, because it has none to compare with";
     else if (!view.has_key && view.policy.mode == Mode::automatic)
         step.reason += "; plainly, because it has no unique index that CONCURRENTLY can use";
+    else if (step.if_unread)
+        step.reason += "; plainly, unless readers are in the way, because it has more dead rows "
+                       "than others";
     steps_.push_back(std::move(step));
     refreshed_[i] = true;
 }

@@ -47,7 +47,9 @@ struct View {
     Policy policy;
     bool is_ours = true; ///< the run may refresh it: it has the rights, and the job is not paused
     bool is_populated = true;
-    bool has_key = true; ///< an index that REFRESH ... CONCURRENTLY can use
+    bool has_key = true;        ///< an index that REFRESH ... CONCURRENTLY can use
+    std::int64_t live_rows = 0; ///< this and the next as the server estimates them
+    std::int64_t dead_rows = 0; ///< replaced by refreshes, and not removed by a vacuum yet
     std::vector<std::uint32_t> parents;
     std::vector<std::string> unwatched; ///< sources that are to be watched and are not yet, quoted
     std::string opaque;                 ///< why changes may go unseen; empty: they cannot
@@ -72,6 +74,8 @@ struct Step {
     std::string source;   ///< watch: the table, quoted
     std::string reason;   ///< plain words
     bool concurrently = false;
+    /// Plainly only to be rid of dead rows: concurrently after all when readers are in the way.
+    bool if_unread = false;
     /// Refresh because a parent is refreshed before: nothing is to be done when that has changed no
     /// row.
     bool depends = false;

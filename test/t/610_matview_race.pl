@@ -11,6 +11,7 @@ use Test::More;
 $SIG{PIPE} = 'IGNORE';
 my $seed = random_seed();
 my $kills = long_count(4, 100);
+my $end = time + long_count(0, 600); # after the kills it goes on without, until ten minutes are over
 my $transactions = long_count(300, 600); # of each writer in a round
 my $writers = 4;
 my $database = 'postgres';
@@ -109,7 +110,8 @@ sub sample
 	return;
 }
 
-while ($struck < $kills && $rounds < 10 * $kills)
+my $start = time;
+while (($struck < $kills || time < $end) && $rounds < 10 * $kills)
 {
 	$rounds++;
 	my $log = '';
@@ -123,7 +125,7 @@ while ($struck < $kills && $rounds < 10 * $kills)
 		$_->pump_nb for grep { $_->pumpable } @others;
 		sample();
 		# Most rounds end with a kill, of a refresher or a writer in turns; others go to their end.
-		if ($rounds % 5 != 0 && $samples - $before >= 2)
+		if ($struck < $kills && $rounds % 5 != 0 && $samples - $before >= 2)
 		{
 			$killed = strike($node, $rounds % 3 ? qr/: app postgres .* CALL/ : qr/: app postgres /, rand(0.02));
 			$struck += $killed;
@@ -139,7 +141,8 @@ while ($struck < $kills && $rounds < 10 * $kills)
 	$settled_wrong += $node->safe_psql($database, 'SELECT wrong FROM s.unknown');
 }
 my $refreshes = $node->safe_psql($database, q(SELECT count(*) FROM orchestry.run_steps WHERE action = 'refresh' AND state = 'ok'));
-diag("R05: $struck kills in $rounds rounds, $refreshes refreshes, $samples samples, $wrong rows behind, of which $unknown unknown, $settled_wrong wrong after a refresh");
+my $took = time - $start;
+diag("R05: $struck kills in $rounds rounds, $took s, $refreshes refreshes, $samples samples, $wrong rows behind, of which $unknown unknown, $settled_wrong wrong after a refresh");
 is($struck, $kills, 'all kills were made');
 cmp_ok($samples, '>', 3 * $rounds - 2, 'the views could be read all the time');
 cmp_ok($wrong, '>', 0, 'and were behind at times');

@@ -115,6 +115,39 @@ $writer->quit;
 $node->safe_psql($database, q(CALL orchestry.refresh('s.of_parted')));
 is($node->safe_psql($database, q(SELECT n, (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'orchestry_watch%' AND tgrelid = 's.part'::regclass) FROM s.of_parted)), '1|1', 'and is right all the same');
 
+# A view with more dead rows than others is refreshed plainly, unless somebody reads it.
+$node->safe_psql($database, <<'SQL');
+CREATE TABLE s.churning AS SELECT i AS id, 0 AS v FROM generate_series(1, 6000) i;
+CREATE MATERIALIZED VIEW s.bloated AS SELECT id, v FROM s.churning;
+CREATE UNIQUE INDEX ON s.bloated (id);
+SELECT orchestry.add_refresh_policy('s.bloated');
+SQL
+$node->safe_psql($database, q(UPDATE s.churning SET v = v + 1; CALL orchestry.refresh('s.bloated'))) for 1 .. 2; # the end of a session publishes its counters
+my $reader = $node->background_psql($database);
+$reader->query_safe('BEGIN; SELECT count(*) FROM s.bloated');
+my $dead = q(SELECT dead_rows FROM orchestry.matviews WHERE matview = 's.bloated'::regclass);
+my $refresh = q(SET orchestry.lock_timeout = '20ms'; UPDATE s.churning SET v = v + 1; CALL orchestry.refresh('s.bloated'));
+my $last = q(SELECT state, message FROM orchestry.run_steps WHERE action = 'refresh' ORDER BY run_id DESC, seq DESC LIMIT 1);
+is($node->safe_psql($database, $dead), 12000, 'vacuum has not kept up');
+$node->safe_psql($database, $refresh);
+is($node->safe_psql($database, $last), 'ok|concurrently, because readers were in the way', 'nobody who reads is in the way of a refresh');
+is($reader->query_safe('SELECT sum(v) FROM s.bloated'), 18000, 'nor is he kept waiting');
+$reader->query_safe('COMMIT');
+$node->safe_psql($database, $refresh);
+is($node->safe_psql($database, "$last; $dead"), "ok|\n0", 'plainly when nobody reads');
+
+# Whoever has dropped a view does not make others wait for the end of its triggers: they go when the table is free.
+$node->safe_psql($database, q(SET client_min_messages = error; DROP MATERIALIZED VIEW s.bloated));
+$reader->query_safe('BEGIN; SELECT count(*) FROM s.churning');
+my $triggers = q(SELECT count(*) FROM pg_trigger WHERE tgrelid = 's.churning'::regclass);
+$node->safe_psql($database, q(SET deadlock_timeout = '10ms'; SET log_lock_waits = on; SET orchestry.lock_timeout = '1s'; CALL orchestry.run_due()));
+is($node->safe_psql($database, $triggers), 2, 'triggers of a dropped view stay while the table is in use');
+is(count_log($node, 'still waiting for AccessExclusiveLock'), 0, 'and nobody waits for it');
+$reader->query_safe('COMMIT');
+$reader->quit;
+$node->safe_psql($database, q(CALL orchestry.run_due()));
+is($node->safe_psql($database, $triggers), 0, 'and go after that');
+
 # Hidden in a view, and executed for a superuser.
 $node->safe_psql($database, <<'SQL');
 CREATE ROLE mallory LOGIN;

@@ -160,6 +160,26 @@ TEST(MatviewPlan, ConcurrentlyWhereThatCanBe) {
     EXPECT_NE(step(Mode::concurrently, false).blocked_by, "");
 }
 
+TEST(MatviewPlan, PlainlyWhenDeadRowsAreTheMost) {
+    const auto step = [](Mode mode, std::int64_t live_rows, std::int64_t dead_rows) {
+        View v = changed(view(1));
+        v.policy.mode = mode;
+        v.live_rows = live_rows;
+        v.dead_rows = dead_rows;
+        return only({v});
+    };
+    EXPECT_FALSE(step(Mode::automatic, 20'000, 20'001).concurrently);
+    EXPECT_TRUE(step(Mode::automatic, 20'000, 20'001).if_unread);
+    EXPECT_NE(step(Mode::automatic, 20'000, 20'001).reason.find("dead rows"), std::string::npos);
+    EXPECT_TRUE(step(Mode::automatic, 20'000, 20'000).concurrently); // one refresh leaves so many
+    EXPECT_FALSE(step(Mode::automatic, 20'000, 20'000).if_unread);
+    EXPECT_TRUE(step(Mode::automatic, 0, 9'999).concurrently);
+    EXPECT_FALSE(step(Mode::automatic, 0, 10'000).concurrently);
+    EXPECT_TRUE(step(Mode::concurrently, 0, 10'000).concurrently);
+    EXPECT_FALSE(step(Mode::concurrently, 0, 10'000).if_unread);
+    EXPECT_FALSE(step(Mode::plain, 0, 10'000).if_unread);
+}
+
 TEST(MatviewPlan, NothingIsNewerThanWhatItReads) {
     EXPECT_EQ(plan({changed(view(1))}, 0, now)[0].as_of, std::nullopt);
     EXPECT_EQ(plan({changed(view(1)), view(2, {1})}, 1, now)[1].as_of, now);
