@@ -93,7 +93,7 @@ case $purpose in
 demo) packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}) ;;
 bench)
     packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}
-        ${major:+"postgresql-$major-partman"})
+        ${major:+"postgresql-$major-cron" "postgresql-$major-partman"})
     ;;
 test)
     packages=("${build[@]}" "${build_tests[@]}"
