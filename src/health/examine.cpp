@@ -13,36 +13,15 @@ namespace {
 
 /// The checks, each a view orchestry._check_CODE, in the order in which somebody who is woken at
 /// night wants to know.
-constexpr const char* codes[] = {"wraparound",
-                                 "runway",
-                                 "partition_gap",
-                                 "default_rows",
-                                 "detach_pending",
-                                 "retention_drift",
-                                 "job_failed",
-                                 "job_late",
-                                 "scheduler",
-                                 "restored_job",
-                                 "rollup_lag",
-                                 "matview_stale",
-                                 "sequence",
-                                 "replication_slot",
-                                 "replication_lag",
-                                 "xmin_horizon",
-                                 "lock_wait",
-                                 "connections",
-                                 "invalid_index",
-                                 "missing_fk_index",
-                                 "duplicate_index",
-                                 "unused_index",
-                                 "vacuum_backlog",
-                                 "parent_statistics",
-                                 "stale_statistics",
-                                 "table_bloat",
-                                 "replica_identity",
-                                 "unvalidated_constraint",
-                                 "held_data",
-                                 "visibility"};
+constexpr const char* codes[] = {
+    "wraparound",       "runway",           "partition_gap",    "default_rows",
+    "detach_pending",   "retention_drift",  "job_failed",       "job_late",
+    "scheduler",        "restored_job",     "rollup_lag",       "matview_stale",
+    "sequence",         "replication_slot", "replication_lag",  "xmin_horizon",
+    "lock_wait",        "connections",      "invalid_index",    "missing_fk_index",
+    "duplicate_index",  "unused_index",     "vacuum_backlog",   "parent_statistics",
+    "stale_statistics", "table_bloat",      "replica_identity", "unvalidated_constraint",
+    "held_data",        "visibility"};
 
 /// A check's own failure is a finding.
 Finding describe(const char* code, const pg::Failure& failure, bool took_too_long,
