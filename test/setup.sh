@@ -88,7 +88,8 @@ if [[ $purpose != server-build ]]; then
 fi
 
 build=(make g++ libboost-container-dev)
-build_tests=(cmake git libgtest-dev libipc-run-perl prometheus-postgres-exporter python3 tzdata)
+# 680_monitoring.pl also uses promtool and prometheus when they are there: 100 MB and more, so that they are not fetched.
+build_tests=(cmake git libgtest-dev libipc-run-perl prometheus-postgres-exporter prometheus-sql-exporter python3 tzdata)
 case $purpose in
 demo) packages=("${build[@]}" ${major:+"postgresql-$major" "postgresql-server-dev-$major"}) ;;
 bench)
@@ -116,7 +117,7 @@ if ((${#missing[@]} == 0)); then
 fi
 
 # Debian's server package creates and starts a cluster `main` when it is first installed, and the
-# exporter's package starts a daemon.  We need nothing of the machine's own, so we say so for the
+# exporters' packages start daemons.  We need nothing of the machine's own, so we say so for the
 # time of this installation only.
 no_cluster=/etc/postgresql-common/createcluster.d/orchestry_ext.conf
 no_daemon=/usr/sbin/policy-rc.d

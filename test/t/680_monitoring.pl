@@ -1,7 +1,9 @@
-# What doc/monitoring offers fits orchestry.metrics. Both exporters' files ask for all of its metrics and get what they
-# say; rules and dashboard use no other names; and Debian's exporter, where it is installed, brings them out of a server.
+# What doc/monitoring offers fits orchestry.metrics. The exporters' files ask for all of its metrics and get what they say;
+# rules and dashboard use no other names; and Debian's tools, where they are installed, bring the metrics out of a server and
+# into Prometheus, and call when they should.
 use strict;
 use warnings;
+use Cwd ();
 use HTTP::Tiny;
 use IPC::Run ();
 use JSON::PP;
@@ -107,31 +109,100 @@ cmp_ok(scalar(@{ $dashboard->{panels} }), '<=', 12, scalar(@{ $dashboard->{panel
 push @expressions, map { $_->{expr} } map { @{ $_->{targets} } } @{ $dashboard->{panels} };
 is_deeply([ grep { !exists $help{$_} } map { /\b(orchestry_\w+)/g } @expressions ], [], 'they use the names that there are');
 
-# The exporter of Debian.
-SKIP:
+# The tools of Debian, where they are installed.
+my $temporary = PostgreSQL::Test::Utils::tempdir();
+
+sub is_installed
 {
-	my $exporter = $ENV{POSTGRES_EXPORTER} // 'prometheus-postgres-exporter';
-	skip "$exporter is not installed", 5 unless grep { -x "$_/$exporter" } split(/:/, $ENV{PATH}), '/usr/bin';
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	local $ENV{DATA_SOURCE_NAME} = sprintf "host=%s port=%s user=exporter dbname=postgres sslmode=disable", $node->host, $node->port;
-	my $log = PostgreSQL::Test::Utils::tempdir() . '/exporter.log';
-	my $process = IPC::Run::start([ $exporter, "--web.listen-address=127.0.0.1:$port", "--extend.query-path=$dir/postgres_exporter.yml", '--disable-default-metrics' ],
-		'<', \undef, '>', $log, '2>&1');
-	my $page = '';
-	for (1 .. 600) # it answers as soon as it listens
+	my ($tool) = @_;
+	return grep { -x "$_/$tool" } split(/:/, $ENV{PATH}), '/usr/bin';
+}
+
+sub start_tool
+{
+	my ($log, @command) = @_;
+	return IPC::Run::start(\@command, '<', \undef, '>', "$temporary/$log", '2>&1');
+}
+
+# A page of a tool that runs, once $is_ready says of it that it has what is waited for; '' when the tool ends before.
+sub page_of
+{
+	my ($process, $url, $is_ready) = @_;
+	for (1 .. 600)
 	{
-		my $response = HTTP::Tiny->new(timeout => 60)->get("http://127.0.0.1:$port/metrics");
-		if ($response->{success}) { $page = $response->{content}; last }
+		my $response = HTTP::Tiny->new(timeout => 60)->get($url);
+		return $response->{content} if $response->{success} && $is_ready->($response->{content});
 		last unless $process->pumpable;
 		Time::HiRes::usleep(100_000);
 	}
+	return '';
+}
+
+# A file of ours with other words in the place of those that depend on where things are.
+sub adapted
+{
+	my ($name, %change) = @_;
+	my $text = slurp_file("$dir/$name");
+	for my $old (sort keys %change) { $text =~ s/\Q$old\E/$change{$old}/ or die "no $old in $name" }
+	open my $file, '>', "$temporary/$name" or die $!;
+	print $file $text;
+	close $file or die $!;
+	return "$temporary/$name";
+}
+
+SKIP:
+{
+	skip 'promtool is not installed', 4 unless is_installed('promtool');
+	command_ok([ 'promtool', 'check', 'rules', "$dir/alerts.yml" ], 'promtool understands the rules');
+	command_ok([ 'promtool', 'check', 'config', "$dir/prometheus.yml" ], 'and the configuration');
+	command_ok([ 'promtool', 'test', 'rules', 'test/monitoring/alerts.yml' ], 'they call when they should, and only then');
+	my %called = map { $_ => 1 } slurp_file('test/monitoring/alerts.yml') =~ /^      - alertname: (\w+)\n        eval_time: \w+\n        exp_alerts:/mg;
+	is_deeply([ sort keys %called ], [ sort $alerts =~ /^      - alert: (\w+)$/mg ], 'each of them');
+}
+
+SKIP:
+{
+	my $exporter = 'prometheus-postgres-exporter';
+	skip "$exporter is not installed", 5 unless is_installed($exporter);
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	local $ENV{DATA_SOURCE_NAME} = sprintf "host=%s port=%s user=exporter dbname=postgres sslmode=disable", $node->host, $node->port;
+	my $process = start_tool('postgres_exporter.log', $exporter, "--web.listen-address=127.0.0.1:$port", "--extend.query-path=$dir/postgres_exporter.yml", '--disable-default-metrics');
+	my $page = page_of($process, "http://127.0.0.1:$port/metrics", sub { 1 }); # it answers as soon as it listens
 	$process->kill_kill;
 	my %seen = map { $_ => 1 } $page =~ /^(orchestry_\w+)\{/mg;
-	is_deeply([ sort keys %seen ], [ sort keys %help ], 'Debian\'s exporter brings all metrics') or diag slurp_file($log);
+	is_deeply([ sort keys %seen ], [ sort keys %help ], 'postgres_exporter brings all metrics') or diag slurp_file("$temporary/postgres_exporter.log");
 	like($page, qr/^orchestry_set_partitions\{[^}]*target="public\.events"[^}]*\} 4$/m, 'with their values');
 	like($page, qr/^orchestry_job_failures\{(?=[^}]*job_id="1")(?=[^}]*kind="partition")(?=[^}]*target="public\.events")[^}]*\} 0$/m, 'and labels');
 	like($page, qr/^# HELP orchestry_set_runway_seconds How far ahead of now partitions exist$/m, 'and help');
 	unlike($page, qr/^pg_exporter_user_queries_load_error\{[^}]*\} 1$/m, 'its file was read without an error');
+}
+
+SKIP:
+{
+	my $exporter = 'prometheus-sql-exporter';
+	skip "$exporter is not installed", 5 unless is_installed($exporter);
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	local $ENV{PGHOST} = $node->host;
+	local $ENV{PGPORT} = $node->port;
+	my $process = start_tool('sql_exporter.log', $exporter, '-web.listen-address', "127.0.0.1:$port", '-config.file', adapted('prometheus-sql-exporter.yml', '@/app?' => '@/postgres?'));
+	my $page = page_of($process, "http://127.0.0.1:$port/metrics", sub { $_[0] =~ /^sql_orchestry\{/m });
+	my %seen = map { $_ => 1 } $page =~ /^sql_orchestry\{[^}]*metric="(\w+)"[^}]*\}/mg;
+	is_deeply([ sort keys %seen ], [ sort keys %help ], 'prometheus-sql-exporter brings all metrics') or diag slurp_file("$temporary/sql_exporter.log");
+	like($page, qr/^sql_orchestry\{(?=[^}]*metric="orchestry_set_partitions")(?=[^}]*target="public\.events")[^}]*\} 4$/m, 'with their values');
+	like($page, qr/^sql_orchestry\{(?=[^}]*metric="orchestry_rollup_dirty_seconds")(?=[^}]*rollup="public\.r")(?=[^}]*target="")[^}]*\} 0$/m, 'and labels');
+
+	if (!is_installed('prometheus')) { $process->kill_kill; skip 'prometheus is not installed', 2 }
+	my $web = PostgreSQL::Test::Cluster::get_free_port();
+	my $server = start_tool('prometheus.log', 'prometheus', "--web.listen-address=127.0.0.1:$web", "--storage.tsdb.path=$temporary/prometheus", '--config.file',
+		adapted('prometheus.yml', 'scrape_configs:' => "global:\n  scrape_interval: 1s\nscrape_configs:", 'localhost:9237' => "127.0.0.1:$port",
+			'  - alerts.yml' => '  - ' . Cwd::abs_path("$dir/alerts.yml")));
+	my $found = page_of($server, "http://127.0.0.1:$web/api/v1/query?query=%7B__name__%3D~%22orchestry_.%2B%22%7D", sub { @{ decode_json($_[0])->{data}{result} } > 0 });
+	$_->kill_kill for $server, $process;
+	my @series = $found ? map { $_->{metric} } @{ decode_json($found)->{data}{result} } : ();
+	my %stored = map { $_->{__name__} => 1 } @series;
+	is_deeply([ sort keys %stored ], [ sort keys %help ], 'Prometheus has them by their names') or diag slurp_file("$temporary/prometheus.log");
+	my ($job) = grep { $_->{__name__} eq 'orchestry_job_failures' && $_->{job_id} eq '1' } @series;
+	is_deeply([ map { "$_=$job->{$_}" } grep { exists $job->{$_} } qw(kind target metric col rollup sequence) ], [ 'kind=partition', 'target=public.events' ], 'with their labels and no others');
 }
 $node->stop;
 done_testing();
