@@ -46,6 +46,11 @@ CREATE TABLE good_pair_null (a int, b int, CONSTRAINT fk2 FOREIGN KEY (a, b) REF
 CREATE INDEX ON good_pair_null (b, a) WHERE a IS NOT NULL AND b IS NOT NULL;
 CREATE TABLE bad_hash_pair (a int, b int, CONSTRAINT fk2 FOREIGN KEY (a, b) REFERENCES pair);
 CREATE INDEX ON bad_hash_pair USING hash (a);
+CREATE TABLE texts (t text PRIMARY KEY);
+CREATE TABLE bad_collation (p text CONSTRAINT fk2 REFERENCES texts);
+CREATE INDEX ON bad_collation (p COLLATE "POSIX");
+CREATE TABLE good_collation (p text COLLATE "POSIX" CONSTRAINT fk2 REFERENCES texts);
+CREATE INDEX ON good_collation (p);
 CREATE TABLE part (at int, p int CONSTRAINT fk2 REFERENCES parent) PARTITION BY RANGE (at);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (10);
 CREATE TABLE part_2 (gone int, p int, at int);

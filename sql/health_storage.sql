@@ -9,7 +9,7 @@ INSERT INTO fresh SELECT true, i, false, i, 1, now(), true FROM generate_series(
 CREATE TABLE half (a bigint, t text);
 INSERT INTO half SELECT i, repeat('x', 50) FROM generate_series(1, 20000) i;
 DELETE FROM half WHERE a % 2 = 0;
-CREATE TABLE loose (a bigint, b bigint) WITH (fillfactor = 50);
+CREATE TABLE loose (a bigint, b bigint) WITH (fillfactor = '50.0'); -- which is 50 to the server
 INSERT INTO loose SELECT i, i FROM generate_series(1, 20000) i;
 CREATE TABLE sparse (a int, b text, c text, d bigint, e bigint, f int, g int, h int, i int, j int);
 INSERT INTO sparse (a, b, j) SELECT i, CASE WHEN i % 2 = 0 THEN 'text' END, i FROM generate_series(1, 20000) i;
@@ -173,7 +173,7 @@ SELECT count(*) FROM orchestry._check_vacuum_backlog WHERE object = 'hs.dead';
 SELECT scope, kind, bool_and(age >= 0 AND remaining > 2000000000 AND used_percent < 5) AS young, bool_or(relation IS NULL) AS of_databases
 FROM orchestry.wraparound GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FROM orchestry.wraparound w JOIN pg_class c ON c.oid = w.relation WHERE c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'toasted'::regclass);
-ALTER TABLE fresh SET (autovacuum_freeze_max_age = 123456);
+ALTER TABLE fresh SET (autovacuum_freeze_max_age = '123456.0', autovacuum_vacuum_threshold = '0x20');
 SELECT kind, freeze_max_age FROM orchestry.wraparound WHERE relation = 'fresh'::regclass ORDER BY kind;
 SELECT count(*) FROM orchestry._check_wraparound;
 -- tables as old as it takes; somewhat over autovacuum_freeze_max_age (200 million) is normal

@@ -9,6 +9,13 @@ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname <> 
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e');
 COMMENT ON VIEW orchestry._user_table IS 'Tables and materialized views of users: neither the server''s own, nor an extension''s, nor temporary. Internal.';
 
+-- The server takes numbers in more ways than a cast does, and one table must not be the end of what is said about all.
+CREATE FUNCTION orchestry._option(options text[], wanted text) RETURNS float8
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT CASE WHEN o.option_value ~ '^\s*[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?\s*$' THEN o.option_value::float8 END
+        FROM pg_options_to_table(options) o WHERE o.option_name = wanted);
+COMMENT ON FUNCTION orchestry._option(text[], text) IS 'Internal: a storage parameter as a number; NULL when it is not set, and when it is written as octal or hexadecimal.';
+
 -- The indexes of a partitioned table and those attached to them are one index for whoever judges them.
 CREATE VIEW orchestry._user_index AS
 WITH RECURSIVE family AS (
@@ -136,6 +143,9 @@ bare AS (
           AND (x.amname = 'btree' OR (x.amname = 'hash' AND cardinality(p.conkey) = 1))
           -- its first keys are the columns, in whatever order
           AND x.columns[0:cardinality(p.conkey) - 1] @> p.conkey AND x.columns[0:cardinality(p.conkey) - 1] <@ p.conkey
+          -- compared as the columns are
+          AND NOT EXISTS (SELECT FROM unnest(x.columns[0:cardinality(p.conkey) - 1], x.collations[0:cardinality(p.conkey) - 1]) u (attnum, collation_oid)
+                          JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.attnum WHERE a.attcollation <> u.collation_oid)
           -- partial at most by "column IS NOT NULL", which every row that references something meets
           AND (x.predicate = '' OR (x.predicate ~ '^(\{BOOLEXPR :boolop and :args \()?(\{NULLTEST :arg \{VAR [^{}]*\} :nulltesttype 1 :argisrow false [^{}]*\} ?)+(\)[^{}]*\})?$'
                AND NOT EXISTS (SELECT FROM regexp_matches(x.predicate, ':varattno (\d+)', 'g') m WHERE m[1]::smallint <> ALL (p.conkey))))))
@@ -150,7 +160,7 @@ JOIN (SELECT b.root, NULLIF(array_agg(b.conrelid::regclass ORDER BY b.conrelid),
                  (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY nth) FROM unnest(b.conkey) WITH ORDINALITY u (attnum, nth) JOIN pg_attribute a ON a.attrelid = b.conrelid AND a.attnum = u.attnum)),
                  ' ' ORDER BY n.nspname, c.relname) AS fix_sql
       FROM bare b JOIN pg_constraint k ON k.oid = b.root JOIN pg_class c ON c.oid = b.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace GROUP BY b.root) f ON f.root = k.oid;
-COMMENT ON VIEW orchestry.missing_fk_indexes IS 'Foreign keys whose columns are not the first keys, in any order, of a btree (or the only one of a hash index) that has all rows with a reference: a DELETE of a referenced row, or an UPDATE of its key, reads the whole table.';
+COMMENT ON VIEW orchestry.missing_fk_indexes IS 'Foreign keys whose columns are not the first keys, in any order and with the collations of the columns, of a btree (or the only one of a hash index) that has all rows with a reference: a DELETE of a referenced row, or an UPDATE of its key, reads the whole table.';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.partitions IS 'Of a partitioned table: the partitions that lack the index';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.rows_estimate IS 'Rows to be read each time, as of the last VACUUM or ANALYZE; NULL: never';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.referenced_changes IS 'Rows of the referenced table deleted and updated since this server counts: none, and nobody has felt it';
@@ -171,7 +181,7 @@ WITH shape AS (
     WHERE a.attnum > 0 GROUP BY a.attrelid),
 page AS (
     SELECT t.*, h.bytes AS row_bytes, pg_stat_get_mod_since_analyze(t.relid) AS changes, current_setting('block_size')::bigint AS block,
-           COALESCE((SELECT o.option_value::integer FROM pg_options_to_table(t.reloptions) o WHERE o.option_name = 'fillfactor'), 100) AS fillfactor,
+           COALESCE(orchestry._option(t.reloptions, 'fillfactor')::integer, 100) AS fillfactor,
            CASE WHEN m.amname IS DISTINCT FROM 'heap' THEN 'not a heap'
                 WHEN t.reltuples < 0 THEN 'never analyzed'
                 WHEN t.reltuples > 0 AND NOT COALESCE(h.is_known, true) THEN 'no statistics'
@@ -260,10 +270,10 @@ COMMENT ON FUNCTION orchestry._sequence_position(regclass) IS 'Internal: the las
 
 CREATE VIEW orchestry.sequence_usage WITH (security_barrier) AS
 WITH fed AS (
-    SELECT d.objid AS seqrelid, d.refobjid AS relid, d.refobjsubid::smallint AS attnum FROM pg_depend d
+    SELECT d.objid AS seqrelid, d.refobjid AS relid, d.refobjsubid::smallint AS attnum FROM pg_sequence s JOIN pg_depend d ON d.objid = s.seqrelid
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
     UNION
-    SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+    SELECT d.refobjid, f.adrelid, f.adnum FROM pg_sequence s JOIN pg_depend d ON d.refobjid = s.seqrelid JOIN pg_attrdef f ON f.oid = d.objid
     WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass),
 taker AS ( -- and whoever references these columns
     SELECT * FROM fed
@@ -314,7 +324,7 @@ WITH aged AS (
                                ('multixacts', CASE WHEN c.relminmxid <> '0' THEN mxid_age(c.relminmxid) END)) x (kind, age)
     WHERE c.relkind IN ('r', 'm', 't') AND x.age IS NOT NULL)
 SELECT a.scope, a.name, a.relid::regclass AS relation, a.kind, a.age,
-       COALESCE((SELECT o.option_value::integer FROM pg_options_to_table(a.options) o WHERE o.option_name = l.option), l.freeze_max_age) AS freeze_max_age,
+       COALESCE(orchestry._option(a.options, l.option)::integer, l.freeze_max_age) AS freeze_max_age,
        l.failsafe_age, 2147483648 - 3000000 - a.age AS remaining, round(100.0 * a.age / (2147483648 - 3000000), 1) AS used_percent
 FROM aged a JOIN (VALUES
     ('transactions', 'autovacuum_freeze_max_age', current_setting('autovacuum_freeze_max_age')::integer, current_setting('vacuum_failsafe_age')::integer),
@@ -330,8 +340,8 @@ CREATE VIEW orchestry.stale_statistics WITH (security_barrier) AS
 WITH counted AS (
     SELECT t.*, GREATEST(pg_stat_get_last_analyze_time(t.relid), pg_stat_get_last_autoanalyze_time(t.relid)) AS analyzed_at,
            EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = t.relid) AS is_parent,
-           COALESCE((SELECT o.option_value::float8 FROM pg_options_to_table(t.reloptions) o WHERE o.option_name = 'autovacuum_analyze_threshold'), current_setting('autovacuum_analyze_threshold')::float8)
-           + COALESCE((SELECT o.option_value::float8 FROM pg_options_to_table(t.reloptions) o WHERE o.option_name = 'autovacuum_analyze_scale_factor'), current_setting('autovacuum_analyze_scale_factor')::float8)
+           COALESCE(orchestry._option(t.reloptions, 'autovacuum_analyze_threshold'), current_setting('autovacuum_analyze_threshold')::float8)
+           + COALESCE(orchestry._option(t.reloptions, 'autovacuum_analyze_scale_factor'), current_setting('autovacuum_analyze_scale_factor')::float8)
              * GREATEST(t.reltuples, 0) AS threshold
     FROM orchestry._user_table t),
 own AS ( -- autovacuum looks after these

@@ -234,12 +234,11 @@ SELECT 'warning' AS severity, v.name AS object,
        format('%s dead rows, and VACUUM is due from %s on%s.', v.dead, v.threshold, CASE WHEN NOT v.is_on THEN '; autovacuum is off for it' ELSE '' END) AS detail,
        format('VACUUM (ANALYZE) %s;', v.name) AS fix_sql, 'ShareUpdateExclusiveLock' AS fix_lock, jsonb_build_object('dead_rows', v.dead, 'threshold', v.threshold, 'autovacuum', v.is_on) AS evidence
 FROM (SELECT t.name, pg_stat_get_dead_tuples(t.relid) AS dead, current_setting('autovacuum')::boolean AND COALESCE(o.enabled, true) AS is_on,
-             ceil(LEAST(NULLIF(COALESCE(o.most, current_setting('autovacuum_vacuum_max_threshold', true)::float8, -1), -1), -- from 18 on
-                        COALESCE(o.base, current_setting('autovacuum_vacuum_threshold')::float8) + COALESCE(o.scale, current_setting('autovacuum_vacuum_scale_factor')::float8) * GREATEST(t.reltuples, 0)))::bigint AS threshold
+             ceil(LEAST(NULLIF(COALESCE(orchestry._option(t.reloptions, 'autovacuum_vacuum_max_threshold'), current_setting('autovacuum_vacuum_max_threshold', true)::float8, -1), -1), -- from 18 on
+                        COALESCE(orchestry._option(t.reloptions, 'autovacuum_vacuum_threshold'), current_setting('autovacuum_vacuum_threshold')::float8)
+                        + COALESCE(orchestry._option(t.reloptions, 'autovacuum_vacuum_scale_factor'), current_setting('autovacuum_vacuum_scale_factor')::float8) * GREATEST(t.reltuples, 0)))::bigint AS threshold
       FROM orchestry._user_table t CROSS JOIN LATERAL (
-          SELECT max(p.option_value) FILTER (WHERE p.option_name = 'autovacuum_vacuum_threshold')::float8 AS base, max(p.option_value) FILTER (WHERE p.option_name = 'autovacuum_vacuum_scale_factor')::float8 AS scale,
-                 max(p.option_value) FILTER (WHERE p.option_name = 'autovacuum_vacuum_max_threshold')::float8 AS most, max(p.option_value) FILTER (WHERE p.option_name = 'autovacuum_enabled')::boolean AS enabled
-          FROM pg_options_to_table(t.reloptions) p) o WHERE t.relkind <> 'p') v
+          SELECT max(p.option_value) FILTER (WHERE p.option_name = 'autovacuum_enabled')::boolean AS enabled FROM pg_options_to_table(t.reloptions) p) o WHERE t.relkind <> 'p') v
 WHERE v.dead >= 10000 AND v.dead > 3 * v.threshold;
 
 CREATE VIEW orchestry._check_parent_statistics WITH (security_barrier) AS

@@ -58,7 +58,8 @@ SELECT 'orchestry_wraparound_ratio', jsonb_build_object('kind', w.kind), max(w.u
 FROM orchestry.wraparound w GROUP BY w.kind
 UNION ALL
 SELECT 'orchestry_replication_' || m.name, jsonb_build_object('kind', r.kind, 'name', r.name), m.value::float8, 'gauge', m.help, 'replication'
-FROM orchestry.replication r
+-- standbys may have one name: the worst of them
+FROM (SELECT r.kind, r.name, bool_or(r.is_active) AS is_active, max(r.lag_bytes) AS lag_bytes, max(r.retained_bytes) AS retained_bytes, max(r.xmin_age) AS xmin_age FROM orchestry.replication r GROUP BY r.kind, r.name) r
 CROSS JOIN LATERAL (VALUES
     ('active', r.is_active::integer::bigint, 'Whether somebody is connected'), ('lag_bytes', r.lag_bytes, 'WAL that is not replayed or not confirmed yet'),
     ('retained_bytes', r.retained_bytes, 'WAL that the slot keeps'), ('xmin_age', r.xmin_age::bigint, 'Transactions for which it keeps dead rows')) m (name, value, help)

@@ -85,6 +85,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.health(interval),
     orchestry.verify(regclass),
     orchestry._now(),
+    orchestry._option(text[], text),
     orchestry._has_rows(regclass),
     orchestry._sequence_position(regclass),
     orchestry._tuple_bytes(bigint[], bigint[], double precision[], double precision[]),

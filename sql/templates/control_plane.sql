@@ -330,7 +330,7 @@ BEGIN
         table_name := format('metrics (%s)', level.name);
         deleted_count := 0;
         FOR old IN
-            SELECT b.partition, b.from_at, b.to_at FROM @schema@.@template@_partition_bounds(to_regclass(format('@schema@.metrics_%s', level.name))) b
+            SELECT b.partition, b.from_at, b.to_at FROM @schema@.@template@_partition_bounds(to_regclass('@schema@.metrics_' || level.name)) b
             WHERE b.to_at <= as_of - make_interval(days => level.days) ORDER BY b.to_at
         LOOP
             CONTINUE WHEN @schema@.@template@_must_stay(old.partition, old.from_at, old.to_at);
@@ -363,10 +363,10 @@ SELECT orchestry.add_retention_policy('@schema@.events'::regclass, keep => inter
 
 SELECT orchestry.add_partition_policy('@schema@.metrics_instance'::regclass, every => interval '1 day', ahead => interval '7 days',
     past => interval '7 days', schedule => '1 hour');
-SELECT orchestry.add_partition_policy(format('@schema@.metrics_%s', level)::regclass, every => interval '7 days', ahead => interval '28 days',
+SELECT orchestry.add_partition_policy(('@schema@.metrics_' || level)::regclass, every => interval '7 days', ahead => interval '28 days',
     past => interval '30 days', schedule => '1 hour')
 FROM unnest('{app,system}'::text[]) level;
-SELECT orchestry.add_retention_policy(format('@schema@.metrics_%s', v.level)::regclass, keep => make_interval(days => v.days), grace => interval '1 day', schedule => '0 2 * * *')
+SELECT orchestry.add_retention_policy(('@schema@.metrics_' || v.level)::regclass, keep => make_interval(days => v.days), grace => interval '1 day', schedule => '0 2 * * *')
 FROM (VALUES ('instance', 7), ('app', 30), ('system', 30)) v(level, days);
 SELECT orchestry.add_retention_policy('@schema@.instances'::regclass, keep => interval '7 days', time_column => 'updated_at',
     "where" => $$status = 'stopped'$$, schedule => '0 2 * * *');

@@ -80,7 +80,7 @@ void change_patiently(pg::Session& session, const std::string& what, const Patie
 void run_ddl(pg::Session& session, const std::string& sql, const Patience& patience) {
     session.ensure_snapshot();
     const pg::Statement statement = pg::read_statement(sql, "sql");
-    if (statement.is_data)
+    if (statement.is_about_rows)
         throw base::Error(errc::feature_not_supported,
                           statement.command + " is not a schema change")
             .hint("Change rows in batches with CALL orchestry.backfill(...).");

@@ -12,9 +12,22 @@ struct Piece {
     int length;
     const char* command;
     bool is_data;
+    bool is_about_rows;
     bool is_transaction;
+    bool is_client_copy;
     bool is_concurrent;
 };
+
+/// Whether a statement without a plan of its own runs one, or moves rows itself.
+bool runs_others(const Node* statement) {
+    return IsA(statement, CopyStmt) || IsA(statement, ExplainStmt) || IsA(statement, PrepareStmt) ||
+           IsA(statement, ExecuteStmt) || IsA(statement, DeclareCursorStmt) ||
+           IsA(statement, FetchStmt);
+}
+
+bool is_client_copy(const Node* statement) {
+    return IsA(statement, CopyStmt) && !reinterpret_cast<const CopyStmt*>(statement)->filename;
+}
 
 const List* parse(const std::string& sql) {
     const char* const text = sql.c_str();
@@ -29,14 +42,17 @@ Piece describe(const std::string& sql, const RawStmt* raw) {
     const int length =
         raw->stmt_len > 0 ? raw->stmt_len : static_cast<int>(sql.size()) - raw->stmt_location;
     return protect([&] {
+        const bool is_data = !IsA(raw->stmt, CallStmt) &&
+                             analyze_requires_snapshot(const_cast<RawStmt*>(raw)) &&
+                             !IsA(raw->stmt, ExplainStmt) && !IsA(raw->stmt, CreateTableAsStmt) &&
+                             !IsA(raw->stmt, DeclareCursorStmt);
         return Piece{raw->stmt_location,
                      length,
                      CreateCommandName(raw->stmt),
-                     !IsA(raw->stmt, CallStmt) &&
-                         analyze_requires_snapshot(const_cast<RawStmt*>(raw)) &&
-                         !IsA(raw->stmt, ExplainStmt) && !IsA(raw->stmt, CreateTableAsStmt) &&
-                         !IsA(raw->stmt, DeclareCursorStmt),
+                     is_data,
+                     is_data || runs_others(raw->stmt),
                      bool{IsA(raw->stmt, TransactionStmt)},
+                     is_client_copy(raw->stmt),
                      (IsA(raw->stmt, IndexStmt) && castNode(IndexStmt, raw->stmt)->concurrent) ||
                          (IsA(raw->stmt, DropStmt) && castNode(DropStmt, raw->stmt)->concurrent)};
     });
@@ -63,11 +79,16 @@ std::vector<Statement> read_statements(const std::string& sql) {
                               std::string(piece.command) + " is not allowed here")
                 .detail("The transaction is not the text's own.")
                 .hint("Leave transaction control out of the text.");
+        if (piece.is_client_copy)
+            throw base::Error(base::errc::feature_not_supported,
+                              "COPY from or to the client is not allowed here")
+                .detail("The rows would have to come from, or go to, whoever has sent the text.")
+                .hint("Use INSERT with VALUES, or \\copy by itself.");
         const std::string text = sql.substr(static_cast<std::size_t>(piece.location),
                                             static_cast<std::size_t>(piece.length));
         const std::size_t start = text.find_first_not_of(" \t\r\n\f\v");
         statements.push_back({text.substr(std::min(start, text.size())), piece.command,
-                              piece.is_data, piece.is_concurrent});
+                              piece.is_data, piece.is_about_rows, piece.is_concurrent});
     }
     return statements;
 }

@@ -16,11 +16,13 @@ struct Statement {
     std::string sql;              ///< as it was written, without the semicolon
     std::string command;          ///< its command tag: "ALTER TABLE"
     bool is_data = false;         ///< it reads or changes rows, and has a plan
+    bool is_about_rows = false;   ///< that, or COPY, EXPLAIN, EXECUTE and others that run such one
     bool needs_top_level = false; ///< it works on an index CONCURRENTLY
 };
 
 /// The statements of a text, in its order. Raises 42601, with the position in the text, for what
-/// cannot be read, and 0A000 for BEGIN, COMMIT and their like: the transaction is ours.
+/// cannot be read, and 0A000 for BEGIN, COMMIT and their like, since the transaction is ours, and
+/// for COPY from or to the client.
 std::vector<Statement> read_statements(const std::string& sql);
 
 /// The one statement of a text. Raises 42601 for none, or for several. `argument`: its name in

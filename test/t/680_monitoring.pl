@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = 'doc/monitoring';
-my $node = new_server('monitoring', conf => "orchestry.databases = ''\nautovacuum = off\nwal_level = logical\n");
+my $node = new_server('monitoring', init => { allows_streaming => 1 }, conf => "orchestry.databases = ''\nautovacuum = off\nwal_level = logical\n");
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION orchestry_ext;
 CREATE ROLE exporter LOGIN IN ROLE pg_monitor;
@@ -27,6 +27,14 @@ SELECT pg_create_logical_replication_slot('slot', 'pgoutput');
 SQL
 $node->safe_psql('postgres', 'CALL orchestry.run()');
 
+my $temporary = PostgreSQL::Test::Utils::tempdir();
+
+sub start_tool
+{
+	my ($log, @command) = @_;
+	return IPC::Run::start(\@command, '<', \undef, '>', "$temporary/$log", '2>&1');
+}
+
 sub as_exporter { return $node->safe_psql('postgres', $_[0], extra_params => [ '-U', 'exporter' ]) }
 
 # The view itself.
@@ -34,7 +42,12 @@ my %help = map { split /\|/, $_, 2 } split /\n/, as_exporter('SELECT DISTINCT na
 cmp_ok(scalar(keys %help), '>', 30, scalar(keys %help) . ' metrics');
 is(as_exporter(q(SELECT count(*) FROM orchestry.metrics WHERE name !~ '^orchestry_[a-z_]+[a-z]$' OR type <> 'gauge' OR value IS NULL OR help !~ '^[A-Z][^"]*[^.]$'
 	OR jsonb_path_exists(labels, '$.* ? (@.type() != "string")'))), '0', 'all are well-formed');
+# Two standbys of the same name are not two series.
+my @receivers = map { mkdir "$temporary/wal_$_"; start_tool("wal_$_.log", 'pg_receivewal', '-D', "$temporary/wal_$_", '-d', $node->connstr . ' application_name=twin') } 1, 2;
+wait_until($node, 'postgres', "SELECT count(*) = 2 FROM pg_stat_replication WHERE application_name = 'twin' AND state = 'streaming'");
 is(as_exporter('SELECT count(*) FROM (SELECT FROM orchestry.metrics GROUP BY name, labels HAVING count(*) > 1) d'), '0', 'a name and its labels come once');
+is(as_exporter(q(SELECT labels ->> 'kind', value FROM orchestry.metrics WHERE name = 'orchestry_replication_active' AND labels ->> 'name' = 'twin')), 'standby|1', 'neither do those of two standbys of one name');
+$_->kill_kill for @receivers;
 is(as_exporter('SELECT count(*) FROM (SELECT family FROM orchestry.metrics GROUP BY 1) f'), '7', 'in seven families');
 is(as_exporter('SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),
 	$node->safe_psql('postgres', 'SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),
@@ -110,18 +123,10 @@ push @expressions, map { $_->{expr} } map { @{ $_->{targets} } } @{ $dashboard->
 is_deeply([ grep { !exists $help{$_} } map { /\b(orchestry_\w+)/g } @expressions ], [], 'they use the names that there are');
 
 # The tools of Debian, where they are installed.
-my $temporary = PostgreSQL::Test::Utils::tempdir();
-
 sub is_installed
 {
 	my ($tool) = @_;
 	return grep { -x "$_/$tool" } split(/:/, $ENV{PATH}), '/usr/bin';
-}
-
-sub start_tool
-{
-	my ($log, @command) = @_;
-	return IPC::Run::start(\@command, '<', \undef, '>', "$temporary/$log", '2>&1');
 }
 
 # A page of a tool that runs, once $is_ready says of it that it has what is waited for; '' when the tool ends before.

@@ -56,6 +56,16 @@ INSERT INTO temporal_visibility.executions (namespace_id, run_id, start_time, ex
 SELECT app, id::text, at AT TIME ZONE 'UTC', at AT TIME ZONE 'UTC', event_type, event_type, status, CASE WHEN status NOT IN (1, 8) THEN at AT TIME ZONE 'UTC' + length(message) * interval '1 min' END, details
 FROM (SELECT *, row_number() OVER (ORDER BY at, message) AS id, abs(hashtext(message)) % 8 + 1 AS status FROM input.events WHERE at > '$now'::timestamptz - interval '92 days') e;
 INSERT INTO temporal_visibility.custom_search_attributes SELECT namespace_id, run_id, '{"x": 1}' FROM temporal_visibility.executions;
+INSERT INTO control_plane.instances (app_name, container_id, container_name, replica_index, ip, port, status, health_status, consecutive_failures, cpu_percent, memory_percent, updated_at)
+SELECT m.app, md5(m.app || r), m.app || '-' || r, r, '10.0.0.1'::inet + r, 8080, (ARRAY['running','running','starting','stopping','stopped','error','draining'])[1 + h % 7],
+       (ARRAY['healthy','unknown','unhealthy','starting'])[1 + h / 7 % 4], h / 28 % 6, greatest(m.value, 0), least(greatest(m.value, 0), 100), '$now'::timestamptz - h % 20 * interval '1 day'
+FROM (SELECT app, avg(value) AS value FROM input.metrics GROUP BY app) m, generate_series(0, 7) r, LATERAL (SELECT abs(hashtext(m.app || r)) AS h) x;
+UPDATE control_plane.applications a SET status = 'running' WHERE EXISTS (SELECT FROM control_plane.instances i WHERE i.app_name = a.name AND i.status = 'running');
+INSERT INTO temporal.history_tree SELECT DISTINCT abs(hashtext(app)) % 4, app, md5(app || at::date), convert_to(app, 'UTF8'), 'Proto3' FROM input.events;
+INSERT INTO temporal.current_executions SELECT shard_id, 'ns', tree_id, max(branch_id), 'request', 1, 1, 1, 1 FROM temporal.history_tree GROUP BY shard_id, tree_id;
+INSERT INTO temporal.executions SELECT shard_id, 'ns', tree_id, branch_id, 1, 1, data, data_encoding, data, data_encoding FROM temporal.history_tree;
+-- What preferences were when: by the clock of this test, which the trigger knows by the column's default.
+ALTER TABLE preferences.user_preferences_history ALTER changed_at SET DEFAULT COALESCE(NULLIF(current_setting('orchestry.now', true), '')::timestamptz, now());
 INSERT INTO preferences.users SELECT row_number() OVER (ORDER BY name) FROM control_plane.applications;
 INSERT INTO preferences.user_preferences (user_id, preferences) SELECT id, '{}' FROM preferences.users;
 UPDATE preferences.user_preferences SET preferences = jsonb_build_object('n', user_id);
@@ -66,6 +76,8 @@ SQL
 note('rows of events, metrics, workflow_events, executions, preference changes: ' . (split /\n/, $loaded)[-1]);
 is(team('SELECT count(*) FROM workflow_events.workflow_events'), team('SELECT count(*) FROM input.events'), 'all events are taken');
 cmp_ok(team('SELECT count(*) FROM control_plane.metrics'), '>', 100_000, 'and metrics');
+is(team('SELECT count(*), count(*) FILTER (WHERE c.run_id = e.run_id) = count(DISTINCT e.workflow_id) FROM temporal.executions e JOIN temporal.current_executions c USING (shard_id, namespace_id, workflow_id)'),
+	team('SELECT count(DISTINCT (app, at::date)) FROM input.events') . '|t', 'and the state of executions');
 
 # What the functions answer at a time, beside plain SQL: nothing may be different.
 sub answers
@@ -78,14 +90,102 @@ plain AS (SELECT m.app_name, s.minutes, m.metric_type, avg(m.value), min(m.value
 SELECT count(*) FROM w FULL JOIN plain p ON (p.app_name, p.minutes, p.metric_type) = (w.name, w.minutes, w.metric_type)
 WHERE (w.min_value, w.max_value, w.p50_value, w.p95_value, w.data_points) IS DISTINCT FROM (p.min, p.max, p.p50, p.p95, p.count) OR abs(w.avg_value - p.avg) > 1e-9 * greatest(abs(p.avg), 1)
 SQL
-	is(team('SELECT count(*) FROM control_plane.get_apps_summary() s JOIN control_plane.applications a USING (name) WHERE s.running_instances <> (SELECT count(*) FROM control_plane.instances i WHERE i.app_name = a.name AND i.status = \'running\')', $at),
-		'0', "$when: get_apps_summary()");
-	is(team("SELECT count(*) FROM control_plane.applications WHERE control_plane.get_app_with_instances(name) #>> '{app,name}' <> name", $at), '0', "$when: get_app_with_instances()");
-	is(team('SELECT count(*) FROM workflow_events.workflow_runs r WHERE abs(hashtext(r.id::text)) % 50 = 0 AND (SELECT count(*) FROM workflow_events.get_workflow_run_events(r.id)) <> (SELECT count(*) FROM workflow_events.workflow_events e WHERE e.run_id = r.id)', $at),
-		'0', "$when: get_workflow_run_events()");
-	is(team('SELECT sum(row_count) - (SELECT count(*) FROM workflow_events.workflow_events) FROM workflow_events.get_workflow_events_partition_stats()', $at), '0', "$when: get_workflow_events_partition_stats()");
-	is(team("SELECT count(*) FROM preferences.users WHERE id > 0 AND preferences.get_user_preference(id, 'n') IS DISTINCT FROM (SELECT p.preferences ->> 'n' FROM preferences.user_preferences p WHERE p.user_id = users.id)", $at),
-		'0', "$when: get_user_preference()");
+	is(team(<<'SQL', $at), '0', "$when: get_apps_summary()");
+SELECT count(*) FROM control_plane.get_apps_summary() s FULL JOIN (
+    SELECT a.name, a.status, sum((i.status = 'running')::int) AS running, sum((i.health_status = 'healthy')::int) AS healthy FROM control_plane.applications a LEFT JOIN control_plane.instances i ON i.app_name = a.name GROUP BY a.name) p USING (name)
+WHERE (s.app_status, s.running_instances, s.healthy_instances) IS DISTINCT FROM (p.status, COALESCE(p.running, 0), COALESCE(p.healthy, 0))
+SQL
+	is(team(q(SELECT (SELECT count(*) FROM control_plane.get_apps_summary('running')) = count(*) FILTER (WHERE status = 'running'), count(DISTINCT status) FROM control_plane.applications), $at), 't|2', "$when: of a status");
+	is(team(<<'SQL', $at), '0|t', "$when: get_app_with_instances()");
+SELECT count(*) FILTER (WHERE g.app #>> '{app,name}' <> a.name OR jsonb_path_query_array(g.app, '$.instances[*].container_id') <> COALESCE(
+           (SELECT jsonb_agg(i.container_id ORDER BY i.replica_index) FROM control_plane.instances i WHERE i.app_name = a.name AND i.status <> 'stopped'), '[]')), control_plane.get_app_with_instances('nobody') IS NULL
+FROM control_plane.applications a, control_plane.get_app_with_instances(a.name) g(app)
+SQL
+	is(team(<<'SQL', $at), '0|t|t', "$when: is_healthy() and is_ready_for_traffic()");
+SELECT count(*) FILTER (WHERE control_plane.is_healthy(i) <> (i.status || i.health_status = 'runninghealthy' AND i.consecutive_failures IN (0, 1, 2))
+           OR control_plane.is_ready_for_traffic(i) <> (i.status || i.health_status IN ('runninghealthy', 'runningstarting') AND i.consecutive_failures IN (0, 1, 2, 3, 4))),
+       count(DISTINCT control_plane.is_healthy(i)) = 2, bool_or(control_plane.is_ready_for_traffic(i) AND NOT control_plane.is_healthy(i)) FROM control_plane.instances i
+SQL
+	is(team(<<"SQL", $at), '0|t', "$when: get_workflow_run_events(), of all times and of some");
+SELECT count(*) FILTER (WHERE (SELECT array_agg(f.id) FROM workflow_events.get_workflow_run_events(r.id) f) IS DISTINCT FROM (SELECT array_agg(e.id ORDER BY e.ts, e.id) FROM workflow_events.workflow_events e WHERE e.run_id = r.id)
+           OR (SELECT count(*) FROM workflow_events.get_workflow_run_events(r.id, '$at'::timestamptz - interval '6 months', '$at'::timestamptz - interval '2 months'))
+           <> (SELECT count(*) FROM workflow_events.workflow_events e WHERE e.run_id = r.id AND e.ts >= '$at'::timestamptz - interval '6 months' AND e.ts < '$at'::timestamptz - interval '2 months')), count(*) > 100
+FROM workflow_events.workflow_runs r WHERE abs(hashtext(r.id::text)) % 50 = 0
+SQL
+	team('ANALYZE workflow_events.workflow_events', $at);
+	is(team(<<'SQL', $at), '0|t', "$when: get_workflow_events_partition_stats() and workflow_events_partition_info");
+SELECT count(*) FILTER (WHERE s.row_count IS DISTINCT FROM (SELECT count(*) FROM workflow_events.workflow_events e WHERE e.ts >= s.from_at AND e.ts < s.to_at) OR i.row_count_estimate IS DISTINCT FROM s.row_count OR i.size IS DISTINCT FROM s.size_pretty),
+       sum(s.row_count) = (SELECT count(*) FROM workflow_events.workflow_events) FROM workflow_events.get_workflow_events_partition_stats() s FULL JOIN workflow_events.workflow_events_partition_info i USING (partition_name)
+SQL
+	is(team(<<'SQL', $at), '0|none', "$when: get_user_preference()");
+SELECT count(*) FILTER (WHERE preferences.get_user_preference(u.id, 'n') IS DISTINCT FROM (SELECT p.preferences ->> 'n' FROM preferences.user_preferences p WHERE p.user_id = u.id)), min(preferences.get_user_preference(u.id, 'other', 'none')) FROM preferences.users u
+SQL
+	return;
+}
+
+# Events, compressed or not.
+sub counts
+{
+	return q(SELECT app_name, event_type, severity, sum(n) FROM (SELECT app_name, event_type, severity, count(*) AS n FROM control_plane.events GROUP BY 1, 2, 3
+		UNION ALL SELECT app_name, event_type, c.key, c.value::bigint FROM control_plane.events_compressed, jsonb_each_text(severity_counts) c) e GROUP BY 1, 2, 3 ORDER BY 1, 2, 3);
+}
+
+# What a function that changes something does at a time, beside what plain SQL says before it: what it returns, and then what
+# is left. It is taken back.
+sub act
+{
+	my ($what, $at, $expected, $call, $left) = @_;
+	my ($before, @after) = split /\n/, team("BEGIN; $expected; $call; $left; ROLLBACK", $at);
+	is(join('|', @after), $before, $what);
+	like($before, qr/[1-9]/, "there is something to do: $before");
+	return;
+}
+
+sub acts
+{
+	my ($when, $at) = @_;
+	my $time = "'$at'::timestamptz";
+	my $all = "(SELECT md5(string_agg(c::text, ',' ORDER BY c::text)) FROM (@{[ counts() ]}) c)";
+	my $old_events = "control_plane.events WHERE timestamp < date_trunc('hour', $time - interval '10 days', 'UTC')";
+	act("$when: compress_old_events() moves what is old, and each is counted", $at, "SELECT count(*), 0, $all FROM $old_events",
+		"SELECT control_plane.compress_old_events(10, $time)", "SELECT count(*), $all FROM $old_events");
+	my $month = "date_trunc('month', $time, 'UTC') - interval '6 months'";
+	act("$when: drop_old_workflow_events_partitions() drops what is old", $at,
+		"SELECT count(*) FILTER (WHERE to_at <= $month), sum(row_count) FILTER (WHERE to_at > $month) FROM workflow_events.get_workflow_events_partition_stats()",
+		"SELECT workflow_events.drop_old_workflow_events_partitions(6, $time)", 'SELECT count(*) FROM workflow_events.workflow_events');
+	my $closed = "temporal_visibility.executions WHERE close_time < $time AT TIME ZONE 'UTC' - interval '30 days' AND status NOT IN (1, 8)";
+	act("$when: cleanup_old_executions() deletes what closed long ago, with its attributes, and notes it", $at, "SELECT count(*), 0, 0, count(*) FROM $closed",
+		"SELECT temporal_visibility.cleanup_old_executions(30, $time)",
+		"SELECT (SELECT count(*) FROM $closed), (SELECT count(*) FROM temporal_visibility.custom_search_attributes a WHERE NOT EXISTS (SELECT FROM temporal_visibility.executions e WHERE (e.namespace_id, e.run_id) = (a.namespace_id, a.run_id))),
+		(SELECT deleted_rows FROM temporal_visibility.cleanup_log ORDER BY id DESC LIMIT 1)");
+	# As of later, so that there is something to do after the policies; times that are not over now the rollup has yet to read.
+	my $later = "($time + interval '20 days')";
+	team("CALL orchestry.refresh_rollup('control_plane.metrics_hourly')", $at);
+	act("$when: cleanup_old_data() removes what is old", $at, <<"SQL", "SELECT jsonb_object_agg(table_name, deleted_count) FROM control_plane.cleanup_old_data($later)", 'SELECT count(*) FROM control_plane.metrics');
+WITH metrics AS (
+    SELECT l.level, count(*) AS n FROM (VALUES ('instance', interval '7 days'), ('app', '30 days'), ('system', '30 days')) l(level, kept)
+    JOIN orchestry.partitions p ON p.parent = to_regclass('control_plane.metrics_' || l.level) AND p.upper_at <= $later - l.kept AND p.upper_at <= $time JOIN control_plane.metrics m ON m.tableoid = p.partition GROUP BY l.level)
+SELECT jsonb_object_agg(e.name, e.n), (SELECT count(*) FROM control_plane.metrics) - (SELECT sum(n) FROM metrics) FROM (
+    SELECT 'events' AS name, count(*) AS n FROM control_plane.events WHERE timestamp < date_trunc('hour', $later - interval '30 days', 'UTC')
+    UNION ALL SELECT 'metrics (' || l || ')', COALESCE(m.n, 0) FROM unnest('{instance,app,system}'::text[]) l LEFT JOIN metrics m ON m.level = l
+    UNION ALL SELECT 'instances (stopped)', count(*) FROM control_plane.instances WHERE status = 'stopped' AND updated_at < $later - interval '7 days') e
+SQL
+	is(team(<<"SQL", $at), 't|t|t', "$when: each change of a preference is in its history");
+CREATE TEMP TABLE before AS SELECT (SELECT count(*) FROM preferences.user_preferences_history) AS n, (SELECT count(*) FROM preferences.users) AS users;
+BEGIN;
+UPDATE preferences.user_preferences SET preferences = preferences || '{"seen": true}';
+SELECT count(*) = b.n + b.users, count(*) FILTER (WHERE h.preferences ? 'seen' AND h.changed_by = 'team' AND h.changed_at = $time) = b.users, b.users > 10 FROM preferences.user_preferences_history h, before b GROUP BY b.n, b.users;
+ROLLBACK;
+SQL
+	is(team(<<"SQL", $at), 't|t', "$when: workflow_metrics, refreshed beside readers");
+REFRESH MATERIALIZED VIEW CONCURRENTLY temporal_visibility.workflow_metrics;
+SELECT COALESCE(sum(total_executions), 0) = (SELECT count(*) FROM temporal_visibility.executions WHERE start_time >= (now() AT TIME ZONE 'UTC')::date - 30),
+       COALESCE(sum(completed_executions), 0) = (SELECT count(*) FROM temporal_visibility.executions WHERE start_time >= (now() AT TIME ZONE 'UTC')::date - 30 AND status = 2) FROM temporal_visibility.workflow_metrics;
+SQL
+	act("$when: partitions of later months", $at,
+		qq(SELECT to_char($time AT TIME ZONE 'UTC' + interval '9 months', '"workflow_events.workflow_events_y"YYYY"m"MM'), 4, count(*) + 2 FROM pg_inherits WHERE inhparent = 'temporal_visibility.executions'::regclass),
+		"SELECT workflow_events.create_workflow_events_partition($time AT TIME ZONE 'UTC' + interval '9 months'), workflow_events.maintain_workflow_events_partitions($time + interval '12 months')
+		WHERE temporal_visibility.create_monthly_partition($time + interval '12 months') IS NULL", "SELECT count(*) FROM pg_inherits WHERE inhparent = 'temporal_visibility.executions'::regclass");
 	return;
 }
 answers('at first', $now);
@@ -94,10 +194,9 @@ my $hourly = 'SELECT count(*), sum(data_points), sum(max_value::numeric) FROM co
 my $rolled_up = team($hourly);
 is(team("SELECT count(*), sum(n), sum(m) FROM (SELECT count(*) AS n, max(value)::numeric AS m FROM control_plane.metrics WHERE timestamp >= '2025-12-15' AND timestamp < '2026-09-01' GROUP BY app_name, metric_type, aggregation_level, date_trunc('hour', timestamp, 'UTC')) g"),
 	$rolled_up, 'metrics_hourly has all hours of all series');
+acts('at first', $now);
 my $events = team('SELECT count(*) FROM control_plane.events');
-my $counts = q(SELECT app_name, event_type, severity, sum(n) FROM (SELECT app_name, event_type, severity, count(*) AS n FROM control_plane.events GROUP BY 1, 2, 3
-	UNION ALL SELECT app_name, event_type, c.key, c.value::bigint FROM control_plane.events_compressed, jsonb_each_text(severity_counts) c) e GROUP BY 1, 2, 3 ORDER BY 1, 2, 3);
-my $counted = team($counts);
+my $counted = team(counts());
 
 # Three months, one run of everything a week, and rows of each week.
 my $inserted = 0;
@@ -119,8 +218,9 @@ SQL
 is(team("SELECT count(*) FROM orchestry.runs WHERE state NOT IN ('ok', 'noop')"), 0, 'no run has failed')
   or diag(team("SELECT target, kind, state, message, detail FROM orchestry.runs r JOIN orchestry.jobs j USING (job_id, target) WHERE r.state NOT IN ('ok', 'noop')"));
 answers('three months later', $at);
+acts('three months later', $at);
 is(team("SELECT count(*) FROM control_plane.events WHERE timestamp < '$at'::timestamptz - interval '30 days 1 hour'", $at), 0, 'old events are compressed');
-is(team("$counts", $at), join("\n", sort_counts("$counted\n|health|info|$inserted")), 'and every one is counted, by application, type and severity');
+is(team(counts(), $at), join("\n", sort_counts("$counted\n|health|info|$inserted")), 'and every one is counted, by application, type and severity');
 is(team("SELECT min(from_at) >= '$at'::timestamptz - interval '13 months' FROM workflow_events.get_workflow_events_partition_stats()", $at), 't', 'workflow events are kept for a year');
 is(team("SELECT count(*) FROM workflow_events.workflow_events WHERE ts >= '$at'::timestamptz - interval '1 year' AND type <> 'week'", $at),
 	team("SELECT count(*) FROM input.events WHERE at >= '$at'::timestamptz - interval '1 year'"), 'all of it');
@@ -130,6 +230,7 @@ is(team("SELECT count(*) FROM orchestry.verify_rollup('control_plane.metrics_hou
 is(team("SELECT count(*) FILTER (WHERE status NOT IN (1, 8) AND close_time < '$at'::timestamptz AT TIME ZONE 'UTC' - interval '90 days'), count(*) FILTER (WHERE status IN (1, 8)) FROM temporal_visibility.executions", $at),
 	'0|' . team("SELECT count(*) FROM input.events WHERE at > '$now'::timestamptz - interval '92 days' AND abs(hashtext(message)) % 8 + 1 IN (1, 8)"), 'closed executions are gone, open ones are not');
 is(team('SELECT count(*) FROM temporal_visibility.custom_search_attributes a LEFT JOIN temporal_visibility.executions e USING (namespace_id, run_id) WHERE e.run_id IS NULL', $at), 0, 'with their attributes');
+is(team("SELECT count(*) FILTER (WHERE status = 'stopped'), count(*) FILTER (WHERE status <> 'stopped') > 0 FROM control_plane.instances", $at), '0|t', 'instances that stopped are gone');
 is(team('SELECT count(*) FROM preferences.user_preferences_history', $at), team('SELECT 2 * count(*) FROM preferences.users', $at), 'no history of preferences is');
 is(team("SELECT string_agg(t || ': ' || what || ': ' || detail, E'\n') FROM unnest('{control_plane.events,control_plane.metrics_instance,control_plane.metrics_app,control_plane.metrics_system,workflow_events.workflow_events,temporal_visibility.executions,preferences.user_preferences_history}'::regclass[]) t, orchestry.verify(t) v WHERE NOT v.ok", $at), '', 'verify() finds nothing wrong');
 # The functions beside the policies: nothing is left for them to do.
