@@ -26,6 +26,18 @@ SET enable_partition_pruning = off;
 SELECT * FROM orchestry.verify('events') WHERE what IN ('insertable', 'prunes');
 RESET enable_partition_pruning;
 
+-- a partition of which only somebody else could tell
+CREATE FOREIGN DATA WRAPPER vf_nobody;
+CREATE SERVER vf_nowhere FOREIGN DATA WRAPPER vf_nobody;
+CREATE TABLE afar (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE FOREIGN TABLE afar_today PARTITION OF afar FOR VALUES FROM ('2026-03-10') TO ('2026-03-11') SERVER vf_nowhere;
+SELECT orchestry.add_partition_policy('afar', '1 day') AS afar \gset
+SELECT what, ok, detail FROM orchestry.verify('afar');
+SELECT orchestry.remove_policy(:afar);
+DROP TABLE afar;
+DROP FOREIGN DATA WRAPPER vf_nobody CASCADE;
+SELECT pg_catalog.setval('orchestry.job_job_id_seq', 9103, false);
+
 -- jobs that do not go, and what comes of it
 SELECT orchestry.pause_job(9102, 'for a while');
 SET orchestry.now = '2026-04-20 12:00:00+00';

@@ -69,6 +69,15 @@ CALL orchestry.set_not_null('t', 'nothing');
 CREATE VIEW a_view AS SELECT 1 AS a;
 CALL orchestry.set_not_null('a_view', 'a');
 CALL orchestry.set_not_null(NULL, 'a');
+-- Somebody's own CHECK of that name stays; a composite value is not NULL because its fields are.
+CREATE TABLE taken (a int CONSTRAINT a_orchestry_not_null CHECK (a > 0));
+CALL orchestry.set_not_null('taken', 'a');
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'taken'::regclass;
+CREATE TYPE two AS (x int, y int);
+CREATE TABLE composed (c two);
+INSERT INTO composed VALUES (ROW(NULL, NULL));
+CALL orchestry.set_not_null('composed', 'c');
+SELECT a.attnotnull, (SELECT count(*) FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c') FROM pg_attribute a WHERE a.attrelid = 'composed'::regclass AND a.attname = 'c';
 -- Interrupted before: the CHECK is there and not validated.
 CREATE TABLE "Parted T" (id int NOT NULL, "Ünï ""v""" int, at timestamptz NOT NULL) PARTITION BY RANGE (at);
 CREATE TABLE parted_1 PARTITION OF "Parted T" FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');

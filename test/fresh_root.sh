@@ -5,7 +5,8 @@
 #
 # SUITE is a Debian release (bookworm, trixie, forky).  Only make and git are installed before; the
 # rest is up to `make test`.  What is tested is a clone of the last commit; --worktree takes the
-# files as they are now.  COMMAND is run in the checkout instead of `make test`.
+# files as they are now.  COMMAND is run in the checkout instead of `make test`.  SUITES, TAP_FILES and
+# ORCHESTRY_DATA mean there what they mean to test/run.sh; the data is copied.
 #
 # Needs root.  The system lives in mount, process and IPC namespaces of its own: when the command
 # ends, no process and no mount is left, so that removing the directory can touch nothing else.
@@ -32,7 +33,8 @@ if [[ ${1:-} == --inside ]]; then
     in_root() {
         chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CI=true \
-            ${http_proxy:+http_proxy="$http_proxy"} ${SUITES:+SUITES="$SUITES"} "$@" </dev/null
+            ${http_proxy:+http_proxy="$http_proxy"} ${SUITES:+SUITES="$SUITES"} \
+            ${TAP_FILES:+TAP_FILES="$TAP_FILES"} ${ORCHESTRY_DATA:+ORCHESTRY_DATA=/data} "$@" </dev/null
     }
     in_root apt-get -qq update
     in_root apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install make git >/dev/null
@@ -127,6 +129,11 @@ if [[ $worktree == yes ]]; then
     git -C "$checkout" ls-files -z --cached --others --exclude-standard --deduplicate |
         tar -C "$checkout" --null --files-from=- --ignore-failed-read -c 2>/dev/null |
         tar -C "$root/checkout" -x --no-same-owner
+fi
+
+if [[ -n ${ORCHESTRY_DATA:-} ]]; then
+    mkdir "$root/data"
+    cp "$ORCHESTRY_DATA"/*.csv.gz "$root/data"
 fi
 
 # In the background, since a trap has to wait for a command in the foreground.

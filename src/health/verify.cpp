@@ -62,9 +62,7 @@ Verdict verify_insertion(Oid parent, Oid open) {
 
 /// Whether a query for the rows of one partition reads that one only. As the owner: planning may
 /// run functions of the owner's.
-Verdict verify_pruning(Oid parent, Oid open) {
-    if (!OidIsValid(open) || is_default(parent, open))
-        return {{}, "prunes", {}, "there is no partition of now to ask for"};
+Verdict plan_for_one(Oid parent, Oid open) {
     const std::vector<Oid> wanted = pg::family_of(open);
     const catalog::AsOwner owner(parent);
     pg::Spi spi;
@@ -92,6 +90,19 @@ Verdict verify_pruning(Oid parent, Oid open) {
                 "a query for one partition reads " + std::to_string(too_many) +
                     " others; is enable_partition_pruning off?"};
     return {{}, "prunes", read > 0, "a query for one partition reads no other"};
+}
+
+Verdict verify_pruning(Oid parent, Oid open) {
+    if (!OidIsValid(open) || is_default(parent, open))
+        return {{}, "prunes", {}, "there is no partition of now to ask for"};
+    Verdict verdict;
+    const auto failure = pg::in_subtransaction([&] { verdict = plan_for_one(parent, open); });
+    if (failure && failure->is("57014"))
+        pg::raise(*failure); // whoever cancels means all of it
+    if (failure)             // the planner asks whoever has a foreign partition
+        return {
+            {}, "prunes", {}, "a query for one partition cannot be planned: " + failure->message};
+    return verdict;
 }
 
 void verify_set(Oid parent, base::Instant now, std::vector<Verdict>& verdicts) {

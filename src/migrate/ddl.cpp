@@ -101,13 +101,18 @@ struct Constraint {
     bool validated = false;
 };
 
+/// Our own CHECK of a column, left by a call that was interrupted. One of that name that says
+/// something else is somebody's, and not ours to drop.
 Constraint find_constraint(Oid relid, const std::string& name, const std::string& column) {
     pg::Spi spi;
     if (spi.run("SELECT c.convalidated FROM pg_catalog.pg_constraint c JOIN "
                 "pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid AND "
                 "c.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum] WHERE c.conrelid "
                 "OPERATOR(pg_catalog.=) $1 AND c.conname OPERATOR(pg_catalog.=) $2 AND c.contype "
-                "OPERATOR(pg_catalog.=) 'c' AND a.attname OPERATOR(pg_catalog.=) $3",
+                "OPERATOR(pg_catalog.=) 'c' AND a.attname OPERATOR(pg_catalog.=) $3 AND "
+                "pg_catalog.pg_get_expr(c.conbin, c.conrelid) OPERATOR(pg_catalog.=) ANY "
+                "(ARRAY[pg_catalog.format('(%I IS NOT NULL)', a.attname), "
+                "pg_catalog.format('(%I IS DISTINCT FROM NULL)', a.attname)])",
                 relid, name, column) == 0)
         return {};
     return {true, spi.row(0).boolean(1)};
@@ -171,10 +176,10 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
         return true;
     }
     const Constraint constraint = find_constraint(relid, name, column);
-    if (!constraint.exists)
+    if (!constraint.exists) // IS NOT NULL would ask for each field of a composite type
         run("ADD CONSTRAINT", AccessExclusiveLock,
             {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
-             " IS NOT NULL) NOT VALID"});
+             " IS DISTINCT FROM NULL) NOT VALID"});
     if (!constraint.validated) {
         std::optional<pg::Failure> failure;
         try {
