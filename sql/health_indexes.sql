@@ -105,6 +105,7 @@ CREATE INDEX d_part_own ON d_part_1 (a);
 CREATE INDEX d_part_a ON d_part (a);                    -- takes d_part_own for its own
 CREATE INDEX d_part_a_too ON d_part (a);
 SELECT relation, index, made_needless_by, kind, fix_sql FROM orchestry.duplicate_indexes WHERE relation::text LIKE 'd%' ORDER BY 1, 2;
+SELECT severity, object, detail, fix_sql, fix_lock FROM orchestry._check_duplicate_index WHERE object LIKE 'd\_part%' ORDER BY object;
 
 -- unused_indexes: of a partitioned table as a whole
 SELECT index FROM orchestry.unused_indexes WHERE relation::text LIKE 'd\_part%' ORDER BY index::text;
@@ -126,6 +127,9 @@ CREATE TABLE large (a int, filler text);
 INSERT INTO large SELECT i, '' FROM generate_series(1, 600000) i;
 CREATE INDEX large_a ON large (a);
 SELECT severity, object, fix_sql, fix_lock FROM orchestry._check_unused_index WHERE object = 'large_a';
+CREATE INDEX large_a_too ON large (a);
+SELECT severity, object, detail, fix_sql, fix_lock FROM orchestry._check_duplicate_index WHERE object LIKE 'large%';
+DROP INDEX large_a_too;
 ALTER TABLE large ADD FOREIGN KEY (a) REFERENCES parent NOT VALID; -- a DELETE of a parent, be it rare, needs it
 SELECT severity, object, fix_sql, fix_lock FROM orchestry._check_unused_index WHERE object = 'large_a';
 RESET orchestry.now;

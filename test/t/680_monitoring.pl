@@ -185,16 +185,17 @@ SKIP:
 SKIP:
 {
 	my $exporter = 'prometheus-sql-exporter';
-	skip "$exporter is not installed", 5 unless is_installed($exporter);
+	skip "$exporter is not installed", 6 unless is_installed($exporter);
 	my $port = PostgreSQL::Test::Cluster::get_free_port();
 	local $ENV{PGHOST} = $node->host;
 	local $ENV{PGPORT} = $node->port;
 	my $process = start_tool('sql_exporter.log', $exporter, '-web.listen-address', "127.0.0.1:$port", '-config.file', adapted('prometheus-sql-exporter.yml', '@/app?' => '@/postgres?'));
-	my $page = page_of($process, "http://127.0.0.1:$port/metrics", sub { $_[0] =~ /^sql_orchestry\{/m });
-	my %seen = map { $_ => 1 } $page =~ /^sql_orchestry\{[^}]*metric="(\w+)"[^}]*\}/mg;
+	my $page = page_of($process, "http://127.0.0.1:$port/metrics", sub { $_[0] =~ /^sql_orchestry\{/m && $_[0] =~ /^sql_orchestry_sequence\{/m });
+	my %seen = map { $_ => 1 } $page =~ /^sql_orchestry(?:_sequence)?\{[^}]*metric="(\w+)"[^}]*\}/mg;
 	is_deeply([ sort keys %seen ], [ sort keys %help ], 'prometheus-sql-exporter brings all metrics') or diag slurp_file("$temporary/sql_exporter.log");
 	like($page, qr/^sql_orchestry\{(?=[^}]*metric="orchestry_set_partitions")(?=[^}]*target="public\.events")[^}]*\} 4$/m, 'with their values');
 	like($page, qr/^sql_orchestry\{(?=[^}]*metric="orchestry_rollup_dirty_seconds")(?=[^}]*rollup="public\.r")(?=[^}]*target="")[^}]*\} 0$/m, 'and labels');
+	like($page, qr/^sql_orchestry_sequence\{(?=[^}]*metric="orchestry_sequence_used_ratio")(?=[^}]*sequence="public\.events_id_seq")[^}]*\} 0$/m, 'those of sequences by themselves');
 
 	if (!is_installed('prometheus')) { $process->kill_kill; skip 'prometheus is not installed', 2 }
 	my $web = PostgreSQL::Test::Cluster::get_free_port();
