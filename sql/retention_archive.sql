@@ -146,7 +146,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-02-01') TO ('2026
 CREATE TABLE parts_6 PARTITION OF parts FOR VALUES FROM ('2026-06-01') TO ('2026-07-01');
 INSERT INTO parts SELECT d, 1 FROM generate_series(timestamptz '2026-01-01', '2026-02-28', '1 day') d;
 INSERT INTO parts VALUES ('2026-06-01', 1);
-CREATE TABLE attic.parts (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at);
+CREATE TABLE attic.parts (at timestamptz NOT NULL, v int, extra int) PARTITION BY RANGE (at); -- or parts_2 would go as a whole
 CREATE TABLE attic.parts_1 PARTITION OF attic.parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 SELECT orchestry.add_retention_policy('parts', '30 days', archive_to => 'attic.parts') AS parts \gset
 CALL orchestry.run('parts');

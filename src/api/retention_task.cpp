@@ -98,14 +98,15 @@ class RetentionTask : public jobs::Task {
         step.object = planned.object;
         step.reason = planned.reason;
         step.sql = prepared.sql;
-        step.locks = pg::describe_locks(prepared.lock_requests);
+        step.lock_requests =
+            prepared.move_locks.empty() ? prepared.lock_requests : prepared.move_locks;
+        step.locks = pg::describe_locks(step.lock_requests);
         step.destructive = retention::is_destructive(planned.action);
         if (step.destructive || planned.action == retention::RowAction::announce)
             step.rows_estimate = planned.rows;
         step.blocked_by = planned.blocked_by;
         step.informative = planned.action == retention::RowAction::leave;
         step.in_batches = step.destructive;
-        step.lock_requests = prepared.lock_requests;
         if (planned.action == retention::RowAction::announce)
             step.apply = [job = basis.job](std::int64_t) {
                 retention::store_announced(job, catalog::settings::now());

@@ -8,6 +8,7 @@
 #include "retention/archive.hpp"
 #include "retention/file_archive.hpp"
 #include "retention/inspect.hpp"
+#include "retention/partition_archive.hpp"
 
 #include <algorithm>
 
@@ -73,10 +74,21 @@ std::int64_t blocks_of(Oid leaf) {
     return pg::protect([&] { return std::int64_t{RelationGetNumberOfBlocks(relation.get())}; });
 }
 
+Move move_of(const RowBasis& basis, const CheckedRowPolicy& policy, const PlannedRows& planned) {
+    Move move;
+    move.relid = basis.relid;
+    move.archive = find_archive(policy.plan().archive);
+    move.partition = planned.relid;
+    move.kind = policy.plan().kind;
+    move.range = planned.range;
+    move.time_column = policy.plan().time_column;
+    return move;
+}
+
 } // namespace
 
 RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, PlannedRows planned) {
-    RowStep step{std::move(planned), {}, {}};
+    RowStep step{std::move(planned), {}, {}, {}};
     const PlannedRows& p = step.planned;
     if (!is_destructive(p.action))
         return step;
@@ -98,6 +110,14 @@ RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, Plan
     }
     step.sql += "; -- in batches";
     step.lock_requests.push_back({catalog::hold_table(), catalog::hold_lock_mode});
+    if (p.route == RowRoute::whole) {
+        const Move move = move_of(basis, policy, p);
+        step.move_locks = move_locks(move, MoveStage::move);
+        step.sql.clear();
+        for (const MoveStage stage : {MoveStage::constrain, MoveStage::validate, MoveStage::move})
+            for (const std::string& statement : move_sql(move, stage))
+                step.sql += (step.sql.empty() ? "" : "\n") + statement + ";";
+    }
     return step;
 }
 
@@ -121,6 +141,8 @@ class RowRemoval::Impl {
     bool basis_holds(Batch& batch);
     bool is_part_of_table() const;
     bool look_at_holds(Batch& batch);
+    Batch move_on(std::int64_t lock_budget_us);
+    std::string why_not_whole() const;
     Counts walk_on();
     Counts follow_index();
     Counts move_to_file(std::string& message);
@@ -252,6 +274,44 @@ RowRemoval::Impl::Counts RowRemoval::Impl::remove_found(const std::string& victi
         raise_mismatch(counts.bigint(1), counts.bigint(2));
     return {counts.bigint(1), counts.bigint(3),
             counts.is_null(4) ? std::nullopt : std::optional(counts.text(4))};
+}
+
+/// As the plan has asked, under the locks.
+std::string RowRemoval::Impl::why_not_whole() const {
+    const auto member = catalog::read_partition(basis_.relid, policy_.plan().kind, planned_.relid);
+    if (!member || member->range != planned_.range || member->detach_pending)
+        return "it has other bounds by now";
+    const auto survivor =
+        catalog::read_partition(basis_.relid, policy_.plan().kind, planned_.survivor);
+    if (!survivor || survivor->detach_pending || survivor->range < member->range)
+        return "the newest partition is gone, so this one may be the last";
+    std::string why = why_none_moves(basis_.relid, policy_);
+    return why.empty() ? why_it_does_not_move(basis_.relid, planned_.relid, planned_.range, policy_)
+                       : why;
+}
+
+/// The next stage of a leaf that moves as a whole.
+Batch RowRemoval::Impl::move_on(std::int64_t lock_budget_us) {
+    Batch batch;
+    const Move move = move_of(basis_, policy_, planned_);
+    const MoveStage stage = move_stage(planned_.relid);
+    batch.lock_wait_us = pg::lock_relations(move_locks(move, stage), lock_budget_us);
+    if (!basis_holds(batch) || !look_at_holds(batch))
+        return batch;
+    if (const std::string why = why_not_whole(); !why.empty()) {
+        batch.state = Batch::State::gone;
+        batch.message = "it cannot move as a whole any more: " + why;
+        return batch;
+    }
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
+    carry_out(move, stage);
+    if (stage != MoveStage::move)
+        return batch;
+    batch.rows = planned_.rows;
+    batch.message = "moved as a whole";
+    batch.state = Batch::State::done;
+    return batch;
 }
 
 void RowRemoval::Impl::begin_walk() {
@@ -424,6 +484,8 @@ Batch RowRemoval::Impl::next(std::int64_t lock_budget_us) {
         batch.state = Batch::State::wait;
         return batch;
     }
+    if (planned_.route == RowRoute::whole)
+        return move_on(lock_budget_us);
     batch.lock_wait_us = pg::lock_relations(step_.lock_requests, lock_budget_us);
     if (!basis_holds(batch) || !look_at_holds(batch)) {
         if (removed_ > 0) // what was done is done

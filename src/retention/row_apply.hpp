@@ -19,6 +19,7 @@ struct RowBasis {
 struct RowStep {
     PlannedRows planned;
     std::string sql;                            ///< what all the batches together execute
+    std::vector<pg::LockRequest> move_locks;    ///< of a leaf that moves as a whole: when it does
     std::vector<pg::LockRequest> lock_requests; ///< of each batch, in the order in which they are
                                                 ///< taken
 };

@@ -3,6 +3,7 @@
 #include "catalog/retention_horizon.hpp"
 #include "pg/xact.hpp"
 #include "retention/inspect.hpp"
+#include "retention/partition_archive.hpp"
 
 #include <algorithm>
 
@@ -45,6 +46,8 @@ class RowInspection {
 
   private:
     void add_leaves(Oid root, const std::optional<base::Range>& range, bool leaves_whole);
+    bool has_archive_for_partitions() const;
+    void look_at_move(Leaf& leaf) const;
     void add_partitions(const catalog::PartitionedTable& table);
     void measure(Leaf& leaf) const;
     std::string time_index_of(Oid leaf) const;
@@ -70,9 +73,11 @@ RowTable RowInspection::table() {
     if (const auto key = catalog::has_supported_key(relid_)
                              ? std::optional(catalog::require_key_column(relid_))
                              : std::nullopt;
-        key && key->name == policy_.column().name)
+        key && key->name == policy_.column().name) {
+        if (has_archive_for_partitions())
+            table_.not_whole = why_none_moves(relid_, policy_);
         add_partitions(catalog::read_partitioned_table(relid_, policy_.plan().kind));
-    else
+    } else
         add_leaves(relid_, std::nullopt, false);
     table_.time_index_sql = create_index_sql({policy_.column().name});
     if (policy_.plan().keep_last > 0)
@@ -106,10 +111,26 @@ void RowInspection::add_leaves(Oid root, const std::optional<base::Range>& range
         leaf.stranger = stranger(leaf.relid, owner_);
         leaf.leaves_whole = leaves_whole;
         leaf.range = range;
+        leaf.member = range ? root : InvalidOid;
         if (!leaf.is_foreign)
             measure(leaf);
+        look_at_move(leaf);
         table_.leaves.push_back(std::move(leaf));
     }
+}
+
+/// Whether whole partitions may move: all rows that the policy takes go into a table.
+bool RowInspection::has_archive_for_partitions() const {
+    const RowPolicy& policy = policy_.plan();
+    return !policy.archive.empty() && policy.directory.empty() && policy.predicate.empty() &&
+           policy.keep_last == 0;
+}
+
+/// What is in the way of a leaf, where that matters.
+void RowInspection::look_at_move(Leaf& leaf) const {
+    if (has_archive_for_partitions() && table_.not_whole.empty() && leaf.member == leaf.relid &&
+        leaf.pages > 0 && leaf.stranger.empty() && leaf.range->lower < base::Bound::value(horizon_))
+        leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, policy_);
 }
 
 /// The server's own estimate of how many rows a query finds. An error, such as of a column that was

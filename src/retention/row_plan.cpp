@@ -19,6 +19,13 @@ constexpr std::int64_t index_share_percent = 5;
 
 bool is_small(const Leaf& leaf) { return leaf.pages <= small_pages; }
 
+/// Whether a kind's positions are numbers as users write them, of which those after 0 are times.
+bool is_number(base::KeyKind kind) {
+    using base::KeyKind;
+    return kind == KeyKind::epoch_s || kind == KeyKind::epoch_ms || kind == KeyKind::epoch_us ||
+           kind == KeyKind::epoch_ns;
+}
+
 std::string horizon_text(const RowPolicy& policy, std::int64_t horizon) {
     return base::bound_text(policy.kind, Bound::value(horizon));
 }
@@ -88,6 +95,11 @@ class RowPlanner {
     bool is_too_young(const Leaf& leaf) const;
     bool is_known_to_be_done(const Leaf& leaf) const;
     RowRoute route(const Leaf& leaf) const;
+    bool is_all_ours(const Leaf& leaf) const;
+    bool is_past_as_a_whole(const Leaf& leaf) const;
+    bool wait_to_move(const Leaf& leaf);
+    const Leaf* newer_than(const Leaf& leaf) const;
+    std::string why_not_whole(const Leaf& leaf) const;
     std::string what() const;
     std::string how(const Leaf& leaf) const;
     std::string objection(const Leaf& leaf) const;
@@ -130,9 +142,58 @@ bool RowPlanner::is_known_to_be_done(const Leaf& leaf) const {
     return is_cheap && !world_.has_past_row(leaf, horizon_);
 }
 
+/// Whether all that a leaf can have is what the policy moves into a table, sooner or later.
+bool RowPlanner::is_all_ours(const Leaf& leaf) const {
+    if (policy_.archive.empty() || !policy_.directory.empty() || !policy_.predicate.empty() ||
+        policy_.keep_last > 0 || leaf.member == 0 || !leaf.range)
+        return false;
+    // What counts as no time lies before this, and stays.
+    const std::int64_t no_time = is_number(policy_.kind) ? 0 : base::lowest_position;
+    const Bound& lower = leaf.range->lower;
+    return lower.kind == Bound::Kind::value && lower.at > no_time;
+}
+
+bool RowPlanner::is_past_as_a_whole(const Leaf& leaf) const {
+    return is_all_ours(leaf) && leaf.range->upper <= Bound::value(horizon_);
+}
+
+/// A leaf of the newest partition, where that is another than the leaf's; nullptr: it is its own.
+const Leaf* RowPlanner::newer_than(const Leaf& leaf) const {
+    const Leaf* newest = nullptr;
+    for (const Leaf& other : table_.leaves)
+        if (other.range && other.range->lower >= leaf.range->upper &&
+            (!newest || *newest->range < *other.range))
+            newest = &other;
+    return newest;
+}
+
+/// What keeps a leaf from moving as a whole, whatever its time; empty: nothing.
+std::string RowPlanner::why_not_whole(const Leaf& leaf) const {
+    if (!table_.not_whole.empty())
+        return table_.not_whole;
+    // Of its values only some are times.
+    if (policy_.kind == base::KeyKind::uuid_v7)
+        return "not every uuid has a time";
+    if (leaf.member != leaf.relid)
+        return "it is a part of a partition";
+    return leaf.not_whole;
+}
+
+/// Where a leaf can move as a whole but is not to yet, the archive has no place for single rows.
+bool RowPlanner::wait_to_move(const Leaf& leaf) {
+    if (!is_all_ours(leaf) || route(leaf) == RowRoute::whole || !why_not_whole(leaf).empty())
+        return false;
+    add(RowAction::leave, leaf,
+        what() + (is_past_as_a_whole(leaf) ? "; it moves as a whole when there is a newer partition"
+                                           : "; it moves as a whole when all of it is"));
+    return true;
+}
+
 RowRoute RowPlanner::route(const Leaf& leaf) const {
     if (!policy_.directory.empty())
         return RowRoute::index;
+    if (is_past_as_a_whole(leaf) && newer_than(leaf) && why_not_whole(leaf).empty())
+        return RowRoute::whole;
     const bool is_small_share = base::saturating_multiply(leaf.past_rows, 100) <=
                                 base::saturating_multiply(leaf.rows, index_share_percent);
     return !leaf.time_index.empty() && !is_small(leaf) && is_small_share ? RowRoute::index
@@ -151,6 +212,8 @@ std::string RowPlanner::what() const {
 }
 
 std::string RowPlanner::how(const Leaf& leaf) const {
+    if (route(leaf) == RowRoute::whole)
+        return "; it moves as a whole, detached here and attached there in one transaction";
     std::string text = "; batches ";
     if (!policy_.directory.empty())
         text += "go in the order of " + policy_.time_column + ", each into a file of its own";
@@ -163,6 +226,8 @@ std::string RowPlanner::how(const Leaf& leaf) const {
     else
         text += "go through the whole table, because no index leads with " + policy_.time_column +
                 ": " + table_.time_index_sql;
+    if (is_past_as_a_whole(leaf))
+        text += "; it does not move as a whole, because " + why_not_whole(leaf);
     for (const std::string& sql : table_.foreign_key_indexes_sql)
         text +=
             "; every row deleted searches a table that references it, for want of an index: " + sql;
@@ -201,11 +266,17 @@ void RowPlanner::look_at(const Leaf& leaf) {
         add(RowAction::leave, leaf, what()).blocked_by = leaf.held;
         return;
     }
+    if (wait_to_move(leaf))
+        return;
     const RowAction action = policy_.archive.empty() ? RowAction::remove : RowAction::archive;
     PlannedRows& step = add(action, leaf, what() + how(leaf));
     step.route = route(leaf);
     step.rows = leaf.past_rows;
     step.blocked_by = objection(leaf);
+    if (step.route == RowRoute::whole) {
+        step.range = *leaf.range;
+        step.survivor = newer_than(leaf)->member;
+    }
 }
 
 void RowPlanner::publish() {

@@ -4,7 +4,9 @@
 //
 // Words: a leaf is a table that has rows itself, the policy's own or a partition of it. A walk goes
 // through a leaf in the order of its blocks; an index is followed from the oldest row on. Both go
-// in batches, each of which is a transaction that takes about as long as it should.
+// in batches, each of which is a transaction that takes about as long as it should. A leaf that is
+// past its time moves into an archive as a whole where that can be: detached here and attached
+// there in one transaction.
 #pragma once
 
 #include "base/partition_key.hpp"
@@ -25,6 +27,9 @@ struct Leaf {
                           ///< for that role; else empty
     bool is_foreign = false;   ///< a foreign table: its rows are elsewhere
     bool leaves_whole = false; ///< another policy takes it as a whole
+    std::uint32_t member = 0; ///< the partition of the policy's table that it is, or is in; 0: none
+    std::string not_whole; ///< why it cannot move into the archive as a whole; empty: it can, and
+                           ///< the archive has no place for single rows of it
     /// The range of the policy's time column, where the bounds of the partition tell.
     std::optional<base::Range> range;
     std::string held;       ///< the hold that keeps every row, and how to end it; empty: none does
@@ -38,8 +43,9 @@ struct Leaf {
 struct RowTable {
     std::uint32_t relid = 0;
     std::string quoted;
-    std::string owner;               ///< quoted
-    std::vector<Leaf> leaves;        ///< the oldest first, where that is known
+    std::string owner;        ///< quoted
+    std::vector<Leaf> leaves; ///< the oldest first, where that is known
+    std::string not_whole;    ///< why no leaf can move into the archive as a whole; empty: some may
     std::string time_index_sql;      ///< the command that makes an index on the time column
     std::string keep_last_index_sql; ///< likewise for the newest rows of a group; empty: there is
                                      ///< one, or none is needed
@@ -92,7 +98,11 @@ enum class RowAction {
 const char* to_string(RowAction action);
 
 /// How the batches of a step find their rows.
-enum class RowRoute { walk, index };
+enum class RowRoute {
+    walk,
+    index,
+    whole, ///< they do not: the leaf moves into the archive
+};
 
 /// One step: all batches of one leaf.
 struct PlannedRows {
@@ -100,10 +110,12 @@ struct PlannedRows {
     std::uint32_t relid = 0;
     std::string object; ///< its quoted name at that time
     RowRoute route = RowRoute::walk;
-    std::int64_t rows = 0;    ///< estimated
-    std::int64_t horizon = 0; ///< a position on the time column's axis
-    std::string reason;       ///< plain words
-    std::string blocked_by;   ///< not empty: the step is not taken; says why and what mends it
+    std::int64_t rows = 0;      ///< estimated
+    std::int64_t horizon = 0;   ///< a position on the time column's axis
+    base::Range range;          ///< of a leaf that moves as a whole
+    std::uint32_t survivor = 0; ///< the newest partition, without which it would have to stay
+    std::string reason;         ///< plain words
+    std::string blocked_by;     ///< not empty: the step is not taken; says why and what mends it
 };
 
 /// Whether an action takes rows away from where people find them.

@@ -128,6 +128,110 @@ TEST(RowPlan, EmptyLeavesAreNoSteps) {
     EXPECT_TRUE(plan_rows(table({leaf(1, 0)}), keep({0, 30, 0}), now, FakeRowWorld{}).empty());
 }
 
+// --- partitions that move into an archive as a whole --------------------------------------------
+
+/// A partition of the table for some days of May or June.
+Leaf member(std::uint32_t relid, base::Instant from, base::Instant to) {
+    Leaf part = leaf(relid);
+    part.member = relid;
+    part.range = {Bound::value(from.us), Bound::value(to.us)};
+    return part;
+}
+
+RowPolicy keep_in_archive() {
+    RowPolicy policy = keep({0, 30, 0});
+    policy.archive = "public.old";
+    return policy;
+}
+
+const Leaf may = member(2, at(2026, 5, 1), at(2026, 6, 1));
+const Leaf june = member(3, at(2026, 6, 1), at(2026, 7, 1));
+
+/// The step that moves May, the first of the leaves.
+PlannedRows step_of_may(RowTable table, const RowPolicy& policy = keep_in_archive()) {
+    const std::vector<PlannedRows> steps = plan_rows(table, policy, now, FakeRowWorld{});
+    EXPECT_FALSE(steps.empty());
+    return steps.empty() ? PlannedRows{} : steps.front();
+}
+
+TEST(RowPlan, APartitionThatIsPastItsTimeMovesAsAWhole) {
+    const Leaf july = member(4, at(2026, 7, 1), at(2026, 8, 1));
+    const PlannedRows step = step_of_may(table({may, june, july}));
+    EXPECT_EQ(step.action, RowAction::archive);
+    EXPECT_EQ(step.route, RowRoute::whole);
+    EXPECT_EQ(step.relid, 2u);
+    EXPECT_EQ(step.range, *may.range);
+    EXPECT_EQ(step.survivor, 4u);
+    EXPECT_TRUE(contains(step.reason, "moves as a whole"));
+}
+
+TEST(RowPlan, APartitionThatIsPastItsTimeInPartWaitsOrGoesRowByRow) {
+    Leaf later = member(2, at(2026, 5, 1), base::plus(at(2026, 6, 1), 1));
+    PlannedRows step = step_of_may(table({later, june}));
+    EXPECT_EQ(step.action, RowAction::leave);
+    EXPECT_TRUE(contains(step.reason, "when all of it is"));
+    later.not_whole = "the archive has partitions for its times";
+    step = step_of_may(table({later, june}));
+    EXPECT_EQ(step.action, RowAction::archive);
+    EXPECT_EQ(step.route, RowRoute::walk);
+    EXPECT_FALSE(contains(step.reason, "as a whole"));
+}
+
+TEST(RowPlan, OnlyWhatAllOfAPartitionMeetsMovesItAsAWhole) {
+    RowPolicy some = keep_in_archive(), newest = keep_in_archive(), filed = keep_in_archive(),
+              deleted = keep_in_archive();
+    some.predicate = "v > 0";
+    newest.keep_last = 1;
+    filed.directory = "/srv";
+    deleted.archive.clear();
+    for (const RowPolicy& policy : {some, newest, filed, deleted})
+        EXPECT_NE(step_of_may(table({may, june}), policy).route, RowRoute::whole);
+}
+
+TEST(RowPlan, WhatMayHoldRowsWithoutATimeDoesNotMoveAsAWhole) {
+    Leaf first = may, endless = may;
+    first.range->lower = Bound::minvalue();
+    endless.range->lower = Bound::value(base::lowest_position); // '-infinity'
+    EXPECT_EQ(step_of_may(table({first, june})).route, RowRoute::walk);
+    EXPECT_EQ(step_of_may(table({endless, june})).route, RowRoute::walk);
+
+    RowPolicy numbers = keep_in_archive();
+    numbers.kind = KeyKind::epoch_s;
+    Leaf seconds = may, newer = june;
+    seconds.range = {Bound::value(0), Bound::value(1000)};
+    newer.range = {Bound::value(1000), Bound::maxvalue()};
+    EXPECT_EQ(step_of_may(table({seconds, newer}), numbers).route, RowRoute::walk);
+    seconds.range->lower = Bound::value(1);
+    EXPECT_EQ(step_of_may(table({seconds, newer}), numbers).route, RowRoute::whole);
+    numbers.kind = KeyKind::uuid_v7;
+    EXPECT_EQ(step_of_may(table({seconds, newer}), numbers).route, RowRoute::walk);
+}
+
+TEST(RowPlan, TheNewestPartitionDoesNotMoveAsAWhole) {
+    PlannedRows step = step_of_may(table({may}));
+    EXPECT_EQ(step.action, RowAction::leave);
+    EXPECT_TRUE(contains(step.reason, "when there is a newer partition"));
+    const Leaf fallback = leaf(4); // has no range
+    EXPECT_EQ(step_of_may(table({may, fallback})).action, RowAction::leave);
+}
+
+TEST(RowPlan, SaysWhatKeepsAPartitionFromMovingAsAWhole) {
+    RowTable all = table({may, june});
+    all.not_whole = "the archive is not partitioned";
+    PlannedRows step = step_of_may(all);
+    EXPECT_EQ(step.route, RowRoute::walk);
+    EXPECT_TRUE(contains(step.reason, "not move as a whole, because the archive is not partition"));
+
+    Leaf kept = may;
+    kept.not_whole = "a hold covers some of its rows";
+    EXPECT_TRUE(contains(step_of_may(table({kept, june})).reason, "because a hold covers some"));
+
+    Leaf deep = may;
+    deep.member = 9;
+    EXPECT_TRUE(
+        contains(step_of_may(table({deep, june})).reason, "because it is a part of a partition"));
+}
+
 TEST(RowPlan, FewRowsAreFetchedByAnIndexAndManyAreNot) {
     Leaf indexed = leaf(1);
     indexed.time_index = "t1_at";
