@@ -9,7 +9,7 @@
 #   valgrind   regression, isolation and one TAP file on a server that tells Valgrind about its memory
 #   fuzz       each fuzzer of test/fuzz
 #   kill       kill -9 at random points, with full counts
-#   races      objects changed under running jobs, lock stalls, thousands of partitions, with full counts
+#   races      objects changed under running jobs, lock stalls, deadlocks, thousands of partitions, with full counts
 #   pgbench    readers and writers while partitions come and go
 #   faults     an error at every place where one is injected
 #   limits     full disks, and large partitions with little memory
@@ -19,7 +19,7 @@
 # Environment:
 #   TORTURE_DIR    servers and logs are kept there (default: /var/tmp/orchestry_torture)
 #   FUZZ_RUNS      executions of each fuzzer (default: 100000000)
-#   DURATION, PARTITIONS, WITH_DEFAULT, RATE   see test/torture/pgbench.sh
+#   DURATION, PARTITIONS, WITH_DEFAULT, RATE   see test/torture/pgbench.sh; DURATION counts for deadlocks as well
 #   ORCHESTRY_SEED random tests repeat with the same seed
 #   PG_CONFIG      the server to build for (default: the newest Debian one)
 # shellcheck disable=SC2317 # the sections are called by their names
@@ -136,7 +136,7 @@ section_fuzz() {
 }
 
 section_kill() { long_tap kill '_(kill|crash|backfill|events_whole)\.pl'; }
-section_races() { long_tap races '_(race|races|stall|many|many_partitions)\.pl'; }
+section_races() { long_tap races '_(race|races|stall|many|many_partitions|deadlock)\.pl'; }
 section_faults() { long_tap faults '_faults\.pl'; }
 section_limits() { long_tap limits '_(disk_full|memory_limit)\.pl'; }
 section_leak() { long_tap leak '_leak\.pl'; }

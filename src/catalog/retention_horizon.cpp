@@ -3,11 +3,13 @@
 #include "base/arith.hpp"
 #include "pg/zone.hpp"
 
+#include <algorithm>
+
 namespace orchestry::catalog {
 
 std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
                                               std::optional<std::int64_t> position,
-                                              base::Instant now) {
+                                              base::Instant now, Leaving leaving) {
     const Elevated elevated;
     pg::Spi spi;
     spi.run(
@@ -16,20 +18,25 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
         "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) $2 "
         "AND j.origin_database OPERATOR(pg_catalog.=) $3 "
         "AND p.predicate IS NULL AND p.keep_last IS NULL AND (p.archive_to IS NULL "
-        "OR pg_catalog.starts_with(p.archive_to, 'file:')) "
+        "OR pg_catalog.starts_with(p.archive_to, 'file:') OR ($4 AND EXISTS (SELECT FROM "
+        "pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) "
+        "pg_catalog.to_regclass(p.archive_to) AND c.relkind OPERATOR(pg_catalog.=) 'p'))) "
         "AND (p.time_column IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_partitioned_table t "
         "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.partrelid "
         "AND a.attnum OPERATOR(pg_catalog.=) t.partattrs[0] WHERE t.partrelid "
         "OPERATOR(pg_catalog.=) $1 AND a.attname OPERATOR(pg_catalog.=) p.time_column))",
-        parent, system_identifier(), MyDatabaseId);
-    if (spi.rows() == 0)
-        return std::nullopt;
-    const pg::Row row = spi.row(0);
-    if (kind != base::KeyKind::integer && !row.is_null(1))
-        return base::horizon(kind, pg::ServerZone(row.text(3)), now, row.span(1));
-    if (kind == base::KeyKind::integer && !row.is_null(2) && position)
-        return base::saturating_subtract(*position, row.bigint(2));
-    return std::nullopt;
+        parent, system_identifier(), MyDatabaseId, leaving == Leaving::moved);
+    std::optional<std::int64_t> latest;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        if (kind != base::KeyKind::integer && !row.is_null(1))
+            latest = std::max(latest, std::optional(base::horizon(kind, pg::ServerZone(row.text(3)),
+                                                                  now, row.span(1))));
+        if (kind == base::KeyKind::integer && !row.is_null(2) && position)
+            latest = std::max(latest,
+                              std::optional(base::saturating_subtract(*position, row.bigint(2))));
+    }
+    return latest;
 }
 
 bool removes_rows(Oid relid) {

@@ -6,11 +6,17 @@
 
 namespace orchestry::catalog {
 
+/// Which policies take whole partitions.
+enum class Leaving {
+    removed, ///< those that detach or drop them
+    moved,   ///< those that move them into an archive that is partitioned, as well
+};
+
 /// The position before which a retention policy takes whole partitions of a table; nullopt when
 /// there is no such policy. `position`: how far integer keys have come, where that is known.
 std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
                                               std::optional<std::int64_t> position,
-                                              base::Instant now);
+                                              base::Instant now, Leaving leaving);
 
 /// Whether a retention policy takes single rows of a table, or of a part of it.
 bool removes_rows(Oid relid);

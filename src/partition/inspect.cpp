@@ -175,7 +175,8 @@ Set inspect(Oid parent, KeyKind kind) {
 
 std::vector<PlannedStep> plan_inspected(const Set& set, const Policy& policy, base::Instant now) {
     return plan(set, policy, now, ServerWorld(set),
-                catalog::retention_horizon(set.relid, set.kind, set.position, now));
+                catalog::retention_horizon(set.relid, set.kind, set.position, now,
+                                           catalog::Leaving::moved));
 }
 
 Oid route(const Set& set, const std::optional<KeyValue>& key) {

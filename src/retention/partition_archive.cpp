@@ -71,17 +71,6 @@ std::string of_rows_that_come(Oid archive) {
                  archive);
 }
 
-/// A partition policy that would make the partition again.
-std::string of_partition_policy(Oid relid, const base::Span& keep) {
-    const catalog::Elevated elevated;
-    return asked("SELECT 'the partition policy keeps partitions as far back' "
-                 "FROM orchestry.partition_policy p JOIN orchestry.job j ON j.job_id "
-                 "OPERATOR(pg_catalog.=) p.job_id WHERE j.target OPERATOR(pg_catalog.=) $1 "
-                 "AND j.origin_system OPERATOR(pg_catalog.=) $3 AND j.origin_database "
-                 "OPERATOR(pg_catalog.=) $4 AND p.past OPERATOR(pg_catalog.>=) $2 LIMIT 1",
-                 relid, keep, catalog::system_identifier(), MyDatabaseId);
-}
-
 /// What stands between a partition, $2, of a table, $1, and an archive, $3, as far as that is a
 /// matter of the catalogs; the first that is found.
 constexpr const char* difference_sql =
@@ -202,9 +191,7 @@ std::string why_none_moves(Oid relid, const CheckedRowPolicy& policy) {
             return why;
     if (!capture::watches_on(relid).empty())
         return "what is made of the table has to see its rows go";
-    if (std::string why = of_rows_that_come(archive); !why.empty())
-        return why;
-    return of_partition_policy(relid, policy.plan().keep);
+    return of_rows_that_come(archive);
 }
 
 std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& range,

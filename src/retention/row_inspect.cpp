@@ -87,8 +87,8 @@ RowTable RowInspection::table() {
 }
 
 void RowInspection::add_partitions(const catalog::PartitionedTable& table) {
-    const std::optional<std::int64_t> whole =
-        catalog::retention_horizon(relid_, table.kind, std::nullopt, now_);
+    const std::optional<std::int64_t> whole = catalog::retention_horizon(
+        relid_, table.kind, std::nullopt, now_, catalog::Leaving::removed);
     for (const base::Member& member : table.members)
         if (!member.detach_pending)
             add_leaves(member.relid, member.range,
@@ -129,7 +129,8 @@ bool RowInspection::has_archive_for_partitions() const {
 /// What is in the way of a leaf, where that matters.
 void RowInspection::look_at_move(Leaf& leaf) const {
     if (has_archive_for_partitions() && table_.not_whole.empty() && leaf.member == leaf.relid &&
-        leaf.pages > 0 && leaf.stranger.empty() && leaf.range->lower < base::Bound::value(horizon_))
+        leaf.stranger.empty() && !leaf.is_foreign &&
+        leaf.range->lower < base::Bound::value(horizon_))
         leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, policy_);
 }
 

@@ -254,13 +254,15 @@ void RowPlanner::look_at(const Leaf& leaf) {
         add(RowAction::leave, leaf, "a foreign table: its rows are left alone");
         return;
     }
-    if (leaf.pages == 0 || is_too_young(leaf))
+    // A partition without rows moves too: it would be left behind between others' times.
+    const bool moves = route(leaf) == RowRoute::whole;
+    if (!moves && (leaf.pages == 0 || is_too_young(leaf)))
         return;
     if (leaf.leaves_whole && policy_.archive.empty()) {
         add(RowAction::leave, leaf, "the table's policy for partitions takes it as a whole");
         return;
     }
-    if (is_known_to_be_done(leaf))
+    if (!moves && is_known_to_be_done(leaf))
         return;
     if (!leaf.held.empty()) { // held data is meant to stay: that it does is no failure of the run
         add(RowAction::leave, leaf, what()).blocked_by = leaf.held;

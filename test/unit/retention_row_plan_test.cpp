@@ -165,6 +165,14 @@ TEST(RowPlan, APartitionThatIsPastItsTimeMovesAsAWhole) {
     EXPECT_TRUE(contains(step.reason, "moves as a whole"));
 }
 
+TEST(RowPlan, APartitionWithoutRowsMovesToo) {
+    Leaf empty = may, later = june;
+    empty.pages = later.pages = 0;
+    EXPECT_EQ(step_of_may(table({empty, june})).route, RowRoute::whole);
+    empty.not_whole = "a hold covers rows of it";
+    EXPECT_TRUE(plan_rows(table({empty, later}), keep_in_archive(), now, FakeRowWorld{}).empty());
+}
+
 TEST(RowPlan, APartitionThatIsPastItsTimeInPartWaitsOrGoesRowByRow) {
     Leaf later = member(2, at(2026, 5, 1), base::plus(at(2026, 6, 1), 1));
     PlannedRows step = step_of_may(table({later, june}));
