@@ -6,6 +6,8 @@
 #include "retention/guard.hpp"
 #include "retention/inspect.hpp"
 
+#include <algorithm>
+
 namespace orchestry::retention {
 
 using base::bound_sql;
@@ -18,11 +20,11 @@ constexpr const char* range_constraint = "orchestry_range";
 
 std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
 
-/// The text of a query's one value; empty: it is NULL, or there is no row.
+/// The text of one value that a query of ours finds; empty: it is NULL, or there is no row.
 template <typename... Values>
 std::string asked(const std::string& sql, const Values&... values) {
     pg::Spi spi;
-    spi.run(sql, values...);
+    spi.run_kept(sql, values...);
     return spi.rows() == 0 || spi.row(0).is_null(1) ? std::string() : spi.row(0).text(1);
 }
 
@@ -194,18 +196,23 @@ std::string why_none_moves(Oid relid, const CheckedRowPolicy& policy) {
     return of_rows_that_come(archive);
 }
 
+catalog::PartitionedTable read_archive(const CheckedRowPolicy& policy) {
+    return catalog::read_partitioned_table(find_archive(policy.plan().archive), policy.plan().kind);
+}
+
 std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& range,
-                                 const CheckedRowPolicy& policy) {
-    const Oid archive = find_archive(policy.plan().archive);
-    if (!catalog::is_free(archive, policy.plan().kind, range))
+                                 const catalog::PartitionedTable& archive,
+                                 const catalog::Holds& holds) {
+    if (std::any_of(archive.members.begin(), archive.members.end(),
+                    [&](const base::Member& member) { return member.range.overlaps(range); }))
         return "the archive has partitions for its times";
-    if (!catalog::Holds().covering(partition).empty())
+    if (!holds.empty() && !holds.covering(partition).empty())
         return "a hold covers rows of it";
     if (std::string why = of_foreign_keys(partition); !why.empty())
         return why;
     if (std::string why = of_jobs(partition); !why.empty())
         return why;
-    return asked(difference_sql, relid, partition, archive);
+    return asked(difference_sql, relid, partition, archive.relid);
 }
 
 MoveStage move_stage(Oid partition) {
@@ -243,17 +250,17 @@ std::vector<std::string> move_sql(const Move& move, MoveStage stage) {
 }
 
 std::vector<pg::LockRequest> move_locks(const Move& move, MoveStage stage) {
-    if (stage == MoveStage::validate)
-        return {{move.partition, ShareUpdateExclusiveLock}};
-    if (stage == MoveStage::constrain)
-        return {{move.partition, AccessExclusiveLock}};
-    std::vector<pg::LockRequest> locks = {{move.relid, AccessExclusiveLock}};
-    if (const Oid fallback = default_partition(move.relid); OidIsValid(fallback))
+    const bool moves = stage == MoveStage::move;
+    std::vector<pg::LockRequest> locks = {
+        {move.relid, moves ? AccessExclusiveLock : AccessShareLock}};
+    if (const Oid fallback = default_partition(move.relid); moves && OidIsValid(fallback))
         locks.push_back({fallback, AccessExclusiveLock});
     if (OidIsValid(move.archive))
-        locks.push_back({move.archive, ShareUpdateExclusiveLock});
-    locks.push_back({move.partition, AccessExclusiveLock});
-    locks.push_back({catalog::hold_table(), catalog::hold_lock_mode});
+        locks.push_back({move.archive, moves ? ShareUpdateExclusiveLock : AccessShareLock});
+    locks.push_back({move.partition, stage == MoveStage::validate ? ShareUpdateExclusiveLock
+                                                                  : AccessExclusiveLock});
+    if (moves)
+        locks.push_back({catalog::hold_table(), catalog::hold_lock_mode});
     return locks;
 }
 

@@ -16,8 +16,12 @@ std::string why_none_moves(Oid relid, const CheckedRowPolicy& policy);
 
 /// Why a partition of the table, which is no partitioned one, cannot, where some may; empty: it
 /// can, and the archive has no place for single rows of it.
+/// `archive` and `holds`: as they are now; read once for all partitions of a plan.
 std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& range,
-                                 const CheckedRowPolicy& policy);
+                                 const catalog::PartitionedTable& archive,
+                                 const catalog::Holds& holds);
+/// The archive, where why_none_moves() has no objection.
+catalog::PartitionedTable read_archive(const CheckedRowPolicy& policy);
 
 /// What a partition that moves has yet to go through. Each is a transaction of its own.
 enum class MoveStage {

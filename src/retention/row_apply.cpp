@@ -286,7 +286,8 @@ std::string RowRemoval::Impl::why_not_whole() const {
     if (!survivor || survivor->detach_pending || survivor->range < member->range)
         return "the newest partition is gone, so this one may be the last";
     std::string why = why_none_moves(basis_.relid, policy_);
-    return why.empty() ? why_it_does_not_move(basis_.relid, planned_.relid, planned_.range, policy_)
+    return why.empty() ? why_it_does_not_move(basis_.relid, planned_.relid, planned_.range,
+                                              read_archive(policy_), catalog::Holds())
                        : why;
 }
 
@@ -296,6 +297,8 @@ Batch RowRemoval::Impl::move_on(std::int64_t lock_budget_us) {
     const Move move = move_of(basis_, policy_, planned_);
     const MoveStage stage = move_stage(planned_.relid);
     batch.lock_wait_us = pg::lock_relations(move_locks(move, stage), lock_budget_us);
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
     if (!basis_holds(batch) || !look_at_holds(batch))
         return batch;
     if (const std::string why = why_not_whole(); !why.empty()) {
@@ -303,8 +306,6 @@ Batch RowRemoval::Impl::move_on(std::int64_t lock_budget_us) {
         batch.message = "it cannot move as a whole any more: " + why;
         return batch;
     }
-    pg::GucLevel guc;
-    pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
     carry_out(move, stage);
     if (stage != MoveStage::move)
         return batch;

@@ -62,10 +62,14 @@ class RowInspection {
     const Oid owner_;
     const std::int64_t horizon_;
     const catalog::Holds holds_;
+    std::optional<catalog::PartitionedTable> archive_; ///< where partitions may move to
     RowTable table_;
 };
 
 RowTable RowInspection::table() {
+    // Before its partitions, which are looked into, and for as long: that is the order in which
+    // everybody else locks them.
+    const pg::OpenRelation locked_first(relid_, AccessShareLock);
     table_.relid = relid_;
     table_.quoted = pg::relation_name(relid_).value_or("");
     table_.owner = pg::quote_identifier(
@@ -74,8 +78,11 @@ RowTable RowInspection::table() {
                              ? std::optional(catalog::require_key_column(relid_))
                              : std::nullopt;
         key && key->name == policy_.column().name) {
-        if (has_archive_for_partitions())
+        if (has_archive_for_partitions()) {
             table_.not_whole = why_none_moves(relid_, policy_);
+            if (table_.not_whole.empty())
+                archive_ = read_archive(policy_);
+        }
         add_partitions(catalog::read_partitioned_table(relid_, policy_.plan().kind));
     } else
         add_leaves(relid_, std::nullopt, false);
@@ -128,10 +135,9 @@ bool RowInspection::has_archive_for_partitions() const {
 
 /// What is in the way of a leaf, where that matters.
 void RowInspection::look_at_move(Leaf& leaf) const {
-    if (has_archive_for_partitions() && table_.not_whole.empty() && leaf.member == leaf.relid &&
-        leaf.stranger.empty() && !leaf.is_foreign &&
+    if (archive_ && leaf.member == leaf.relid && leaf.stranger.empty() && !leaf.is_foreign &&
         leaf.range->lower < base::Bound::value(horizon_))
-        leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, policy_);
+        leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, *archive_, holds_);
 }
 
 /// The server's own estimate of how many rows a query finds. An error, such as of a column that was

@@ -50,6 +50,8 @@ SELECT t, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 hour
 FROM unnest('{plain,fallen,keyed,moved,ev}'::text[]) t;
 INSERT INTO public.job SELECT t, orchestry.add_retention_policy(('s.' || t)::regclass, interval '4 hours', grace => interval '2 hours', schedule => '1 minute')
 FROM unnest('{plain,fallen,keyed}'::text[]) t;
+-- What is archived, and what is compressed, goes in the end.
+INSERT INTO public.job SELECT t, orchestry.add_retention_policy(('s.' || t)::regclass, interval '12 hours', grace => '0', schedule => '1 minute') FROM unnest('{ev,attic}'::text[]) t;
 INSERT INTO public.job VALUES ('moved', orchestry.add_retention_policy('s.moved', interval '4 hours', archive_to => 's.attic', schedule => '1 minute')),
     ('line', orchestry.add_retention_policy('s.line', interval '4 hours', time_column => 'at', archive_to => 's.line_archive', batch_rows => 20, schedule => '1 minute')),
     ('ev', orchestry.add_event_compression_policy('s.ev', interval '4 hours', into_table => 's.ev_hourly', schedule => '1 minute'));
