@@ -200,11 +200,15 @@ catalog::PartitionedTable read_archive(const CheckedRowPolicy& policy) {
     return catalog::read_partitioned_table(find_archive(policy.plan().archive), policy.plan().kind);
 }
 
+bool has_place(const catalog::PartitionedTable& archive, const base::Range& range) {
+    return std::any_of(archive.members.begin(), archive.members.end(),
+                       [&](const base::Member& member) { return member.range.overlaps(range); });
+}
+
 std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& range,
                                  const catalog::PartitionedTable& archive,
                                  const catalog::Holds& holds) {
-    if (std::any_of(archive.members.begin(), archive.members.end(),
-                    [&](const base::Member& member) { return member.range.overlaps(range); }))
+    if (has_place(archive, range))
         return "the archive has partitions for its times";
     if (!holds.empty() && !holds.covering(partition).empty())
         return "a hold covers rows of it";

@@ -20,6 +20,8 @@ std::string why_none_moves(Oid relid, const CheckedRowPolicy& policy);
 std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& range,
                                  const catalog::PartitionedTable& archive,
                                  const catalog::Holds& holds);
+/// Whether an archive has a place for some rows of a range.
+bool has_place(const catalog::PartitionedTable& archive, const base::Range& range);
 /// The archive, where why_none_moves() has no objection.
 catalog::PartitionedTable read_archive(const CheckedRowPolicy& policy);
 

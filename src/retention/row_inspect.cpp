@@ -135,9 +135,15 @@ bool RowInspection::has_archive_for_partitions() const {
 
 /// What is in the way of a leaf, where that matters.
 void RowInspection::look_at_move(Leaf& leaf) const {
-    if (archive_ && leaf.member == leaf.relid && leaf.stranger.empty() && !leaf.is_foreign &&
-        leaf.range->lower < base::Bound::value(horizon_))
-        leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, *archive_, holds_);
+    if (!archive_ || leaf.member != leaf.relid || leaf.is_foreign || !leaf.stranger.empty() ||
+        leaf.range->lower >= base::Bound::value(horizon_))
+        return;
+    leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, *archive_, holds_);
+    if (!leaf.held.empty() || holds_.empty() || has_place(*archive_, *leaf.range))
+        return;
+    // Rows that are not held themselves have nowhere to go without the others.
+    if (const std::vector<catalog::Hold> holds = holds_.covering(leaf.relid); !holds.empty())
+        leaf.held = hold_text(holds.front());
 }
 
 /// The server's own estimate of how many rows a query finds. An error, such as of a column that was

@@ -46,7 +46,7 @@ CREATE TABLE s.ev (id bigserial, at timestamptz NOT NULL, v int DEFAULT 1, PRIMA
 CREATE TABLE s.line (id bigserial PRIMARY KEY, at timestamptz NOT NULL, v int DEFAULT 1);
 CREATE TABLE s.fallen_default PARTITION OF s.fallen DEFAULT;
 CREATE TABLE public.job AS
-SELECT t, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 hour', ahead => interval '6 hours', past => interval '2 hours', schedule => '1 minute') AS id
+SELECT t, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 hour', ahead => interval '24 hours', past => interval '2 hours', schedule => '1 minute') AS id
 FROM unnest('{plain,fallen,keyed,moved,ev}'::text[]) t;
 INSERT INTO public.job SELECT t, orchestry.add_retention_policy(('s.' || t)::regclass, interval '4 hours', grace => interval '2 hours', schedule => '1 minute')
 FROM unnest('{plain,fallen,keyed}'::text[]) t;
