@@ -39,6 +39,18 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
     return latest;
 }
 
+bool retention_is_running(Oid parent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    return spi.run("SELECT FROM orchestry.run r JOIN orchestry.job j ON j.job_id "
+                   "OPERATOR(pg_catalog.=) r.job_id WHERE r.state OPERATOR(pg_catalog.=) 'running' "
+                   "AND j.kind OPERATOR(pg_catalog.=) 'retention' "
+                   "AND j.target OPERATOR(pg_catalog.=) $1 "
+                   "AND j.origin_system OPERATOR(pg_catalog.=) $2 "
+                   "AND j.origin_database OPERATOR(pg_catalog.=) $3 LIMIT 1",
+                   parent, system_identifier(), MyDatabaseId) > 0;
+}
+
 bool removes_rows(Oid relid) {
     const Elevated elevated;
     pg::Spi spi;

@@ -18,6 +18,9 @@ std::optional<std::int64_t> retention_horizon(Oid parent, base::KeyKind kind,
                                               std::optional<std::int64_t> position,
                                               base::Instant now, Leaving leaving);
 
+/// Whether a run of a retention policy of a table is at work.
+bool retention_is_running(Oid parent);
+
 /// Whether a retention policy takes single rows of a table, or of a part of it.
 bool removes_rows(Oid relid);
 

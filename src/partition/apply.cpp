@@ -502,6 +502,8 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
         const bool pending =
             std::any_of(set.members.begin(), set.members.end(),
                         [&](const Member& m) { return m.relid == step.relid && m.detach_pending; });
+        if (pending && set.retention_runs)
+            return "a run of retention is detaching it";
         return pending ? "" : "the detach was completed by now";
     }
     default:

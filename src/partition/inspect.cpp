@@ -162,6 +162,9 @@ Set inspect(Oid parent, KeyKind kind) {
                                         read_exclusions(table.fallback->relid)};
     }
     set.members = std::move(table.members);
+    set.retention_runs = std::any_of(set.members.begin(), set.members.end(),
+                                     [](const Member& member) { return member.detach_pending; }) &&
+                         catalog::retention_is_running(parent);
     const RawStatistics statistics =
         pg::protect([&] { return read_statistics(parent, relids.data(), relids.size()); });
     set.statistics.has_rows |= statistics.has_rows;

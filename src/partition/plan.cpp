@@ -441,6 +441,10 @@ void Planner::finalize_detaches() {
     for (const Member& member : set_.members) {
         if (!member.detach_pending)
             continue;
+        if (set_.retention_runs) {
+            leave(member.range, "a run of retention is detaching " + member.quoted, {});
+            continue;
+        }
         PlannedStep step;
         step.action = Action::finalize_detach;
         step.range = member.range;

@@ -64,6 +64,7 @@ struct Set {
     std::int64_t lowest = 0;     ///< the lowest position that the key's type can hold
     std::int64_t highest = 0;    ///< the highest one
     std::vector<Member> members; ///< ordered by range
+    bool retention_runs = false; ///< asked where a detach is pending, which then is its own
     std::optional<DefaultPartition> fallback;
     std::optional<std::int64_t> position; ///< of integer keys: how far they have come
     Statistics statistics;

@@ -480,6 +480,15 @@ TEST(PartitionPlan, AnInterruptedDetachIsCompletedFirst) {
     EXPECT_EQ(steps[0].relid, set.members[0].relid);
 }
 
+TEST(PartitionPlan, ADetachThatRetentionIsAtIsLeftToIt) {
+    Set set = empty_set();
+    add(set, "events_p202611", at(2026, 11, 1), at(2026, 12, 1));
+    set.members[0].detach_pending = true;
+    set.retention_runs = true;
+    const auto steps = plan_and_apply(set, policy_of(monthly), at(2026, 11, 21));
+    EXPECT_EQ(names(steps), (Names{"leave", "events_p202612", "events_p202701", "events_p202702"}));
+}
+
 TEST(PartitionPlan, AForeignNameIsNamed) {
     FakeWorld world;
     world.holders["events_p202611"] = "relation public.events_p202611";
