@@ -89,16 +89,6 @@ sub add_work
 	return;
 }
 
-# A session that runs a statement and whose end nobody waits for.
-sub start_session
-{
-	my ($sql) = @_;
-	my $session = $node->background_psql($database, on_error_stop => 0);
-	$session->{stdin} .= "$sql\n";
-	$session->{run}->pump_nb;
-	return $session;
-}
-
 # Kills a process, and waits until the postmaster has seen it and restarts the others. False: it had just ended by itself.
 sub kills_server
 {
@@ -136,14 +126,14 @@ my $tries = until_struck($kills, $work_s, sub
 	my $table = $tables[ int(rand(@tables)) ];
 	my $job = $node->safe_psql($database, "SELECT id FROM public.job WHERE t = '$table'");
 	my $in_worker = rand() < 0.5;
-	my @sessions = map { start_session('CALL s.traffic();') } 1 .. 2;
+	my @sessions = map { start_session($node, $database, 'CALL s.traffic();') } 1 .. 2;
 	if ($in_worker)
 	{
 		$node->safe_psql($database, "SELECT orchestry.start_job($job)");
 	}
 	else
 	{
-		push @sessions, start_session("SET application_name = 'remover'; CALL orchestry.run_job($job);");
+		push @sessions, start_session($node, $database, "SET application_name = 'remover'; CALL orchestry.run_job($job);");
 	}
 	my $victim = 0;
 	my $deadline = time + 2;
@@ -172,11 +162,11 @@ diag("$kills kills in $tries runs, $by_worker of them of a worker");
 is($damage, 0, "after each of $kills kills every row was there, once, with its changes");
 
 # Traffic without a kill; then none, and what is left goes.
-my @sessions = map { start_session('CALL s.traffic();') } 1 .. 3;
+my @sessions = map { start_session($node, $database, 'CALL s.traffic();') } 1 .. 3;
 wait_until($node, $database, "SELECT count(*) = 3 FROM pg_stat_activity WHERE query = 'CALL s.traffic();'");
 $node->safe_psql($database, 'CALL orchestry.run(NULL)') for 1 .. 3;
 is($node->safe_psql($database, 'SELECT public.damage()'), 0, 'nothing is lost to traffic alone');
-my $stopper = start_session('SELECT pg_advisory_lock(4712);');
+my $stopper = start_session($node, $database, 'SELECT pg_advisory_lock(4712);');
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE query = 'CALL s.traffic();' AND state = 'active'");
 eval { $_->{run}->kill_kill; } for @sessions, $stopper;
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'orchestry worker'");

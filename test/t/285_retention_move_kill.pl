@@ -102,14 +102,6 @@ sub make
 }
 sub damage { return ask("SELECT public.damage('$_[0]')") }
 sub undone { return ask("SELECT public.undone('$_[0]')") }
-sub start_session
-{
-	my ($sql) = @_;
-	my $session = $node->background_psql($database, on_error_stop => 0);
-	$session->{stdin} .= "$sql\n";
-	$session->{run}->pump_nb;
-	return $session;
-}
 
 my ($t, $job) = make();
 my $start = time;
@@ -122,11 +114,11 @@ is(count_log($node, 'partition constraint for table "t1_\d" is implied by existi
 
 # In the middle of traffic, without a kill.
 ($t, $job) = make();
-my @sessions = map { start_session("CALL public.traffic('$t');") } 1 .. 3;
+my @sessions = map { start_session($node, $database, "CALL public.traffic('$t');") } 1 .. 3;
 wait_until($node, $database, "SELECT count(*) = 3 FROM pg_stat_activity WHERE query = 'CALL public.traffic(''$t'');'");
 $node->safe_psql($database, "CALL orchestry.run_job($job)");
 is(damage($t), '', 'nothing is lost to traffic');
-my $stopper = start_session('SELECT pg_advisory_lock(4712);');
+my $stopper = start_session($node, $database, 'SELECT pg_advisory_lock(4712);');
 wait_until($node, $database, "SELECT count(*) = 0 FROM pg_stat_activity WHERE query ~ 'CALL public.traffic' AND state = 'active' AND pid <> pg_backend_pid()");
 is(undone($t), '', 'and all is done beside it');
 eval { $_->{run}->kill_kill; } for @sessions, $stopper;
@@ -138,9 +130,9 @@ my $tries = until_struck($kills, $work_s, sub
 	my ($delay_s) = @_;
 	($t, $job) = make();
 	my $in_worker = rand() < 0.5;
-	my @others = map { start_session("CALL public.traffic('$t');") } 1 .. int(rand(3));
+	my @others = map { start_session($node, $database, "CALL public.traffic('$t');") } 1 .. int(rand(3));
 	my $offset = -s $node->logfile;
-	push @others, start_session("CALL orchestry.run_job($job);") unless $in_worker;
+	push @others, start_session($node, $database, "CALL orchestry.run_job($job);") unless $in_worker;
 	ask("SELECT orchestry.start_job($job)") if $in_worker;
 	hang_up();
 	my $struck = strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, $delay_s);

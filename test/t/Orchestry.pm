@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  control_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
+  control_session start_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -137,6 +137,16 @@ sub control_session
 	my ($node, $database) = @_;
 	my $session = $node->background_psql($database);
 	$session->query_safe('SET client_min_messages = warning');
+	return $session;
+}
+
+# A session that runs statements and whose end nobody waits for.
+sub start_session
+{
+	my ($node, $database, $sql) = @_;
+	my $session = $node->background_psql($database, on_error_stop => 0);
+	$session->{stdin} .= "$sql\n";
+	$session->{run}->pump_nb;
 	return $session;
 }
 
