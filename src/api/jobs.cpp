@@ -259,6 +259,8 @@ ORCHESTRY_FUNCTION(orchestry_run_due) {
     require_enabled();
     session.ensure_snapshot();
     capture::retire_dropped();
+    session.commit(); // nobody is to wait for the tables that it has locked
+    session.ensure_snapshot();
     catalog::reconcile_targets();
     jobs::reconcile_runs();
     std::vector<Job> due = catalog::due_jobs(settings::now());

@@ -356,8 +356,10 @@ void retire_dropped() {
         if (tables.empty())
             continue; // goes with all the others
         (void)pg::in_subtransaction([&] {
-            lock_at_once(tables);
+            pg::GucLevel guc;
+            pg::set_lock_timeout(guc, 0); // of the job's row, which others lock first as well
             catalog::remove_job(job);
+            lock_at_once(tables);
             unwatch_all(job);
         });
     }
@@ -413,6 +415,15 @@ bool has_own_watch(Oid relid, JobId job) {
 }
 
 } // namespace
+
+std::vector<pg::LockRequest> watch_locks(Oid table, JobId job) {
+    std::vector<pg::LockRequest> locks = {{table, ShareRowExclusiveLock}};
+    for (const Oid part : pg::family_of(table))
+        if (part != table && pg::call<get_rel_relispartition>(Oid{part}))
+            locks.push_back(
+                {part, has_own_watch(part, job) ? AccessExclusiveLock : ShareRowExclusiveLock});
+    return locks;
+}
 
 void make_room_in(Oid table, JobId job) {
     const Unwatching allowed;

@@ -9,6 +9,7 @@
 
 #include "base/step.hpp"
 #include "catalog/dirty.hpp"
+#include "pg/lock.hpp"
 
 namespace orchestry::capture {
 
@@ -54,10 +55,12 @@ bool is_unwatching();
 void retire_dropped();
 
 /// A partition has one watch of a job: that of its parent, cloned by the server, which raises 42710
-/// when there is one of its own. These go. Raises 55P03 when a partition is not had in time.
+/// when there is one of its own. These go.
 ///
-/// Of all partitions of a table that is to be watched by the job.
+/// Of all partitions of a table that is to be watched by the job, under watch_locks().
 void make_room_in(Oid table, catalog::JobId job);
+/// What the watch of a job on a table is made under: the table and all its partitions.
+std::vector<pg::LockRequest> watch_locks(Oid table, catalog::JobId job);
 /// Of a table that is to be a partition of one that is watched, and of its own partitions. The
 /// caller must own the table (42501).
 void make_room_for_parent(Oid table, Oid parent);

@@ -85,8 +85,10 @@ constinit List* invalidated = nullptr;
 
 /// An apply worker that empties a partition by itself calls no hook, and fires the triggers of that
 /// partition alone. But other files are a change of the table, and the process itself hears of it.
+/// What it hears of tables that it has not locked for TRUNCATE is the work of others.
 void on_invalidation(Datum, Oid relid) {
-    if (!IsLogicalWorker() || !IsTransactionState() || !OidIsValid(relid))
+    if (!IsLogicalWorker() || !IsTransactionState() || !OidIsValid(relid) ||
+        !pg::compat::holds_lock(relid, AccessExclusiveLock))
         return;
     pg::enter("relcache callback", [&] {
         const pg::ContextScope transaction(TopTransactionContext);
@@ -114,7 +116,8 @@ void on_transaction_event(XactEvent event, void*) {
             if (!catalog::is_installed())
                 return;
             for (int i = 0; i < list_length(invalidated); ++i) // which may get longer
-                if (const Oid relid = list_nth_oid(invalidated, i); has_new_files(relid))
+                if (const Oid relid = list_nth_oid(invalidated, i);
+                    pg::compat::holds_lock(relid, AccessExclusiveLock) && has_new_files(relid))
                     mark_all_of(relid);
         });
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)

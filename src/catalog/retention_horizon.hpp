@@ -9,7 +9,7 @@ namespace orchestry::catalog {
 /// Which policies take whole partitions.
 enum class Leaving {
     removed, ///< those that detach or drop them
-    moved,   ///< those that move them into an archive that is partitioned, as well
+    moved,   ///< as well those that move them, into an archive partitioned alike without DEFAULT
 };
 
 /// The position before which a retention policy takes whole partitions of a table; nullopt when

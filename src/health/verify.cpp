@@ -186,6 +186,8 @@ Verdict verify_promise(const catalog::Job& job) {
                                target);
     if (job.kind == "rollup")
         return verify_stored_buckets(job);
+    if (job.kind == "matview" && job.paused)
+        return {job.id, "fresh", {}, "its job is paused"};
     if (job.kind == "matview")
         return verify_findings(job, "fresh",
                                "SELECT c.detail FROM orchestry._check_matview_stale c WHERE "

@@ -101,9 +101,10 @@ Applied watch(const Planned& planned, const Step& step, std::int64_t budget_us) 
         return skipped("it is watched by now");
     Applied applied;
     if (auto failure = pg::in_subtransaction([&] {
+            applied.lock_wait_us =
+                pg::lock_relations(capture::watch_locks(table, found.job), budget_us);
             pg::GucLevel guc;
-            pg::set_lock_timeout(guc, budget_us); // partitions are locked as well
-            applied.lock_wait_us = pg::lock_relations(locks_of(planned, step), budget_us);
+            pg::set_lock_timeout(guc, budget_us - applied.lock_wait_us);
             capture::make_room_in(table, found.job);
             const catalog::AsOwner owner(table);
             pg::run_statements(capture::watch_sql(watch_of(found), step.source));

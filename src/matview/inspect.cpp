@@ -25,7 +25,8 @@ constexpr const char* select_sql =
     "AND i.indexprs IS NULL AND a.amname OPERATOR(pg_catalog.=) 'btree'), "
     // What the server has counted is lost in a crash; then the rows of the last vacuum are known.
     "GREATEST(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples::pg_catalog.int8), "
-    "pg_catalog.pg_stat_get_dead_tuples(c.oid) "
+    "pg_catalog.pg_stat_get_dead_tuples(c.oid), "
+    "(SELECT pg_catalog.max(d) FROM pg_catalog.unnest(s.durations) d) "
     "FROM orchestry.job j JOIN orchestry.refresh_policy p ON p.job_id OPERATOR(pg_catalog.=) "
     "j.job_id JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) j.target "
     "JOIN orchestry.job_state t ON t.job_id OPERATOR(pg_catalog.=) j.job_id "
@@ -244,6 +245,8 @@ void Inspector::load(const std::vector<Oid>& matviews) {
         found.view.has_key = row.boolean(17);
         found.view.live_rows = row.bigint(18);
         found.view.dead_rows = row.bigint(19);
+        if (!row.is_null(20))
+            found.view.longest_us = row.span(20).us;
         found.view.as_of = optional_instant(row, 12);
         found.view.refreshed_at = optional_instant(row, 13);
         known_definition_[relid] = optional_bigint(row, 14);

@@ -43,6 +43,8 @@ bool is_provable(const View& view) { return view.opaque.empty() && view.unwatche
 
 /// Fewer dead rows are not worth it that readers wait.
 constexpr std::int64_t least_dead_rows = 10'000;
+/// Nor is it worth it that they wait for longer than this.
+constexpr std::int64_t longest_lockout_us = 5 * base::us_per_second;
 
 /// Whether vacuum has not kept up with concurrent refreshes, each of which replaces all rows at
 /// most: the files of the view are more than twice as large as its rows need.
@@ -130,7 +132,8 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
     if (!view.parents.empty())
         step.as_of = std::min(parents_as_of_, now_);
     const bool can = view.is_populated && view.has_key;
-    step.if_unread = can && view.policy.mode == Mode::automatic && is_bloated(view);
+    step.if_unread = can && view.policy.mode == Mode::automatic && is_bloated(view) &&
+                     view.longest_us <= longest_lockout_us;
     step.concurrently = can && view.policy.mode != Mode::plain && !step.if_unread;
     if (!view.has_key && view.policy.mode == Mode::concurrently)
         step.blocked_by = "materialized view " + view.quoted +

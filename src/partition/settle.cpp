@@ -12,7 +12,8 @@ std::optional<base::Instant> quiet_until(const catalog::Job& job, base::Instant 
                                Names::checked_before);
     const Set set = inspect(job.target, policy.kind());
     const std::vector<PlannedStep> steps = plan_inspected(set, policy.plan(), now);
-    if (std::any_of(steps.begin(), steps.end(),
+    if (set.retention_runs || // which may leave a detach to us yet
+        std::any_of(steps.begin(), steps.end(),
                     [](const PlannedStep& s) { return s.action != Action::leave; }))
         return std::nullopt;
     return quiet_until(set, policy.plan(), now);

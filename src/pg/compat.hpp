@@ -74,6 +74,17 @@ inline bool has_new_files(Relation relation) {
 #endif
 }
 
+/// Whether this process holds this very lock on a table; 17 added a parameter.
+inline bool holds_lock(Oid relid, LOCKMODE mode) {
+    LOCKTAG tag;
+    SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+#if PG_VERSION_NUM >= 170000
+    return LockHeldByMe(&tag, mode, false);
+#else
+    return LockHeldByMe(&tag, mode);
+#endif
+}
+
 /// Visits the parts of an expression until `walker` answers true; 16 (commit 1c27d16e6e) gave the
 /// server's function a prototype, and a macro that casts.
 inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* context) {

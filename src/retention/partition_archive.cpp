@@ -14,9 +14,9 @@ using base::bound_sql;
 
 namespace {
 
-/// The name of the constraint that says what the bounds say. A user's own of that name is taken for
-/// it, which costs no more than that the server reads the partition.
-constexpr const char* range_constraint = "orchestry_range";
+/// How the names of constraints begin that say what the bounds say; the bounds follow, so that one
+/// is never taken for another's.
+constexpr std::string_view range_constraint = "orchestry_range_";
 
 std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
 
@@ -124,11 +124,13 @@ constexpr const char* difference_sql =
     "AND l1.convalidated AND NOT l1.connoinherit "
     "AND pg_catalog.pg_get_constraintdef(l1.oid) OPERATOR(pg_catalog.=) "
     "pg_catalog.pg_get_constraintdef(a1.oid)) ORDER BY a1.conname LIMIT 1), "
-    // The server would make what is missing while it keeps everybody from both tables.
+    // The server would make what is missing while it keeps everybody from both tables; and it finds
+    // no exclusion constraint like another.
     "(SELECT pg_catalog.format('it has no index like %I of the archive', ac.relname) "
     "FROM pg_catalog.pg_index ai JOIN pg_catalog.pg_class ac ON ac.oid OPERATOR(pg_catalog.=) "
-    "ai.indexrelid WHERE ai.indrelid OPERATOR(pg_catalog.=) $3 AND NOT EXISTS (SELECT FROM "
-    "pg_catalog.pg_index li WHERE li.indrelid OPERATOR(pg_catalog.=) $2 AND li.indisvalid "
+    "ai.indexrelid WHERE ai.indrelid OPERATOR(pg_catalog.=) $3 AND (ai.indisexclusion OR "
+    "NOT EXISTS (SELECT FROM pg_catalog.pg_index li WHERE li.indrelid OPERATOR(pg_catalog.=) $2 "
+    "AND li.indisvalid "
     "AND li.indisunique OPERATOR(pg_catalog.=) ai.indisunique "
     "AND pg_catalog.substring(pg_catalog.pg_get_indexdef(li.indexrelid), ' USING .*$') "
     "OPERATOR(pg_catalog.=) pg_catalog.substring(pg_catalog.pg_get_indexdef(ai.indexrelid), "
@@ -137,7 +139,7 @@ constexpr const char* difference_sql =
     "OPERATOR(pg_catalog.=) $2), '-') OPERATOR(pg_catalog.=) "
     "COALESCE((SELECT k.contype FROM pg_catalog.pg_constraint k "
     "WHERE k.conindid OPERATOR(pg_catalog.=) ai.indexrelid AND k.conrelid "
-    "OPERATOR(pg_catalog.=) $3), '-')) ORDER BY ac.relname LIMIT 1)) "
+    "OPERATOR(pg_catalog.=) $3), '-'))) ORDER BY ac.relname LIMIT 1)) "
     "FROM pg_catalog.pg_class l, pg_catalog.pg_class a "
     "WHERE l.oid OPERATOR(pg_catalog.=) $2 AND a.oid OPERATOR(pg_catalog.=) $3";
 
@@ -149,6 +151,26 @@ std::string of_jobs(Oid partition) {
                  "AND j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
                  "OPERATOR(pg_catalog.=) $3 HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0",
                  partition, catalog::system_identifier(), MyDatabaseId);
+}
+
+/// Quoted.
+std::string constraint_name(const base::Range& range) {
+    return pg::quote_identifier(std::string(range_constraint) + std::to_string(range.lower.at) +
+                                "_" + std::to_string(range.upper.at));
+}
+
+/// Quoted, those that a move with other bounds has left behind.
+std::vector<std::string> stale_constraints(const Move& move) {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c "
+            "WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype OPERATOR(pg_catalog.=) 'c' "
+            "AND pg_catalog.starts_with(c.conname::pg_catalog.text, $2) "
+            "AND pg_catalog.quote_ident(c.conname) OPERATOR(pg_catalog.<>) $3 ORDER BY 1",
+            move.partition, std::string(range_constraint), constraint_name(move.range));
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        names.push_back(spi.row(i).text(1));
+    return names;
 }
 
 std::string constraint_sql(const Move& move) {
@@ -219,12 +241,12 @@ std::string why_it_does_not_move(Oid relid, Oid partition, const base::Range& ra
     return asked(difference_sql, relid, partition, archive.relid);
 }
 
-MoveStage move_stage(Oid partition) {
+MoveStage move_stage(const Move& move) {
     pg::Spi spi;
     spi.run("SELECT c.convalidated FROM pg_catalog.pg_constraint c WHERE c.conrelid "
-            "OPERATOR(pg_catalog.=) $1 AND c.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name "
-            "AND c.contype OPERATOR(pg_catalog.=) 'c'",
-            partition, std::string(range_constraint));
+            "OPERATOR(pg_catalog.=) $1 AND pg_catalog.quote_ident(c.conname) "
+            "OPERATOR(pg_catalog.=) $2 AND c.contype OPERATOR(pg_catalog.=) 'c'",
+            move.partition, constraint_name(move.range));
     if (spi.rows() == 0)
         return MoveStage::constrain;
     return spi.row(0).boolean(1) ? MoveStage::move : MoveStage::validate;
@@ -233,21 +255,25 @@ MoveStage move_stage(Oid partition) {
 std::vector<std::string> move_sql(const Move& move, MoveStage stage) {
     const std::string partition = name_of(move.partition);
     const std::string alter = "ALTER TABLE " + partition;
+    const std::string constraint = constraint_name(move.range);
+    std::vector<std::string> statements;
     switch (stage) {
     case MoveStage::constrain:
-        return {alter + " ADD CONSTRAINT " + range_constraint + " " + constraint_sql(move) +
-                " NOT VALID"};
+        for (const std::string& stale : stale_constraints(move))
+            statements.push_back(alter + " DROP CONSTRAINT " + stale);
+        statements.push_back(alter + " ADD CONSTRAINT " + constraint + " " + constraint_sql(move) +
+                             " NOT VALID");
+        return statements;
     case MoveStage::validate:
-        return {alter + " VALIDATE CONSTRAINT " + range_constraint};
+        return {alter + " VALIDATE CONSTRAINT " + constraint};
     case MoveStage::move:
         break;
     }
-    std::vector<std::string> statements = {
-        "ALTER TABLE " + name_of(move.relid) + " DETACH PARTITION " + partition,
-        "ALTER TABLE " + name_of(move.archive) + " ATTACH PARTITION " + partition +
-            " FOR VALUES FROM (" + bound_sql(move.kind, move.range.lower) + ") TO (" +
-            bound_sql(move.kind, move.range.upper) + ")",
-        alter + " DROP CONSTRAINT " + range_constraint};
+    statements = {"ALTER TABLE " + name_of(move.relid) + " DETACH PARTITION " + partition,
+                  "ALTER TABLE " + name_of(move.archive) + " ATTACH PARTITION " + partition +
+                      " FOR VALUES FROM (" + bound_sql(move.kind, move.range.lower) + ") TO (" +
+                      bound_sql(move.kind, move.range.upper) + ")",
+                  alter + " DROP CONSTRAINT " + constraint};
     if (std::string revoke = revoke_sql(move.partition); !revoke.empty())
         statements.push_back(std::move(revoke));
     return statements;
@@ -255,14 +281,16 @@ std::vector<std::string> move_sql(const Move& move, MoveStage stage) {
 
 std::vector<pg::LockRequest> move_locks(const Move& move, MoveStage stage) {
     const bool moves = stage == MoveStage::move;
+    // It reads the partition, for as long as that takes: nobody is to wait for another table then.
+    if (stage == MoveStage::validate)
+        return {{move.partition, ShareUpdateExclusiveLock}};
     std::vector<pg::LockRequest> locks = {
         {move.relid, moves ? AccessExclusiveLock : AccessShareLock}};
     if (const Oid fallback = default_partition(move.relid); moves && OidIsValid(fallback))
         locks.push_back({fallback, AccessExclusiveLock});
     if (OidIsValid(move.archive))
         locks.push_back({move.archive, moves ? ShareUpdateExclusiveLock : AccessShareLock});
-    locks.push_back({move.partition, stage == MoveStage::validate ? ShareUpdateExclusiveLock
-                                                                  : AccessExclusiveLock});
+    locks.push_back({move.partition, AccessExclusiveLock});
     if (moves)
         locks.push_back({catalog::hold_table(), catalog::hold_lock_mode});
     return locks;

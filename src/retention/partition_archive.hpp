@@ -31,9 +31,6 @@ enum class MoveStage {
     validate,  ///< it is validated, which reads the partition
     move,      ///< the partition moves
 };
-/// What comes next for a partition.
-MoveStage move_stage(Oid partition);
-
 /// How a partition moves.
 struct Move {
     Oid relid = InvalidOid;     ///< the policy's table
@@ -43,6 +40,8 @@ struct Move {
     base::Range range;
     std::string time_column; ///< quoted
 };
+/// What comes next for a partition.
+MoveStage move_stage(const Move& move);
 /// What a stage executes, in order. The partition keeps its name and its schema. It loses the
 /// privileges that others have on it: the archive's count from then on.
 std::vector<std::string> move_sql(const Move& move, MoveStage stage);

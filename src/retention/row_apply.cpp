@@ -295,13 +295,23 @@ std::string RowRemoval::Impl::why_not_whole() const {
 Batch RowRemoval::Impl::move_on(std::int64_t lock_budget_us) {
     Batch batch;
     const Move move = move_of(basis_, policy_, planned_);
-    const MoveStage stage = move_stage(planned_.relid);
+    const MoveStage stage = move_stage(move);
     batch.lock_wait_us = pg::lock_relations(move_locks(move, stage), lock_budget_us);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
-    if (!basis_holds(batch) || !look_at_holds(batch))
+    if (!basis_holds(batch))
         return batch;
-    if (const std::string why = why_not_whole(); !why.empty()) {
+    if (stage == MoveStage::validate) { // which does no more than to read; the rest is asked after
+        carry_out(move, stage);
+        return batch;
+    }
+    if (!look_at_holds(batch))
+        return batch;
+    const Oid archive = find_archive(policy_.plan().archive);
+    const std::string why = OidIsValid(archive) && archive != move.archive
+                                ? "the archive is another table by now"
+                                : why_not_whole();
+    if (!why.empty()) {
         batch.state = Batch::State::gone;
         batch.message = "it cannot move as a whole any more: " + why;
         return batch;

@@ -73,7 +73,7 @@ END $$;
 -- What is left to do; empty when all is done.
 CREATE FUNCTION public.undone(t text) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws('; ', (SELECT string_agg(action || ' ' || object, ', ') FROM orchestry.plan(format('s.%I', undone.t)::regclass) p WHERE p.action NOT IN ('leave', 'announce')),
-        (SELECT 'constrained: ' || string_agg(conrelid::regclass::text, ' ') FROM pg_constraint WHERE conname = 'orchestry_range' AND conrelid::regclass::text LIKE 's.' || undone.t || '\_%'),
+        (SELECT 'constrained: ' || string_agg(conrelid::regclass::text, ' ') FROM pg_constraint WHERE starts_with(conname::text, 'orchestry_range') AND conrelid::regclass::text LIKE 's.' || undone.t || '\_%'),
         (SELECT 'in the archive: ' || count(*) FROM pg_inherits WHERE inhparent = format('s.%I', undone.t || '_archive')::regclass HAVING count(*) <> 5))
 $$;
 SQL

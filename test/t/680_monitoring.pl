@@ -48,6 +48,7 @@ wait_until($node, 'postgres', "SELECT count(*) = 2 FROM pg_stat_replication WHER
 is(as_exporter('SELECT count(*) FROM (SELECT FROM orchestry.metrics GROUP BY name, labels HAVING count(*) > 1) d'), '0', 'a name and its labels come once');
 is(as_exporter(q(SELECT labels ->> 'kind', value FROM orchestry.metrics WHERE name = 'orchestry_replication_active' AND labels ->> 'name' = 'twin')), 'standby|1', 'neither do those of two standbys of one name');
 $_->kill_kill for @receivers;
+wait_until($node, 'postgres', 'SELECT count(*) = 0 FROM pg_stat_replication');
 is(as_exporter('SELECT count(*) FROM (SELECT family FROM orchestry.metrics GROUP BY 1) f'), '7', 'in seven families');
 is(as_exporter('SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),
 	$node->safe_psql('postgres', 'SELECT string_agg(name || labels || value, E\'\n\' ORDER BY name, labels) FROM orchestry.metrics WHERE name !~ \'seconds|connections|age$|_bytes\''),

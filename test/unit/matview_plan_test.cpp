@@ -178,6 +178,12 @@ TEST(MatviewPlan, PlainlyWhenDeadRowsAreTheMost) {
     EXPECT_TRUE(step(Mode::concurrently, 0, 10'000).concurrently);
     EXPECT_FALSE(step(Mode::concurrently, 0, 10'000).if_unread);
     EXPECT_FALSE(step(Mode::plain, 0, 10'000).if_unread);
+    View slow = changed(view(1));
+    slow.dead_rows = 10'000;
+    slow.longest_us = 5 * base::us_per_second;
+    EXPECT_TRUE(only({slow}).if_unread);
+    slow.longest_us += 1;
+    EXPECT_TRUE(only({slow}).concurrently); // readers would wait for as long
 }
 
 TEST(MatviewPlan, NothingIsNewerThanWhatItReads) {
