@@ -2,7 +2,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, MDY';
 SET orchestry.now = '2026-06-15 12:00:00+00';
-SET client_min_messages = warning;
+SET client_min_messages = error; -- what is said of wal_level has another text on each server
 CREATE ROLE move_reader;
 CREATE ROLE move_friend;
 CREATE ROLE move_owner;
