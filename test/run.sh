@@ -209,6 +209,7 @@ tap_file() {
     mkdir -p "$work/tap/$name"
     ps_own "$work/tap/$name"
     cd "$work/tree"
+    SECONDS=0
     ps_as env TESTDIR="$work/tap/$name" TESTLOGDIR="$work/tap/$name/log" \
         TESTDATADIR="$work/tap/$name/data" PG_TEST_PORT_DIR="$work/tap/ports" \
         ORCHESTRY_MODULES="$work/modules" \
@@ -216,6 +217,7 @@ tap_file() {
         perl -I "$pgxs/test/perl" -I test/t "$1" \
         </dev/null >"$work/tap/$name.log" 2>&1 || status=$?
     echo $status >"$work/tap/$name.status"
+    echo "$SECONDS s  $name" >"$work/tap/$name.seconds"
 }
 
 run_tap() {
@@ -228,6 +230,8 @@ run_tap() {
     # shellcheck disable=SC2016 # the inner shell expands $1
     find test/t -name '*.pl' 2>/dev/null | { grep -E "${TAP_FILES:-.}" || true; } | sort |
         xargs -r -n 1 -P "$TEST_JOBS" bash -euo pipefail -c 'tap_file "$1"' bash
+    echo "slowest:"
+    sort -rn "$work"/tap/*.seconds | head -n 10
     count_tap tap
 }
 

@@ -160,10 +160,12 @@ SKIP:
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '$modules/faults:\$libdir'\nshared_preload_libraries = 'orchestry_ext'\nlog_min_messages = warning\n");
 	$node->restart;
 	my %points;
+	# By default every third point, others for each level, so that each kind of point has its turn.
+	my $stride = long_count(3, 1);
 	for my $level ('error', 'fatal')
 	{
-		my ($at, @broken) = (0);
-		while (++$at <= 500)
+		my ($at, @broken) = (1 + ($level eq 'fatal' ? $stride >> 1 : 0));
+		for (; $at <= 500; $at += $stride)
 		{
 			($t, $job) = make();
 			my $offset = -s $node->logfile;
@@ -178,7 +180,8 @@ SKIP:
 			push @broken, "at $at (@where), after the next run: $damage" if $damage ne '';
 			last unless @where;
 		}
-		is(join("\n", @broken), '', "$level: " . ($at - 1) . ' points, nothing lost or doubled at any');
+		is(join("\n", @broken), '', "$level: nothing is lost or doubled at any point");
+		note("$level: passed at $at; one point in $stride was tried");
 		cmp_ok($at, '>', 10, 'and then it passes');
 	}
 	ok($points{$_}, "a failure at \"$_\" was tried") for 'part of a move done', 'step recorded', 'commit';

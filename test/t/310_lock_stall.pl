@@ -15,6 +15,7 @@ my $lock_timeout_ms = 200;
 my $promised_ms = $lock_timeout_ms + 50;
 my $noise_ms = 50; # what the machine may add
 my $open_s = 5; # how long somebody is in the way where times are measured (ORCHESTRY_LONG)
+my $baseline_s = 1; # how long clients work before anything of ours happens
 my $after_s = 10; # a run must be over so soon after nobody is in the way any more
 # No scheduler at first: a changed policy is due at once, and its run is to begin when somebody is in the way.
 my $node = new_server('lock_stall', conf => <<"CONF");
@@ -174,8 +175,8 @@ sub measure
 	my ($name, %case) = @_;
 	my $job = $node->safe_psql($database, "SELECT job_id FROM public.job WHERE name = '$name'");
 	my $log = -s $node->logfile;
-	my $clients = start_clients($name, $open_s + 3);
-	usleep(1_000_000); # the baseline: how long transactions take when nothing of ours happens
+	my $clients = start_clients($name, $baseline_s + long_count(1, $open_s + 2));
+	usleep($baseline_s * 1_000_000);
 	my ($session, $pid) = open_transaction($case{in_the_way});
 	$case{prepare}->() if $case{prepare};
 	my $begin = time;

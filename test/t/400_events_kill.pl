@@ -9,8 +9,8 @@ use Time::HiRes qw(time usleep);
 
 $SIG{PIPE} = 'IGNORE'; # writing to a client whose server was killed must not end the test
 random_seed();
-my $kills = long_count(8, 200);
-my $rows = 120_000; # a few steps
+my $kills = long_count(5, 200);
+my $rows = 80_000; # a few steps
 my $database = 'postgres';
 my $node = new_server('events_kill', init => { extra => ['--data-checksums'] }, conf => <<'CONF');
 orchestry.databases = ''

@@ -10,8 +10,8 @@ use Time::HiRes qw(time);
 
 $SIG{PIPE} = 'IGNORE'; # writing to a client whose server was killed must not end the test
 random_seed();
-my $kills = long_count(6, 100);
-my $rows = 150_000; # of each of two partitions
+my $kills = long_count(4, 100);
+my $rows = 64_000; # of each of two partitions, which makes them large enough
 my $database = 'postgres';
 my $node = new_server('events_whole', init => { extra => ['--data-checksums'] }, conf => <<'CONF');
 orchestry.databases = ''
@@ -41,7 +41,7 @@ CREATE TABLE s.expected (hour timestamptz, app text, severity text, n bigint, UN
 CREATE FUNCTION s.feed(seed float8) RETURNS void LANGUAGE sql AS \$\$
     SELECT setseed(seed);
     WITH new AS (INSERT INTO s.ev SELECT '2026-03-01'::timestamptz + random() * interval '61 days', CASE WHEN random() < 0.1 THEN NULL ELSE 'app ' || i % 3 END,
-            CASE WHEN random() < 0.1 THEN NULL ELSE (ARRAY['info', 'error'])[1 + i % 2] END, repeat('message ', 15) || i % 500
+            CASE WHEN random() < 0.1 THEN NULL ELSE (ARRAY['info', 'error'])[1 + i % 2] END, repeat('message ', 30) || i % 500
         FROM generate_series(1, 2 * $rows) i UNION ALL SELECT t, 'app 0', 'rest', 'row by row' FROM unnest('{2026-01-01,2026-05-10,2026-06-14}'::timestamptz[]) t RETURNING *)
     INSERT INTO s.expected AS e SELECT date_trunc('hour', at, 'UTC'), app, severity, count(*) FROM new GROUP BY 1, 2, 3
     ON CONFLICT (hour, app, severity) DO UPDATE SET n = e.n + EXCLUDED.n;
