@@ -56,7 +56,7 @@ struct Whole {
 
 /// Whether a partition of this size is worth being taken as a whole: writers to it wait for that,
 /// so a few late rows are not.
-constexpr bool is_large(std::int64_t bytes) { return bytes >= 16 * 1024 * 1024; }
+constexpr bool is_large(std::int64_t bytes) { return bytes >= 1024 * 1024; }
 
 /// The time up to `end` that is left beside such partitions, which are in the order of time.
 std::vector<Segment> segments_beside(const std::vector<Whole>& wholes, base::Instant end);

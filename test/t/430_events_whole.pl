@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 $SIG{PIPE} = 'IGNORE'; # writing to a client whose server was killed must not end the test
 random_seed();
 my $kills = long_count(4, 100);
-my $rows = 64_000; # of each of two partitions, which makes them large enough
+my $rows = long_count(30_000, 150_000); # of each of two partitions
 my $database = 'postgres';
 my $node = new_server('events_whole', init => { extra => ['--data-checksums'] }, conf => <<'CONF');
 orchestry.databases = ''

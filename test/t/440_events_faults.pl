@@ -24,7 +24,7 @@ CONF
 $node->restart;
 $node->safe_psql($database, <<'SQL');
 CREATE SCHEMA s;
--- A table with events of three hours in May, and a policy that compresses them: row by row, or a partition of more than 16 MB
+-- A table with events of three hours in May, and a policy that compresses them: row by row, or a partition of more than 1 MB
 -- as a whole. Some are like nothing else: without an app, or a severity.
 CREATE FUNCTION public.make(t text, kind text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE job bigint;
@@ -37,7 +37,7 @@ BEGIN
         EXECUTE format('CREATE TABLE s.%I PARTITION OF s.%I FOR VALUES FROM (''2026-06-01'') TO (''2026-07-01'')', t || '_06', t);
     END IF;
     EXECUTE format('INSERT INTO s.%I SELECT timestamptz ''2026-05-10'' + i %% 3 * interval ''1 hour'', NULLIF(i %% 4, 0)::text, (ARRAY[''info'', ''error''])[1 + i %% 3],
-        repeat(''m'' || i %% 7, $1) FROM generate_series(1, $2) i', t) USING CASE kind WHEN 'rows' THEN 1 ELSE 900 END, CASE kind WHEN 'rows' THEN 600 ELSE 9000 END;
+        repeat(''m'' || i %% 7, $1) FROM generate_series(1, $2) i', t) USING CASE kind WHEN 'rows' THEN 1 ELSE 900 END, CASE kind WHEN 'rows' THEN 600 ELSE 1000 END;
     job := orchestry.add_event_compression_policy(format('s.%I', t)::regclass, '1 day', group_by => '{app}', count_values_of => 'severity', sample_of => 'message');
     RETURN job;
 END $$;
