@@ -5,7 +5,7 @@ SET TimeZone = 'Asia/Tokyo'; -- nobody's zone here
 SET DateStyle = 'SQL, DMY';
 SELECT * FROM no_plan();
 
-CREATE TABLE cases (name text, type text, every text, past text, keep text, zone text, unit text, grace text DEFAULT '7 days', action text DEFAULT 'drop', key text DEFAULT '', extra text DEFAULT '');
+CREATE TABLE cases (name text, type text, every text, past text, keep text, zone text, unit text, grace text DEFAULT '7 days', action text DEFAULT 'drop', key text DEFAULT '', extra text DEFAULT '', archive regclass);
 INSERT INTO cases (name, type, every, past, keep, zone, unit) VALUES
     ('months', 'timestamptz', '1 month', '14 months', '3 months', 'UTC', NULL),
     ('days_new_york', 'timestamptz', '1 day', '60 days', '30 days', 'America/New_York', NULL),
@@ -28,6 +28,13 @@ INSERT INTO cases (name, type, every, past, keep, zone, grace, action, key, extr
     ('kept_for_ever', 'timestamptz', '1 month', '10 months', '3 months', 'UTC', '7 days', 'detach', '', ''),
     ('referenced', 'timestamptz', '1 month', '10 months', '3 months', 'UTC', '7 days', 'drop', ', PRIMARY KEY (at)', 'CREATE TABLE referencing (at timestamptz REFERENCES referenced)');
 
+-- that go into an archive as a whole
+INSERT INTO cases (name, type, every, past, keep, zone, grace, extra)
+SELECT name, type, every, past, keep, zone, '0', format('CREATE TABLE %1$s_archive (LIKE %1$I INCLUDING ALL) PARTITION BY RANGE (at)', name)
+FROM (VALUES ('moved', 'timestamptz', '1 month', '10 months', '3 months', 'Europe/Berlin'),
+    ('moved_days_new_york', 'timestamptz', '1 day', '40 days', '20 days', 'America/New_York'),
+    ('moved_dates', 'date', '7 days', '100 days', '30 days', 'Pacific/Apia')) m (name, type, every, past, keep, zone);
+
 CREATE FUNCTION clock(at timestamptz) RETURNS text LANGUAGE sql AS $$
     SELECT set_config('orchestry.now', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), false) $$;
 CREATE TABLE moments AS SELECT timestamptz '2026-03-08 06:30Z' AS first, timestamptz '2027-03-08 06:30Z' AS second, timestamptz '2028-03-08 06:30Z' AS third;
@@ -41,6 +48,7 @@ BEGIN
         EXECUTE format('CREATE TABLE %I (at %s NOT NULL %s) PARTITION BY RANGE (at)', c.name, c.type, c.key);
         PERFORM orchestry.add_partition_policy(c.name::regclass, every => c.every::interval, ahead => '1 hour', past => c.past::interval, time_zone => c.zone, key_unit => c.unit);
         EXECUTE c.extra;
+        UPDATE cases SET archive = to_regclass(name || '_archive') WHERE name = c.name;
     END LOOP;
 END $$;
 -- widths of all kinds, whatever their names say, one with parts of its own, open at both ends
@@ -73,7 +81,7 @@ BEGIN
         IF c.type = 'ids' THEN
             PERFORM orchestry.add_retention_policy(c.name::regclass, c.keep::bigint, action => c.action, grace => c.grace::interval);
         ELSE
-            PERFORM orchestry.add_retention_policy(c.name::regclass, c.keep::interval, action => c.action, grace => c.grace::interval, time_zone => c.zone, key_unit => c.unit);
+            PERFORM orchestry.add_retention_policy(c.name::regclass, c.keep::interval, action => c.action, grace => c.grace::interval, time_zone => c.zone, key_unit => c.unit, archive_to => c.archive::text);
         END IF;
     END LOOP;
 END $$;
@@ -88,7 +96,7 @@ CREATE FUNCTION due(c cases, at timestamptz) RETURNS text LANGUAGE sql AS $$
 $$;
 CREATE FUNCTION planned(c cases, at timestamptz) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(i.inhrelid::regclass::text, ' ' ORDER BY i.inhrelid::regclass::text) FROM orchestry.plan(c.name::regclass, at) p
-    JOIN pg_inherits i ON i.inhrelid = to_regclass(p.object) AND i.inhparent = c.name::regclass WHERE p.action IN ('detach', 'drop')
+    JOIN pg_inherits i ON i.inhrelid = to_regclass(p.object) AND i.inhparent = c.name::regclass WHERE p.action IN ('detach', 'drop', 'archive_rows')
 $$;
 SELECT is((SELECT string_agg(at::text, ', ') FROM (SELECT first + n * interval '15 days 7 hours 13 minutes' AS at FROM moments, generate_series(0, 24) n) t
            WHERE planned(c, at) IS DISTINCT FROM due(c, at)), NULL, c.name || ': at any moment of a year the plan takes what is past its time')
