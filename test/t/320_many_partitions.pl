@@ -11,12 +11,14 @@ my $database = 'postgres';
 my $hours = long_count(1_200, 10_000);
 my $numbers = long_count(1_200, 2_000);
 my $most_locks = 60; # of one step: two tables with their indexes and TOAST tables, and the catalogs and records in use
-# No scheduler: what is run, and when, is up to us.
-my $node = new_server('many_partitions', preload => 0, conf => <<'CONF');
+# No scheduler: what is run, and when, is up to us. And no hour may begin between a run and the next, which has nothing left to do.
+my $now = '2026-06-15 12:34:00+00';
+my $node = new_server('many_partitions', preload => 0, conf => <<"CONF");
 max_connections = 100
 max_locks_per_transaction = 64
 autovacuum = off
 synchronous_commit = off
+orchestry.now = '$now'
 CONF
 
 # Looks every few milliseconds how many locks the workers hold, until told to end.
@@ -107,7 +109,7 @@ sub grow
 grow(what => 'hours', table => 'hours', partitions => $hours,
 	create => 'CREATE TABLE hours (at timestamptz NOT NULL, id bigint, note text, PRIMARY KEY (at, id)) PARTITION BY RANGE (at)',
 	policy => "SELECT orchestry.add_partition_policy('hours', interval '1 hour', interval '@{[ $hours - 1 ]} hours', schedule => '1 year')",
-	rows => "INSERT INTO hours SELECT now() + i * interval '1 hour', i, 'x' FROM generate_series(1, 999) i",
+	rows => "INSERT INTO hours SELECT timestamptz '$now' + i * interval '1 hour', i, 'x' FROM generate_series(1, 999) i",
 	more => "{\"ahead\": \"@{[ $hours + 2 ]} hours\"}");
 
 # Integer keys without a sequence: how far they have come is looked up in the partitions.

@@ -7,10 +7,11 @@ use Orchestry;
 use Test::More;
 
 my $database = 'postgres';
-# No scheduler: only the runs that are started here. They wait for their locks as long as it takes.
+# No scheduler: only the runs that are started here. They wait for their locks as long as it takes, at noon of a day.
 my $node = new_server('object_races', preload => 0, conf => <<'CONF');
 autovacuum = off
 orchestry.lock_timeout = '60 s'
+orchestry.now = '2026-06-15 12:00:00+00'
 CONF
 $node->safe_psql($database, <<'SQL');
 CREATE EXTENSION orchestry_ext;
@@ -181,18 +182,17 @@ races('a partition is dropped', ends => qr/^ok$/, partitions => { before => 4, b
 	change => q(DO $$ BEGIN EXECUTE 'DROP TABLE ' || (SELECT max(inhrelid)::regclass FROM (SELECT inhrelid FROM pg_inherits WHERE inhparent = 's.t'::regclass ORDER BY 1 LIMIT 3) f); END $$));
 races('somebody else makes a partition there', ends => qr/^(ok|noop)$/, partitions => { before => 4, between => 5 },
 	change => q(DO $$ BEGIN EXECUTE format('CREATE TABLE s.t_by_hand PARTITION OF s.t FOR VALUES FROM (%L) TO (%L)',
-		date_trunc('day', now()) + interval '3 days', date_trunc('day', now()) + interval '5 days'); EXCEPTION WHEN invalid_object_definition THEN
+		timestamptz '2026-06-18 00:00Z', timestamptz '2026-06-20 00:00Z'); EXCEPTION WHEN invalid_object_definition THEN
 		EXECUTE format('CREATE TABLE s.t_by_hand PARTITION OF s.t FOR VALUES FROM (%L) TO (%L)',
-		date_trunc('day', now()) + interval '4 days', date_trunc('day', now()) + interval '5 days'); END $$));
+		timestamptz '2026-06-19 00:00Z', timestamptz '2026-06-20 00:00Z'); END $$));
 race('between', 'the name of the next partition is taken', ends => qr/^(ok|noop|failed\|\w{5}\|.*t_taken)/, partitions => 4,
-	change => q(DO $$ BEGIN EXECUTE format('CREATE TABLE s.%I ()', 't_p' || to_char(now() + interval '4 days', 'YYYYMMDD'));
-		EXECUTE format('ALTER TABLE s.%I ADD COLUMN taken int', 't_p' || to_char(now() + interval '4 days', 'YYYYMMDD')); END $$),
+	change => 'CREATE TABLE s.t_p20260619 (taken int)',
 	check => sub {
 		my ($job, $oid, $what) = @_;
 		is(sql(q(SELECT count(*) FROM pg_attribute WHERE attname = 'taken' AND NOT attisdropped)), '1', "$what: the other table was not touched");
 		my ($status, undef, $err) = $node->psql($database, "CALL orchestry.run_job($job)");
 		like($err, qr/t_p\d+/, "$what: the next run names it");
-		sql(q(DO $$ BEGIN EXECUTE 'DROP TABLE ' || (SELECT attrelid::regclass FROM pg_attribute WHERE attname = 'taken' AND NOT attisdropped); END $$));
+		sql('DROP TABLE s.t_p20260619');
 	}, next => 1);
 races('the policy changes', ends => qr/^(ok|noop)$/, partitions => { before => 3, between => 4 }, next => 1,
 	change => q(SELECT orchestry.alter_policy(:job, '{"name_pattern": "{table}_of_{YYYY}_{MM}_{DD}"}')));
