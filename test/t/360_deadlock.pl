@@ -70,7 +70,8 @@ sub one_of { return $_[ int(rand(@_)) ] }
 sub some_rows { my ($t) = @_; return "(SELECT id FROM s.$t TABLESAMPLE BERNOULLI (20) LIMIT 5)" }
 sub a_part { my ($t, $what) = @_; return "SELECT format(\$q\$$what\$q\$, name, bounds) FROM public.part WHERE parent = 's.$t' ORDER BY hashtext(name::text || '@{[ int(rand(1e6)) ]}') LIMIT 1 \\gexec" }
 
-# How often each kind of transaction comes, and what it does to one table and another.
+# How often each kind of transaction comes, and what it does to one table and another. Where one sleeps, its user thinks while it
+# holds its locks; nobody counts on how long that takes.
 my @kinds = (
 	[ 8, sub { my ($t, $u) = @_; "BEGIN; INSERT INTO s.$t (at) SELECT $now - random() * interval '2 hours' + interval '30 minutes' FROM generate_series(1, 5); SELECT count(*) FROM s.$u; COMMIT;" } ],
 	[ 8, sub { my ($t) = @_; "INSERT INTO s.$t (at) SELECT $now - n * interval '10 minutes' FROM generate_series(-3, 10) n;" } ],
