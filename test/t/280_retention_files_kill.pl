@@ -91,32 +91,19 @@ CREATE FUNCTION public.undone(t text) RETURNS text LANGUAGE sql AS $$
 $$;
 SQL
 
-# What asks is not what fails. It begins anew when the server has crashed.
-my $control;
-sub ask
-{
-	$control //= $node->background_psql($database);
-	$control->set_query_timer_restart;
-	return $control->query_safe($_[0]);
-}
-
-sub hang_up
-{
-	eval { $control->{run}->kill_kill } if $control;
-	undef $control;
-	return;
-}
+# What asks is not what fails.
+my ($ask, $hang_up) = renewed_session($node, $database);
 
 my $tables = 0;
 sub make
 {
 	my ($kind) = @_;
 	my $t = 't' . ++$tables;
-	ask('SET client_min_messages = error');
-	return ($t, ask("SELECT public.make('$t', '$kind')"));
+	$ask->('SET client_min_messages = error');
+	return ($t, $ask->("SELECT public.make('$t', '$kind')"));
 }
-sub damage { return ask("SELECT public.damage('$_[0]')") }
-sub undone { return ask("SELECT public.undone('$_[0]')") }
+sub damage { return $ask->("SELECT public.damage('$_[0]')") }
+sub undone { return $ask->("SELECT public.undone('$_[0]')") }
 
 for my $kind ('rows', 'partitions')
 {
@@ -138,7 +125,7 @@ for my $kind ('rows', 'partitions')
 		my $offset = -s $node->logfile;
 		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
 		$session->{run}->pump_nb;
-		hang_up();
+		$hang_up->();
 		usleep(int($delay_s * 1_000_000));
 		kill 'KILL', $pid or die "no process $pid";
 		wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
@@ -160,7 +147,7 @@ SKIP:
 {
 	skip 'needs test/modules/build.sh; test/run.sh calls it', 1 unless $modules;
 	$node->safe_psql($database, "UPDATE pg_proc SET probin = 'orchestry_ext' WHERE probin = '\$libdir/orchestry_ext'");
-	hang_up();
+	$hang_up->();
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '$modules/faults:\$libdir'\nshared_preload_libraries = 'orchestry_ext'\n");
 	$node->restart;
 	my (%points, $tampered);
@@ -183,7 +170,7 @@ SKIP:
 				push @damages, "at $at (@where): $damage" if $damage ne '';
 				# A file that is complete and has no name yet, and that somebody has changed, gets none.
 				my ($passing) = glob "$directory/*_$job.partial";
-				if (!$tampered && $passing && ask("SELECT count(*) FROM orchestry.archive_file WHERE job_id = $job AND published_at IS NULL") ne '0')
+				if (!$tampered && $passing && $ask->("SELECT count(*) FROM orchestry.archive_file WHERE job_id = $job AND published_at IS NULL") ne '0')
 				{
 					$tampered = slurp_file($passing);
 					append_to_file($passing, 'x');
@@ -208,6 +195,6 @@ SKIP:
 	  for 'file written', 'file verified', 'file recorded', 'rows removed', 'file named', 'manifest written', 'file published', 'partition dropped', 'commit';
 }
 is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
-hang_up();
+$hang_up->();
 $node->stop;
 done_testing();

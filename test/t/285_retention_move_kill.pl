@@ -78,30 +78,18 @@ CREATE FUNCTION public.undone(t text) RETURNS text LANGUAGE sql AS $$
 $$;
 SQL
 
-# What asks is not what fails. It begins anew when the server has crashed.
-my $control;
-sub ask
-{
-	$control //= $node->background_psql($database);
-	$control->set_query_timer_restart;
-	return $control->query_safe($_[0]);
-}
-sub hang_up
-{
-	eval { $control->{run}->kill_kill } if $control;
-	undef $control;
-	return;
-}
+# What asks is not what fails.
+my ($ask, $hang_up) = renewed_session($node, $database);
 
 my $tables = 0;
 sub make
 {
 	my $t = 't' . ++$tables;
-	ask('SET client_min_messages = error');
-	return ($t, ask("SELECT public.make('$t')"));
+	$ask->('SET client_min_messages = error');
+	return ($t, $ask->("SELECT public.make('$t')"));
 }
-sub damage { return ask("SELECT public.damage('$_[0]')") }
-sub undone { return ask("SELECT public.undone('$_[0]')") }
+sub damage { return $ask->("SELECT public.damage('$_[0]')") }
+sub undone { return $ask->("SELECT public.undone('$_[0]')") }
 
 my ($t, $job) = make();
 my $start = time;
@@ -133,8 +121,8 @@ my $tries = until_struck($kills, $work_s, sub
 	my @others = map { start_session($node, $database, "CALL public.traffic('$t');") } 1 .. int(rand(3));
 	my $offset = -s $node->logfile;
 	push @others, start_session($node, $database, "CALL orchestry.run_job($job);") unless $in_worker;
-	ask("SELECT orchestry.start_job($job)") if $in_worker;
-	hang_up();
+	$ask->("SELECT orchestry.start_job($job)") if $in_worker;
+	$hang_up->();
 	my $struck = strike($node, $in_worker ? qr/orchestry worker/ : qr/ CALL/, $delay_s);
 	wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset) if $struck && count_log($node, 'was terminated by signal 9', $offset);
 	eval { $_->{run}->kill_kill } for @others;
@@ -156,7 +144,7 @@ SKIP:
 {
 	skip 'needs test/modules/build.sh; test/run.sh calls it', 1 unless $modules;
 	$node->safe_psql($database, "UPDATE pg_proc SET probin = 'orchestry_ext' WHERE probin = '\$libdir/orchestry_ext'");
-	hang_up();
+	$hang_up->();
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '$modules/faults:\$libdir'\nshared_preload_libraries = 'orchestry_ext'\nlog_min_messages = warning\n");
 	$node->restart;
 	my %points;
@@ -187,6 +175,6 @@ SKIP:
 	ok($points{$_}, "a failure at \"$_\" was tried") for 'part of a move done', 'step recorded', 'commit';
 }
 is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
-hang_up();
+$hang_up->();
 $node->stop;
 done_testing();

@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  control_session start_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
+  control_session renewed_session start_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -138,6 +138,26 @@ sub control_session
 	my $session = $node->background_psql($database);
 	$session->query_safe('SET client_min_messages = warning');
 	return $session;
+}
+
+# A control session for tests in which the server crashes. Returns two functions: the first sends a statement, in a session that it
+# begins when there is none, and returns the answer; the second ends the session, dead or alive, so that another one will begin.
+sub renewed_session
+{
+	my ($node, $database) = @_;
+	my $session;
+	my $ask = sub {
+		my ($sql) = @_;
+		$session //= control_session($node, $database);
+		$session->set_query_timer_restart;
+		return $session->query_safe($sql);
+	};
+	my $hang_up = sub {
+		eval { $session->{run}->kill_kill } if $session;
+		undef $session;
+		return;
+	};
+	return ($ask, $hang_up);
 }
 
 # A session that runs statements and whose end nobody waits for.
