@@ -28,7 +28,7 @@ orchestry.lock_timeout = '$lock_timeout_ms ms'
 orchestry.lock_attempts = 1000
 CONF
 
-$node->safe_psql($database, <<'SQL');
+$node->safe_psql($database, <<'SQL', extra_params => [ '-v', 'zone=' . morning_zone() ]);
 CREATE EXTENSION orchestry_ext;
 CREATE SCHEMA s;
 CREATE TABLE s.account (id bigserial PRIMARY KEY, name text DEFAULT 'x');
@@ -46,7 +46,7 @@ CREATE TABLE s.source (n int PRIMARY KEY DEFAULT 0);
 CREATE MATERIALIZED VIEW s.viewed AS SELECT n FROM s.source; -- without an index on it: plainly
 CREATE TABLE s.busy (n int DEFAULT 0, at timestamptz NOT NULL DEFAULT now());
 CREATE MATERIALIZED VIEW s.of_busy AS SELECT count(*) AS n FROM s.busy;
-CREATE TABLE public.job AS SELECT t AS name, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 day', '2 days', schedule => '1 year') AS job_id
+CREATE TABLE public.job AS SELECT t AS name, orchestry.add_partition_policy(('s.' || t)::regclass, interval '1 day', '2 days', time_zone => :'zone', schedule => '1 year') AS job_id
     FROM unnest('{plain,small,large,linked,pending,promoted}'::text[]) t;
 CALL orchestry.run();
 -- What leaves: a partition of last year beside that of today.

@@ -14,11 +14,11 @@ use Test::More;
 
 my $dir = 'doc/monitoring';
 my $node = new_server('monitoring', init => { allows_streaming => 1 }, conf => "orchestry.databases = ''\nautovacuum = off\nwal_level = logical\n");
-$node->safe_psql('postgres', <<'SQL');
+$node->safe_psql('postgres', <<'SQL', extra_params => [ '-v', 'zone=' . morning_zone() ]);
 CREATE EXTENSION orchestry_ext;
 CREATE ROLE exporter LOGIN IN ROLE pg_monitor;
 CREATE TABLE events (id bigserial, at timestamptz NOT NULL) PARTITION BY RANGE (at);
-SELECT orchestry.add_partition_policy('events', '1 day', ahead => '3 days');
+SELECT orchestry.add_partition_policy('events', '1 day', ahead => '3 days', time_zone => :'zone');
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
 CREATE TABLE "odd ""name" (at timestamptz NOT NULL, v float8);
 SELECT orchestry.create_rollup('r', '"odd ""name"', 'at', 'v', '1 hour');

@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(new_server long_count background run_row wait_for_run wait_until wait_for_log seconds
   count_log scheduler_pid wait_for_scheduler processes random_seed install_gate set_gate wait_at_gate
-  control_session renewed_session start_session make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
+  control_session renewed_session start_session morning_zone make_policy is_alive wait_for_exit half_made took_at_most find_child strike until_struck start_pgbench end_clients
   wait_for_recovery);
 
 # A server made for tests. Options: preload (default 1), conf (more lines), start (default 1), databases.
@@ -222,13 +222,26 @@ sub wait_at_gate
 		"SELECT count(*) >= $runs FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711");
 }
 
-# Makes a partitioned table s.NAME with a policy of daily partitions. Options: ahead (days), owner, schedule.
-# Returns the job's id.
+# A time zone in which it was between four and five in the morning when it was first asked for: no day of that zone begins
+# before the test is over, whatever the clock says, so that the days of a policy are the same from its first statement to its last.
+my $morning_zone;
+sub morning_zone
+{
+	return $morning_zone if $morning_zone;
+	my $east_h = 4 - (gmtime)[2];
+	$east_h += 24 if $east_h < -12;
+	# These names count to the west.
+	return $morning_zone = $east_h == 0 ? 'UTC' : sprintf 'Etc/GMT%+d', -$east_h;
+}
+
+# Makes a partitioned table s.NAME with a policy of daily partitions, days of morning_zone(). Options: ahead (days), owner,
+# schedule. Returns the job's id.
 sub make_policy
 {
 	my ($node, $database, $name, %option) = @_;
 	my $ahead = $option{ahead} // 3;
 	my $schedule = $option{schedule} // '1 hour';
+	my $zone = morning_zone();
 	my $as = $option{owner} ? "SET SESSION AUTHORIZATION $option{owner};" : '';
 	return $node->safe_psql($database, <<"SQL");
 SET client_min_messages = warning;
@@ -236,7 +249,7 @@ CREATE SCHEMA IF NOT EXISTS s;
 GRANT ALL ON SCHEMA s TO PUBLIC;
 $as
 CREATE TABLE s.$name (id bigint, at timestamptz NOT NULL) PARTITION BY RANGE (at);
-SELECT orchestry.add_partition_policy('s.$name', interval '1 day', ahead => interval '$ahead days', schedule => '$schedule');
+SELECT orchestry.add_partition_policy('s.$name', interval '1 day', ahead => interval '$ahead days', time_zone => '$zone', schedule => '$schedule');
 SQL
 }
 
