@@ -3,6 +3,7 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 SET timezone = 'UTC';
+SET orchestry.now = '2026-03-10 12:00Z'; -- no day begins between the policy and its run, which has no step
 DELETE FROM orchestry.job;
 TRUNCATE orchestry.run, orchestry.run_step;
 CREATE ROLE regress_owner LOGIN;

@@ -4,10 +4,12 @@ SET client_min_messages = warning;
 SET TimeZone = 'America/Los_Angeles';
 SET DateStyle = 'ISO, MDY';
 SELECT setval('orchestry.job_job_id_seq', 8701, false);
+BEGIN;
 SELECT orchestry.install_template('preferences', 'template_prefs');
 SET search_path = template_prefs;
--- A year of partitions lies ahead.
+-- A year of partitions lies ahead of the moment at which they are made.
 SELECT count(*) AS months, max(upper_at) > now() + interval '12 months' AS a_year FROM orchestry.partitions WHERE parent = 'user_preferences_history'::regclass;
+COMMIT;
 
 INSERT INTO users (id) VALUES (1), (2), (3);
 INSERT INTO user_preferences (user_id, preferences) VALUES (1, '{"theme": "dark", "size": 12, "mail": null, "nested": {"a": [1]}}'), (2, DEFAULT);
