@@ -29,11 +29,11 @@ RESET enable_seqscan;
 REFRESH MATERIALIZED VIEW CONCURRENTLY workflow_metrics;
 SELECT count(*) = (SELECT count(DISTINCT (workflow_type_name, start_time::date)) FROM executions WHERE start_time >= (now() AT TIME ZONE 'UTC')::date - 30) AS groups FROM workflow_metrics;
 BEGIN;
+SELECT orchestry.create_partition('executions', now() AT TIME ZONE 'UTC') IS NOT NULL AS there;
 INSERT INTO executions (namespace_id, run_id, start_time, execution_time, workflow_id, workflow_type_name, status, close_time)
 SELECT 'now', format('%s of status %s', n, v.status), s.at, s.at, 'flow', 'type', v.status, s.at + v.seconds * interval '1 s'
 FROM (VALUES (1, 1, NULL), (2, 5, 10), (3, 3, 20), (4, 2, 30), (5, 4, 40)) v(status, times, seconds), generate_series(1, v.times) n,
-     LATERAL (SELECT date_trunc('day', now() AT TIME ZONE 'UTC')) s(at)
-WHERE orchestry.create_partition('executions', s.at) IS NOT NULL;
+     LATERAL (SELECT date_trunc('day', now() AT TIME ZONE 'UTC')) s(at);
 REFRESH MATERIALIZED VIEW workflow_metrics;
 SELECT execution_date = (now() AT TIME ZONE 'UTC')::date AS today, total_executions, completed_executions, failed_executions, canceled_executions,
        avg_duration_seconds, median_duration_seconds, p95_duration_seconds FROM workflow_metrics WHERE namespace_id = 'now';
