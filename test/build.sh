@@ -13,7 +13,8 @@ build_extension() {
         make -s clean
         echo "$server" >$stamp
     fi
-    make -s -j"$(nproc)" WERROR=1
+    # Where nobody will look into a core file (CI), half of the time that compiling takes is saved.
+    make -s -j"$(nproc)" WERROR=1 ${CI:+EXTRA_CXXFLAGS=-g0}
 }
 
 install_extension() {

@@ -30,5 +30,5 @@ rm -rf "$copy"
 mkdir -p "$copy"
 cp -Rp "$root"/{Makefile,*.control,src,sql} "$copy/"
 grep -rl 'pg/fault\.hpp' "$copy/src" --include='*.cpp' | sed 's/\.cpp$/.o/' | xargs rm -f
-make -s -j"$jobs" -C "$copy" PG_CONFIG="${PG_CONFIG:-pg_config}" EXTRA_CXXFLAGS=-DORCHESTRY_FAULT_POINTS
+make -s -j"$jobs" -C "$copy" PG_CONFIG="${PG_CONFIG:-pg_config}" EXTRA_CXXFLAGS="-DORCHESTRY_FAULT_POINTS ${CI:+-g0}"
 cp "$copy/orchestry_ext.so" "$destination/faults/"
