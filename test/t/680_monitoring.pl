@@ -21,7 +21,8 @@ CREATE TABLE events (id bigserial, at timestamptz NOT NULL) PARTITION BY RANGE (
 SELECT orchestry.add_partition_policy('events', '1 day', ahead => '3 days', time_zone => :'zone');
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
 CREATE TABLE "odd ""name" (at timestamptz NOT NULL, v float8);
-SELECT orchestry.create_rollup('r', '"odd ""name"', 'at', 'v', '1 hour');
+-- Of days: what a run has stored of yesterday stays so, and today is not over before the test is.
+SELECT orchestry.create_rollup('r', '"odd ""name"', 'at', 'v', '1 day', time_zone => :'zone');
 INSERT INTO "odd ""name" VALUES (now() - interval '5 hours', 1);
 SELECT pg_create_logical_replication_slot('slot', 'pgoutput');
 SQL
