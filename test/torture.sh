@@ -15,10 +15,12 @@
 #   limits     full disks, and large partitions with little memory
 #   leak       memory over many cycles and errors
 #   databases  databases and extensions that come and go, with full counts
+#   clock      all suites while a year begins, early and late in each test
 #
 # Environment:
 #   TORTURE_DIR    servers and logs are kept there (default: /var/tmp/orchestry_torture)
 #   FUZZ_RUNS      executions of each fuzzer (default: 100000000)
+#   YEAR_AFTER     seconds after a test's start at which the year begins, one round each (default: 2 6 12 25 60)
 #   DURATION, PARTITIONS, WITH_DEFAULT, RATE   see test/torture/pgbench.sh; DURATION counts for deadlocks as well
 #   ORCHESTRY_SEED random tests repeat with the same seed
 #   PG_CONFIG      the server to build for (default: the newest Debian one)
@@ -32,7 +34,7 @@ cd "$root"
 # shellcheck source-path=SCRIPTDIR source=build.sh
 . test/build.sh
 
-all_sections=(assert sanitize valgrind fuzz kill races pgbench faults limits leak databases)
+all_sections=(assert sanitize valgrind fuzz kill races pgbench faults limits leak databases clock)
 sections=("$@")
 ((${#sections[@]} > 0)) || sections=("${all_sections[@]}")
 TORTURE_DIR=$(realpath -m "${TORTURE_DIR:-/var/tmp/orchestry_torture}")
@@ -141,6 +143,24 @@ section_faults() { long_tap faults '_faults\.pl'; }
 section_limits() { long_tap limits '_(disk_full|memory_limit)\.pl'; }
 section_leak() { long_tap leak '_leak\.pl'; }
 section_databases() { long_tap databases '_databases\.pl'; }
+
+# With the year begin a month, a day, an hour and a minute, and a week in some years. A TAP file has a clock of its own.
+section_clock() {
+    local clock=$TORTURE_DIR/clock year suite delay_s failed=0
+    mkdir -p "$clock"
+    ${CXX:-g++} -std=c++20 -O2 -Wall -Wextra -Werror -fPIC -shared -o "$clock/shifted_clock.so" test/torture/shifted_clock.cpp
+    cp test/torture/ShiftedClock.pm "$clock/"
+    year=$(date -u -d "$(($(date -u +%Y) + 1))-01-01" +%s)
+    for delay_s in ${YEAR_AFTER:-2 6 12 25 60}; do
+        echo "-- the year begins after $delay_s s"
+        for suite in regress isolation pgtap docs; do
+            SHIFTED_CLOCK_S=$((year - delay_s - $(date +%s))) LD_PRELOAD=$clock/shifted_clock.so suites "clock_${suite}_$delay_s" "$suite" || failed=1
+        done
+        SHIFTED_CLOCK=$clock/shifted_clock.so SHIFTED_CLOCK_AT=$year SHIFTED_CLOCK_DELAY_S=$delay_s PERL5OPT="-I$clock -MShiftedClock" \
+            suites "clock_tap_$delay_s" tap || failed=1
+    done
+    return "$failed"
+}
 
 section_pgbench() {
     PG_CONFIG=$(ps_pg_config)
