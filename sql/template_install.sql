@@ -66,6 +66,7 @@ SET ROLE template_user;
 CREATE SCHEMA "Mixed case; 50%s --";
 CREATE TABLE "Mixed case; 50%s --".users (email text, id bigint UNIQUE);
 SELECT orchestry.install_template('preferences', 'Mixed case; 50%s --');
+SELECT orchestry.create_partition('"Mixed case; 50%s --".user_preferences_history', now()) IS NOT NULL AS there; -- a change is written down as of now
 INSERT INTO "Mixed case; 50%s --".users VALUES ('a@example.com', 7);
 INSERT INTO "Mixed case; 50%s --".user_preferences (user_id, preferences) VALUES (7, '{"theme": "dark"}');
 SELECT "Mixed case; 50%s --".get_user_preference(7, 'theme');
@@ -155,6 +156,7 @@ INSERT INTO applications (name, spec) VALUES ('a', '{}');
 SELECT table_name, deleted_count FROM cleanup_old_data('2026-03-10 12:30Z');
 SELECT name, app_status, running_instances FROM get_apps_summary();
 SELECT get_app_metrics_window('a');
+SELECT orchestry.create_partition('user_preferences_history', pg_catalog.now()) IS NOT NULL AS there;
 INSERT INTO users (id) VALUES (1);
 INSERT INTO user_preferences (user_id) VALUES (1);
 SELECT delete_user_preferences(1);
