@@ -198,10 +198,14 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_time_
 COMMENT ON FUNCTION orchestry.time_bucket(interval, timestamptz, text) IS
 'The start of the bucket that ts lies in. width is of one unit (22023): months and days are those of the zone''s calendar, months counted from 2000-01-01 and days from Monday 2000-01-03, at local midnight or the first instant after it; hours and less are real time counted from 2000-01-03 UTC, so that no hour is lost or repeated. Infinite times are their own bucket.';
 
+CREATE FUNCTION orchestry._bucket_ceiling(width interval, ts timestamptz, time_zone text) RETURNS timestamptz
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_bucket_ceiling';
+COMMENT ON FUNCTION orchestry._bucket_ceiling(interval, timestamptz, text) IS 'The first start of a time_bucket() at or after ts. Internal.';
+
 CREATE FUNCTION orchestry.window_aggregate(source regclass, time_column name, value_column name, group_by name[] DEFAULT '{}',
     "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 RETURNS TABLE (labels jsonb, data_points bigint, avg_value double precision, min_value double precision, max_value double precision,
                stddev_value double precision, p50_value double precision, p95_value double precision, p99_value double precision)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_window_aggregate';
 COMMENT ON FUNCTION orchestry.window_aggregate(regclass, name, name, name[], timestamptz, timestamptz) IS
-'window_stats() of the rows of source from "from" up to but without "to" (NULL: no limit), for each group; labels are the group''s columns and values. Groups without values have no row. Runs with the caller''s rights. The time is a timestamptz, or a timestamp or date in UTC, the value any number (42804); 42703 for columns that do not exist, 22023 for a window that ends before it begins.';
+'Statistics as of window_stats() of the rows of source from "from" up to but without "to" (NULL: no limit), for each group; labels are the group''s columns and values. Groups without values have no row. Runs with the caller''s rights. The time is a timestamptz, or a timestamp or date in UTC, the value any number (42804); 42703 for columns that do not exist, 22023 for a window that ends before it begins. source may be a rollup: the window is one of whole buckets of it then (22023), the groups are some of its own, time_column and value_column are those that it was made of (or bucket and summary), and percentiles are within relative_error() of the summaries.';

@@ -36,8 +36,8 @@ CREATE VIEW orchestry.rollups WITH (security_barrier) AS
 SELECT r.job_id, to_regclass(format('%I.%I', r.rollup_schema, r.rollup_name)) AS rollup,
        to_regclass(format('%I.%I', r.rollup_schema, r.rollup_name || '_buckets')) AS stored, c.oid::regclass AS source,
        r.time_column, r.value_column, r.bucket, r.group_by, r.predicate AS "where", j.time_zone, r.keep,
-       p.dirty, p.frozen
-FROM orchestry.rollup r JOIN orchestry.job j ON j.job_id = r.job_id JOIN orchestry._rollup_spans p ON p.job_id = r.job_id
+       p.dirty, p.frozen, CASE WHEN o.job_id IS NOT NULL THEN to_regclass(format('%I.%I', o.rollup_schema, o.rollup_name)) END AS parent
+FROM orchestry.rollup r LEFT JOIN orchestry.rollup o ON o.job_id = r.parent JOIN orchestry.job j ON j.job_id = r.job_id JOIN orchestry._rollup_spans p ON p.job_id = r.job_id
 JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
@@ -46,6 +46,7 @@ COMMENT ON COLUMN orchestry.rollups.rollup IS 'The view to read; NULL: it has an
 COMMENT ON COLUMN orchestry.rollups.stored IS 'The table with the buckets that are stored';
 COMMENT ON COLUMN orchestry.rollups.dirty IS 'Times whose buckets are computed by whoever reads the view: changed since they were stored, or not over yet';
 COMMENT ON COLUMN orchestry.rollups.frozen IS 'Times whose rows were removed because of their age; what is stored stays';
+COMMENT ON COLUMN orchestry.rollups.parent IS 'The finer rollup whose stored buckets it is made of; NULL: it is made of the rows';
 
 CREATE VIEW orchestry.migrations WITH (security_barrier) AS
 SELECT m.version, m.description, m.applied_by, m.applied_at, m.duration, m.statements, m.sha256, m.raw_sha256

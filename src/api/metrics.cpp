@@ -122,10 +122,8 @@ struct KnownBuckets {
     char zone_text[TZ_STRLEN_MAX + 1];
 };
 
-} // namespace
-
-ORCHESTRY_FUNCTION(orchestry_time_bucket) {
-    const Args args(fcinfo, "time_bucket");
+/// The buckets of (width interval, ts timestamptz, time_zone text).
+metrics::TimeBuckets& known_buckets(FunctionCallInfo fcinfo, const Args& args) {
     const base::Span width = args.interval(0, "width");
     const auto* const zone = reinterpret_cast<const text*>(
         pg::protect([&] { return DatumGetTextPP(fcinfo->args[2].value); }));
@@ -142,7 +140,19 @@ ORCHESTRY_FUNCTION(orchestry_time_bucket) {
         new (known) KnownBuckets(width, std::string(zone_name), zone_name);
         fcinfo->flinfo->fn_extra = known;
     }
-    return TimestampTzGetDatum(known->buckets.start_of(args.instant(1, "ts")).us);
+    return known->buckets;
+}
+
+} // namespace
+
+ORCHESTRY_FUNCTION(orchestry_time_bucket) {
+    const Args args(fcinfo, "time_bucket");
+    return TimestampTzGetDatum(known_buckets(fcinfo, args).start_of(args.instant(1, "ts")).us);
+}
+
+ORCHESTRY_FUNCTION(orchestry_bucket_ceiling) {
+    const Args args(fcinfo, "_bucket_ceiling");
+    return TimestampTzGetDatum(known_buckets(fcinfo, args).ceiling_of(args.instant(1, "ts")).us);
 }
 
 ORCHESTRY_FUNCTION(orchestry_window_aggregate) {

@@ -17,8 +17,8 @@ ORCHESTRY_FUNCTION(orchestry_create_rollup) {
     settings.time_zone = args.text(7, "time_zone");
     settings.keep = args.optional_interval(8);
     return Int64GetDatum(metrics::create_rollup(args.text(0, "name"), args.relation(1, "source"),
-                                                std::move(settings), args.text(9, "schedule"),
-                                                catalog::settings::now())
+                                                args.optional_text(9), std::move(settings),
+                                                args.text(10, "schedule"), catalog::settings::now())
                              .value);
 }
 

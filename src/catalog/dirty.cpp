@@ -175,6 +175,10 @@ void gather_marks(JobId job) {
 void freeze(JobId job, const base::TimeExtent& extent) {
     const Elevated elevated;
     pg::Spi spi;
+    // What it covers is in it, and does not come back with a partition any more.
+    spi.run("DELETE FROM orchestry.frozen_span f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
+            "AND f.from_at OPERATOR(pg_catalog.>=) $2 AND f.to_at OPERATOR(pg_catalog.<=) $3",
+            job.value, extent.from, extent.to);
     spi.run("INSERT INTO orchestry.frozen_span (job_id, from_at, to_at, relid, origin_system, "
             "origin_database) VALUES ($1, $2, $3, 0, $4, $5)",
             job.value, extent.from, extent.to, system_identifier(), MyDatabaseId);

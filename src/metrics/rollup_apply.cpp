@@ -1,6 +1,7 @@
 #include "metrics/rollup_apply.hpp"
 
 #include <algorithm>
+#include <list>
 
 #include "capture/capture.hpp"
 #include "catalog/partitioned_table.hpp"
@@ -15,8 +16,10 @@ using base::TimeExtent;
 
 namespace {
 
-/// A value of a group takes these bytes while its percentiles are computed.
-constexpr std::int64_t bytes_per_row = 8;
+/// A value of a group takes these bytes while its percentiles are computed; a summary that is
+/// merged, about these at most.
+constexpr std::int64_t bytes_per_value = 8;
+constexpr std::int64_t bytes_per_summary = 1024;
 /// Below this, rows are not worth a closer look at where they are.
 constexpr std::int64_t buckets_looked_at = 1000;
 
@@ -80,38 +83,61 @@ bool is_long(const base::InstantSet& due, const base::Step& bucket) {
     });
 }
 
-Backlog inspect(const RollupBasis& basis, const RollupPolicy& policy, Instant now) {
+/// The rollups that are made of one. Their policies are to outlive what is made of them.
+class Readers {
+  public:
+    explicit Readers(catalog::JobId parent) {
+        for (StoredRollup& rollup : readers_of(parent))
+            readers_.emplace_back(std::move(rollup));
+    }
+    bool empty() const { return readers_.empty(); }
+
+    std::vector<RollupReader> now() const {
+        std::vector<RollupReader> readers;
+        for (const Reader& reader : readers_)
+            readers.push_back({reader.policy.settings().view(), reader.policy.plan().grid(),
+                               catalog::dirty(reader.job)});
+        return readers;
+    }
+    template <typename F>
+    void for_each(F use) const {
+        for (const Reader& reader : readers_)
+            use(reader.job);
+    }
+
+  private:
+    struct Reader {
+        explicit Reader(StoredRollup&& rollup)
+            : job(rollup.job), policy(std::move(rollup.settings)) {}
+        catalog::JobId job;
+        CheckedRollup policy;
+    };
+    std::list<Reader> readers_;
+};
+
+/// What of all of them has yet to be computed.
+Backlog inspect_marks(const RollupBasis& basis, const Readers& readers) {
     Backlog backlog;
     backlog.quoted = basis.shape.view;
     backlog.dirty = catalog::dirty(basis.job);
-    const base::InstantSet due = closed(backlog.dirty, policy, now);
+    backlog.unready = unready(basis.settings);
+    backlog.readers = readers.now();
+    return backlog;
+}
+
+Backlog inspect(const RollupBasis& basis, const RollupPolicy& policy, const Readers& readers,
+                Instant now) {
+    Backlog backlog = inspect_marks(basis, readers);
+    const base::InstantSet extents = due(backlog, policy, now);
     if (auto stretches = stretches_by_bounds(basis.shape))
         backlog.stretches = *std::move(stretches);
-    else if (is_long(due, policy.bucket))
-        backlog.stretches = stretches_by_rows(basis.shape, due);
+    else if (is_long(extents, policy.bucket))
+        backlog.stretches = stretches_by_rows(basis.shape, extents);
     pg::Spi spi;
     spi.run(oldest_sql(basis.shape));
     if (!spi.row(0).is_null(1))
         backlog.oldest = spi.row(0).instant(1);
     return backlog;
-}
-
-Oid oid_of(const std::string& quoted) {
-    const char* const name = quoted.c_str();
-    return pg::protect([&] {
-        return RangeVarGetRelid(
-            makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name))), NoLock, true);
-    });
-}
-
-Oid require_stored(const RollupShape& shape) {
-    const Oid relid = oid_of(shape.stored);
-    if (OidIsValid(relid))
-        return relid;
-    throw base::Error(base::errc::undefined_table,
-                      "table " + shape.stored + " with the buckets of the rollup does not exist")
-        .hint("Give it its name back, or SELECT orchestry.drop_rollup(" +
-              pg::quote_literal(shape.view) + "); and create the rollup again.");
 }
 
 } // namespace
@@ -122,16 +148,19 @@ PlannedRollup plan_rollup(const catalog::Job& job, Instant now) {
     basis.job = job.id;
     basis.settings = load_rollup(job.id).settings;
     basis.shape = read_rollup_shape(job.target, basis.settings);
-    (void)require_stored(basis.shape);
+    (void)stored_buckets(basis.settings);
     const CheckedRollup policy(basis.settings);
+    const Readers readers(job.id);
     const std::int64_t rows =
-        std::int64_t{catalog::settings::refresh_mem_kb} * 1024 / bytes_per_row;
-    planned.steps = plan(inspect(basis, policy.plan(), now), policy.plan(), now, rows);
+        std::int64_t{catalog::settings::refresh_mem_kb} * 1024 /
+        (basis.shape.reading == Reading::merged ? bytes_per_summary : bytes_per_value);
+    planned.steps = plan(inspect(basis, policy.plan(), readers, now), policy.plan(), now, rows);
     return planned;
 }
 
 std::vector<pg::LockRequest> locks_of(const RollupBasis& basis) {
-    return {{basis.shape.source, AccessShareLock}, {require_stored(basis.shape), RowExclusiveLock}};
+    return {{basis.shape.source, AccessShareLock},
+            {stored_buckets(basis.settings), RowExclusiveLock}};
 }
 
 std::string describe_sql(const RollupBasis& basis, const RollupStep& step) {
@@ -214,10 +243,19 @@ void Application::refresh() {
 }
 
 /// What is removed by age is frozen, so that nobody computes it again from rows that are still
-/// there.
+/// there; and of the rollups that are made of it, which have read it, so that they keep what they
+/// have. That this marks their buckets does not matter then.
 void Application::expire() {
-    catalog::consume(basis_.job, {catalog::all_time.from, step_.extent.to});
-    catalog::freeze(basis_.job, {catalog::all_time.from, step_.extent.to});
+    const Readers readers(basis_.job);
+    readers.for_each([](catalog::JobId job) { catalog::lock_marks(job); });
+    if (const auto waits = unread(inspect_marks(basis_, readers), step_.extent)) {
+        applied_.message = "these buckets wait to be part of rollup " + waits->quoted + " again";
+        return;
+    }
+    const TimeExtent gone{catalog::all_time.from, step_.extent.to};
+    catalog::consume(basis_.job, gone);
+    catalog::freeze(basis_.job, gone);
+    readers.for_each([&](catalog::JobId job) { catalog::freeze(job, gone); });
     pg::Spi spi;
     applied_.rows = static_cast<std::int64_t>(spi.run(remove_sql(basis_.shape, step_.extent)));
     applied_.done = true;

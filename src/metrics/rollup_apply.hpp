@@ -3,6 +3,11 @@
 // The order is what makes a rollup right: the marks are consumed first, and the rows are read by a
 // later statement, with a later snapshot. A writer's rows and its mark become visible together, so
 // whose mark was consumed, whose rows are read; whose mark was not, leaves it for the next run.
+//
+// A rollup with a parent reads the stored buckets of that, and what it is told by is a watch on
+// their table: whoever writes one marks the rollups made of it in the same transaction. So the
+// argument holds from level to level. What is right of the parent's buckets is told by the parent's
+// marks.
 #pragma once
 
 #include "metrics/rollup_shape.hpp"

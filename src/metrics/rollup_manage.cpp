@@ -46,6 +46,11 @@ Error unfit(const std::string& name, std::string detail) {
         .detail(std::move(detail));
 }
 
+void require_watchable(Oid relid, const std::string& name) {
+    if (std::string why = capture::why_unwatchable(relid); !why.empty())
+        throw unfit(name, std::move(why));
+}
+
 /// The name of a table that a rollup can be made of.
 std::string require_source(Oid relid) {
     const std::string name = pg::require_relation_name(relid);
@@ -58,8 +63,7 @@ std::string require_source(Oid relid) {
         throw unfit(name, "It is a partition.")
             .hint("Make the rollup of " + pg::relation_name(parent).value_or("its table") + ".");
     }
-    if (std::string why = capture::why_unwatchable(relid); !why.empty())
-        throw unfit(name, std::move(why));
+    require_watchable(relid, name);
     return name;
 }
 
@@ -95,14 +99,92 @@ std::optional<JobId> known_job(Oid source, const RollupSettings& settings,
               pg::quote_literal(settings.view()) + ");");
 }
 
+/// Locks what a rollup is told of by: the table, or that with the buckets of its parent.
+void lock_source(Oid target, const RollupSettings& settings, LOCKMODE mode) {
+    const Oid source =
+        settings.parent ? find_buckets(load_rollup(*settings.parent).settings) : target;
+    if (OidIsValid(source))
+        (void)pg::lock_relations({{source, mode}}, catalog::settings::lock_budget_us());
+}
+
 capture::Watch watch_of(JobId job, const RollupSettings& settings, const base::Step& bucket) {
-    return {job, capture::Buckets{settings.time_column, bucket, settings.time_zone}};
+    return {job, capture::Buckets{settings.parent ? "bucket" : settings.time_column, bucket,
+                                  settings.time_zone}};
+}
+
+// --- rollups of rollups -------------------------------------------------------------------------
+
+std::optional<StoredRollup> find_parent(const std::optional<std::string>& name, Oid source) {
+    return name ? require_rollup(*name) : rollup_of_view(source);
+}
+
+/// The table that a rollup with this parent is made of in the end.
+Oid source_through(const StoredRollup& parent, Oid source) {
+    const catalog::Job job = catalog::get_job(parent.job);
+    catalog::require_owner(job);
+    const auto seen = rollup_of_view(source);
+    if (source != job.target && !(seen && seen->job == parent.job))
+        throw Error(errc::invalid_parameter, "rollup " + parent.settings.view() +
+                                                 " is not made of " +
+                                                 pg::require_relation_name(source))
+            .hint("Give source => " + pg::quote_literal(job.target_name) + ".");
+    return job.target;
+}
+
+/// What a rollup has from its parent. Its buckets are made of whole buckets of that.
+void inherit(RollupSettings& settings, const StoredRollup& parent) {
+    const RollupSettings& finer = parent.settings;
+    settings.parent = parent.job;
+    require_same_values(settings.time_column, settings.value_column, finer);
+    settings.time_column = finer.time_column;
+    settings.value_column = finer.value_column;
+    require_groups(settings.group_by, finer);
+    if (settings.predicate && settings.predicate != finer.predicate)
+        throw Error(errc::invalid_parameter, "\"where\" is not that of rollup " + finer.view())
+            .detail("A rollup has all the rows of the one that it is made of, and no others.")
+            .hint("Leave \"where\" out, or make the rollup without a parent.");
+    settings.predicate = finer.predicate;
+}
+
+void require_nesting(const RollupPolicy& policy, const RollupSettings& finer) {
+    const CheckedRollup parent(finer);
+    const auto misfit = first_misfit(parent.plan().grid(), policy.grid());
+    if (!misfit)
+        return;
+    throw Error(errc::invalid_parameter, "buckets of " + base::to_string(policy.bucket) +
+                                             " do not consist of whole buckets of rollup " +
+                                             finer.view())
+        .detail("A bucket begins at " +
+                base::bound_text(base::KeyKind::timestamptz, base::Bound::value(misfit->us)) +
+                ", in the middle of one of its " + base::to_string(parent.plan().bucket) +
+                " buckets, which are those of time zone " + finer.time_zone + ".")
+        .hint("Choose a multiple of them in the same time zone, or make a parent with shorter "
+              "buckets.");
+}
+
+/// Nobody could compute those that are made of it.
+void require_no_readers(const StoredRollup& rollup) {
+    const std::vector<StoredRollup> readers = readers_of(rollup.job);
+    if (readers.empty())
+        return;
+    std::string list;
+    for (const StoredRollup& reader : readers)
+        list += (list.empty() ? "" : ", ") + reader.settings.view();
+    throw Error("2BP01", // dependent objects still exist
+                "rollup " + rollup.settings.view() + " cannot be dropped")
+        .detail("Other rollups are made of it: " + list + ".")
+        .hint("Run SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(readers.back().settings.view()) + "); first.");
 }
 
 } // namespace
 
-JobId create_rollup(const std::string& name, Oid source, RollupSettings settings,
+JobId create_rollup(const std::string& name, Oid source,
+                    const std::optional<std::string>& parent_name, RollupSettings settings,
                     const std::string& schedule, Instant now) {
+    const auto parent = find_parent(parent_name, source);
+    if (parent)
+        source = source_through(*parent, source);
     const std::string table = require_source(source);
     if (!capture::is_everywhere())
         throw Error(errc::not_prerequisite_state, "rollups need the library to be preloaded")
@@ -119,28 +201,37 @@ JobId create_rollup(const std::string& name, Oid source, RollupSettings settings
     if (settings.predicate)
         settings.predicate =
             pg::check_predicate(source, *settings.predicate, "where", pg::Session::must_not_matter);
+    if (parent)
+        inherit(settings, *parent);
     const CheckedRollup policy(std::move(settings));
     (void)catalog::parse_schedule(schedule);
+    if (parent)
+        require_nesting(policy.plan(), parent->settings);
     // All who have written so far have finished then, and whoever writes from now on is watched.
-    (void)pg::lock_relations({{source, ShareRowExclusiveLock}},
-                             catalog::settings::lock_budget_us());
+    lock_source(source, policy.settings(), ShareRowExclusiveLock);
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
+    if (parent) {
+        catalog::lock_marks(parent->job);
+        (void)load_rollup(parent->job); // it may have been dropped while we waited
+    }
     if (const auto known = known_job(source, policy.settings(), schedule))
         return *known;
     require_rows_stay(source, table);
-    pg::GucLevel guc;
-    pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
-    const RollupShape shape = [&] {
+    {
         const catalog::AsOwner owner(source);
-        return read_rollup_shape(source, policy.settings());
-    }();
+        const RollupShape shape = read_rollup_shape(source, policy.settings());
+        require_watchable(shape.source, shape.source_name);
+    }
     const JobId job =
         catalog::insert_job({"rollup", source, schedule, policy.settings().time_zone}, now, now);
     store_settings(job, policy.settings());
     catalog::mark(job, catalog::all_buckets(policy.plan().grid()));
     const catalog::AsOwner owner(source);
-    pg::run_statements(create_rollup_sql(shape, job));
+    const std::vector<RollupLevel> levels = read_levels(source, job, policy.settings());
+    pg::run_statements(create_rollup_sql(levels));
     pg::run_statements(capture::watch_sql(watch_of(job, policy.settings(), policy.plan().bucket),
-                                          shape.source_name));
+                                          levels.front().shape.source_name));
     return job;
 }
 
@@ -165,16 +256,19 @@ StoredRollup require_rollup(const std::string& name) {
 void drop_rollup(const StoredRollup& rollup, bool keep_data) {
     const catalog::Job job = catalog::get_job(rollup.job);
     catalog::require_owner(job);
-    catalog::remove_job(rollup.job); // first: the watch of a job that is there cannot be dropped
-    const auto table = pg::relation_name(job.target);
-    if (!table || job.restored)
-        return; // the source is gone, and all with it; or another table has its number here
-    (void)pg::lock_relations({{job.target, AccessExclusiveLock}},
-                             catalog::settings::lock_budget_us());
+    // Without its source all has gone with that; and when restored, another table has its number.
+    const bool is_here = pg::relation_name(job.target) && !job.restored;
+    if (is_here)
+        lock_source(job.target, rollup.settings, AccessExclusiveLock);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
+    catalog::lock_marks(rollup.job); // nobody makes a rollup of it meanwhile
+    require_no_readers(rollup);
+    catalog::remove_job(rollup.job);
+    if (!is_here)
+        return;
+    capture::unwatch_all(rollup.job);
     const catalog::AsOwner owner(job.target);
-    pg::run_statements(capture::unwatch_sql(rollup.job, *table));
     pg::run_statements({"DROP VIEW IF EXISTS " + rollup.settings.view()});
     if (!keep_data)
         pg::run_statements({"DROP TABLE IF EXISTS " + rollup.settings.stored()});
@@ -219,11 +313,18 @@ void verify_rollup(const StoredRollup& rollup, const std::optional<Instant>& fro
     catalog::require_owner(job);
     const CheckedRollup policy(rollup.settings);
     const catalog::AsOwner owner(job.target);
-    const RollupShape shape = read_rollup_shape(job.target, rollup.settings);
-    pg::Spi spi;
-    spi.run(verify_sql(shape, rollup.job, buckets_between(policy.plan(), from, to)));
-    for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        use(spi.row(i));
+    const std::vector<RollupLevel> levels = read_levels(job.target, rollup.job, rollup.settings);
+    const TimeExtent extent = buckets_between(policy.plan(), from, to);
+    const auto report = [&](const std::string& sql) {
+        pg::Spi spi;
+        spi.run(sql);
+        for (std::uint64_t i = 0; i < spi.rows(); ++i)
+            use(spi.row(i));
+    };
+    report(verify_sql(levels, extent));
+    if (levels.size() > 1)
+        report(verify_by_rows_sql(levels, {std::max(extent.from, nesting_times.from),
+                                           std::min(extent.to, nesting_times.to)}));
 }
 
 } // namespace orchestry::metrics

@@ -28,6 +28,7 @@ class Planner {
     Instant cut(const Stretch& stretch, Instant upper, double room) const;
     void add(const TimeExtent& extent, double rows);
     void expire();
+    Instant common_edge(Instant t) const;
 
     const Backlog& backlog_;
     const RollupPolicy& policy_;
@@ -90,19 +91,38 @@ void Planner::refresh(const TimeExtent& extent) {
 void Planner::expire() {
     if (!policy_.keep || !backlog_.oldest)
         return;
-    const Instant horizon = grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep));
-    if (*backlog_.oldest >= horizon)
-        return;
-    RollupStep step;
-    step.action = RollupAction::expire;
-    step.extent = {*backlog_.oldest, horizon};
-    step.reason = "buckets before " + text_of(horizon) + " are past \"keep\"";
-    steps_.push_back(std::move(step));
+    Instant horizon = common_edge(grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep)));
+    const std::optional<Unread> waits = unread(backlog_, {*backlog_.oldest, horizon});
+    if (waits)
+        horizon = common_edge(std::max(waits->from, *backlog_.oldest));
+    if (*backlog_.oldest < horizon) {
+        RollupStep step;
+        step.action = RollupAction::expire;
+        step.extent = {*backlog_.oldest, horizon};
+        step.reason = "buckets before " + text_of(horizon) + " are past \"keep\"";
+        steps_.push_back(std::move(step));
+    }
+    if (waits) {
+        RollupStep step;
+        step.reason = "buckets from " + text_of(horizon) +
+                      " on are past \"keep\", but wait to be part of rollup " + waits->quoted;
+        steps_.push_back(std::move(step));
+    }
+}
+
+/// The latest instant up to `t` at which buckets of all readers end.
+Instant Planner::common_edge(Instant t) const {
+    for (Instant last = base::plus_infinity; last != t;) {
+        last = t;
+        for (const RollupReader& reader : backlog_.readers)
+            t = reader.grid.floor(t);
+    }
+    return t;
 }
 
 std::vector<RollupStep> Planner::all() {
-    const base::InstantSet due = closed(backlog_.dirty, policy_, now_);
-    for (auto it = due.end(); it != due.begin();)
+    const base::InstantSet extents = due(backlog_, policy_, now_);
+    for (auto it = extents.end(); it != extents.begin();)
         refresh(*--it);
     expire();
     if (steps_.empty()) {
@@ -127,10 +147,40 @@ const char* to_string(RollupAction action) {
     return "";
 }
 
-base::InstantSet closed(const base::InstantSet& dirty, const RollupPolicy& policy, Instant now) {
-    base::InstantSet due = dirty;
-    due.remove({policy.grid().floor(now), base::plus_infinity});
-    return due;
+// A bucket that is not ready would have to be computed again when it is.
+base::InstantSet due(const Backlog& backlog, const RollupPolicy& policy, Instant now) {
+    base::InstantSet extents = backlog.dirty;
+    extents.remove({policy.grid().floor(now), base::plus_infinity});
+    extents.remove(backlog.unready);
+    return extents;
+}
+
+std::optional<Unread> unread(const Backlog& backlog, const TimeExtent& extent) {
+    std::optional<Unread> first;
+    const auto look = [&](const base::InstantSet& times, const std::string& quoted) {
+        const auto found = std::find_if(times.begin(), times.end(), [&](const TimeExtent& waiting) {
+            return waiting.overlaps(extent);
+        });
+        if (found != times.end() && (!first || found->from < first->from))
+            first = {quoted, found->from};
+    };
+    if (backlog.readers.empty())
+        return first;
+    look(backlog.dirty, backlog.quoted);
+    look(backlog.unready, backlog.quoted);
+    for (const RollupReader& reader : backlog.readers)
+        look(reader.unread, reader.quoted);
+    return first;
+}
+
+std::optional<Instant> first_misfit(const base::Grid& finer, const base::Grid& coarser) {
+    const std::int64_t finer_us = finer.step().us, coarser_us = coarser.step().us;
+    if (finer_us > 0 && coarser_us % finer_us == 0 && coarser_us > 0)
+        return std::nullopt; // counted from the same instant
+    for (Instant t = coarser.ceil(nesting_times.from); t < nesting_times.to; t = coarser.next(t))
+        if (finer.floor(t) != t)
+            return t;
+    return std::nullopt;
 }
 
 std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy, Instant now,

@@ -4,9 +4,11 @@
 //
 // Words: a bucket is dirty when rows of it have changed since it was computed, open until all of it
 // lies in the past, frozen when rows that it was computed from were removed by age. Dirty and open
-// buckets are computed by whoever reads the rollup, frozen ones never again.
+// buckets are computed by whoever reads the rollup, frozen ones never again. A rollup may be made
+// of the stored buckets of a finer one, its parent, whose reader it is then.
 #pragma once
 
+#include "base/civil.hpp"
 #include "base/grid.hpp"
 #include "base/instant_set.hpp"
 
@@ -31,10 +33,19 @@ struct Stretch {
     double rows = 0;
 };
 
+/// A rollup that is made of the stored buckets of this one.
+struct RollupReader {
+    std::string quoted;      ///< qualified and quoted
+    base::Grid grid;         ///< of its buckets; its edges are edges of this one's
+    base::InstantSet unread; ///< times of this rollup's buckets that it has yet to read
+};
+
 /// What is known of a rollup and its source.
 struct Backlog {
-    std::string quoted;                  ///< the rollup, qualified and quoted
-    base::InstantSet dirty;              ///< in whole buckets, those that are frozen apart
+    std::string quoted;       ///< the rollup, qualified and quoted
+    base::InstantSet dirty;   ///< in whole buckets, those that are frozen apart
+    base::InstantSet unready; ///< the same: what its parent has yet to compute
+    std::vector<RollupReader> readers;
     std::vector<Stretch> stretches;      ///< in the order of time, without overlaps
     std::optional<base::Instant> oldest; ///< of the stored buckets; nullopt: there is none
 };
@@ -56,14 +67,30 @@ struct RollupStep {
     std::string reason;               ///< plain words
 };
 
-/// The steps that compute all dirty buckets that are closed at `now`, the newest first, each from
-/// about `rows_per_batch` rows of the source, unless one bucket has more; and then remove what is
-/// past its time.
+/// The steps that compute all dirty buckets that are closed at `now` and ready, the newest first,
+/// each from about `rows_per_batch` rows of the source, unless one bucket has more; and then remove
+/// what is past its time and has been read.
 std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy, base::Instant now,
                              std::int64_t rows_per_batch);
 
 /// The dirty buckets that a batch would compute now.
-base::InstantSet closed(const base::InstantSet& dirty, const RollupPolicy& policy,
-                        base::Instant now);
+base::InstantSet due(const Backlog& backlog, const RollupPolicy& policy, base::Instant now);
+
+/// Who has yet to read or to compute stored buckets of some times, so that they cannot be removed,
+/// and from when on; nullopt: nobody, as when there are no readers.
+struct Unread {
+    std::string quoted; ///< a rollup
+    base::Instant from;
+};
+std::optional<Unread> unread(const Backlog& backlog, const base::TimeExtent& extent);
+
+/// The times in which buckets of rollups must nest in those of their parents. Before the first of
+/// them the clocks of most places were off by odd minutes and seconds.
+inline constexpr base::TimeExtent nesting_times{
+    {base::days_from_civil({1970, 1, 1}) * base::us_per_day},
+    {base::days_from_civil({2100, 1, 1}) * base::us_per_day}};
+/// The first edge of a bucket in these times that is none of a finer one; nullopt: there is none,
+/// so that each bucket consists of whole finer ones.
+std::optional<base::Instant> first_misfit(const base::Grid& finer, const base::Grid& coarser);
 
 } // namespace orchestry::metrics

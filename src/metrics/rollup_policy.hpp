@@ -18,6 +18,7 @@ struct RollupSettings {
     std::optional<std::string> predicate; ///< as the server writes it
     std::optional<base::Span> keep;
     std::string time_zone = "UTC";
+    std::optional<catalog::JobId> parent; ///< the finer rollup that it is made of
     auto operator<=>(const RollupSettings&) const = default;
 
     /// The view, and the table that has its stored buckets: qualified and quoted.
@@ -50,6 +51,21 @@ struct StoredRollup {
 std::optional<StoredRollup> find_rollup(const std::string& schema, const std::string& name);
 /// The rollup of a job. Raises 42704 when it has none.
 StoredRollup load_rollup(catalog::JobId job);
+/// The rollup whose view a relation is; nullopt when it is none.
+std::optional<StoredRollup> rollup_of_view(Oid relid);
+/// The rollups that are made of another one, in the order of their jobs.
+std::vector<StoredRollup> readers_of(catalog::JobId parent);
+
+/// Checks what the user calls the time and the value of a rollup that something is made of: names
+/// of the table that it is made of itself, or "bucket" and "summary". Raises 22023 for others.
+void require_same_values(const std::string& time_column, const std::string& value_column,
+                         const RollupSettings& rollup);
+/// Checks that a rollup has these groups, or finer ones. Raises 22023.
+void require_groups(const std::vector<std::string>& group_by, const RollupSettings& rollup);
+
+/// What the parent of a rollup, and the parents of that, have yet to compute, in buckets of the
+/// rollup; empty for one without parent.
+base::InstantSet unready(const RollupSettings& settings);
 
 /// Writes the settings of a new job, or over those of an old one.
 void store_settings(catalog::JobId job, const RollupSettings& settings);

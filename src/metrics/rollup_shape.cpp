@@ -3,19 +3,33 @@
 #include "catalog/columns.hpp"
 
 #include <algorithm>
+#include <span>
 
 namespace orchestry::metrics {
 
 using base::Error;
 using base::Instant;
 using base::TimeExtent;
+using catalog::JobId;
 namespace errc = base::errc;
 
 namespace {
 
-/// What window_stats() answers, in the order of its columns.
-constexpr const char* statistics[] = {"data_points",  "avg_value", "min_value", "max_value",
-                                      "stddev_value", "p50_value", "p95_value", "p99_value"};
+/// What window_stats() answers, in the order of its columns, and the same of a summary.
+struct Statistic {
+    const char* name;
+    const char* of_summary;
+};
+constexpr Statistic statistics[] = {
+    {"data_points", "orchestry.count(f.summary)"},
+    {"avg_value", "orchestry.avg(f.summary)"},
+    {"min_value", "orchestry.min(f.summary)"},
+    {"max_value", "orchestry.max(f.summary)"},
+    {"stddev_value", "orchestry.stddev(f.summary)"},
+    {"p50_value", "orchestry.quantile(f.summary, 0.5)"},
+    {"p95_value", "orchestry.quantile(f.summary, 0.95)"},
+    {"p99_value", "orchestry.quantile(f.summary, 0.99)"},
+};
 
 std::string joined(const std::vector<std::string>& parts, const std::string& prefix = {}) {
     std::string text;
@@ -32,7 +46,9 @@ std::vector<std::string> key(const RollupShape& shape) {
 }
 
 std::vector<std::string> values() {
-    std::vector<std::string> columns(std::begin(statistics), std::end(statistics));
+    std::vector<std::string> columns;
+    for (const Statistic& statistic : statistics)
+        columns.emplace_back(statistic.name);
     columns.emplace_back("summary");
     return columns;
 }
@@ -55,27 +71,42 @@ void require_distinct_columns(const RollupShape& shape) {
 
 } // namespace
 
-RollupShape read_rollup_shape(Oid source, const RollupSettings& settings) {
-    const std::vector<catalog::Column> columns = catalog::columns_of(source);
-    RollupShape shape;
-    shape.source = source;
-    shape.source_name = pg::require_relation_name(source);
-    shape.is_plain = pg::call<get_rel_relkind>(source) == RELKIND_RELATION;
-    const catalog::Column& time = catalog::require_column(columns, source, settings.time_column);
+namespace {
+
+/// What a rollup is computed from: rows of a table, with a time and a value.
+void read_rows(RollupShape& shape, const std::vector<catalog::Column>& columns,
+               const RollupSettings& settings) {
+    shape.is_plain = pg::call<get_rel_relkind>(Oid{shape.source}) == RELKIND_RELATION;
+    const catalog::Column& time =
+        catalog::require_column(columns, shape.source, settings.time_column);
     if (!catalog::is_time(time))
         throw Error(errc::datatype_mismatch,
                     "time column \"" + time.name + "\" must be of type timestamptz or timestamp")
             .detail("It is of type " + time.type_name + ".");
     shape.time_column = pg::quote_identifier(time.name);
     shape.is_wall_clock = catalog::is_wall_clock(time);
-    const catalog::Column& value = catalog::require_column(columns, source, settings.value_column);
+    const catalog::Column& value =
+        catalog::require_column(columns, shape.source, settings.value_column);
     if (!catalog::is_number(pg::call<getBaseType>(Oid{value.type})))
         throw Error(errc::datatype_mismatch, "value column \"" + value.name + "\" is no number")
             .detail("It is of type " + value.type_name + ".")
             .hint("Name a column of type float8, real, numeric, bigint, integer or smallint.");
     shape.value_column = pg::quote_identifier(value.name);
+    shape.condition = settings.predicate.value_or("");
+}
+
+/// The same of the stored buckets of its parent, which have met the condition already.
+void read_buckets(RollupShape& shape) {
+    shape.reading = Reading::merged;
+    shape.is_plain = true;
+    shape.time_column = "bucket";
+    shape.value_column = "summary";
+}
+
+void read_groups(RollupShape& shape, const std::vector<catalog::Column>& columns,
+                 const RollupSettings& settings) {
     for (const std::string& name : settings.group_by) {
-        const catalog::Column& column = catalog::require_column(columns, source, name);
+        const catalog::Column& column = catalog::require_column(columns, shape.source, name);
         if (!catalog::has_order(column.type))
             throw Error(errc::invalid_parameter, "column \"" + name + "\" cannot be grouped by")
                 .detail("Values of type " + column.type_name + " have no order.");
@@ -86,13 +117,55 @@ RollupShape read_rollup_shape(Oid source, const RollupSettings& settings) {
     if (shape.groups.size() >= INDEX_MAX_KEYS)
         throw Error(errc::invalid_parameter, "\"group_by\" must not have more than " +
                                                  std::to_string(INDEX_MAX_KEYS - 1) + " columns");
-    shape.condition = settings.predicate.value_or("");
+}
+
+} // namespace
+
+Oid find_buckets(const RollupSettings& settings) {
+    const std::string stored = settings.stored();
+    const char* const name = stored.c_str();
+    return pg::protect([&] {
+        return RangeVarGetRelid(
+            makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name))), NoLock, true);
+    });
+}
+
+Oid stored_buckets(const RollupSettings& settings) {
+    if (const Oid relid = find_buckets(settings); OidIsValid(relid))
+        return relid;
+    throw Error(errc::undefined_table,
+                "table " + settings.stored() + " with the buckets of the rollup does not exist")
+        .hint("Give it its name back, or SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(settings.view()) + "); and create the rollup again.");
+}
+
+RollupShape read_rollup_shape(Oid target, const RollupSettings& settings) {
+    RollupShape shape;
+    shape.source =
+        settings.parent ? stored_buckets(load_rollup(*settings.parent).settings) : target;
+    shape.source_name = pg::require_relation_name(shape.source);
+    const std::vector<catalog::Column> columns = catalog::columns_of(shape.source);
+    if (settings.parent)
+        read_buckets(shape);
+    else
+        read_rows(shape, columns, settings);
+    read_groups(shape, columns, settings);
     shape.view = settings.view();
     shape.stored = settings.stored();
     shape.bucket = {settings.bucket.months, settings.bucket.days, settings.bucket.us};
     shape.time_zone = settings.time_zone;
     require_distinct_columns(shape);
     return shape;
+}
+
+std::vector<RollupLevel> read_levels(Oid target, JobId job, const RollupSettings& settings) {
+    std::vector<RollupLevel> levels = {{job, read_rollup_shape(target, settings)}};
+    for (std::optional<JobId> parent = settings.parent; parent;) {
+        const StoredRollup rollup = load_rollup(*parent);
+        levels.push_back({rollup.job, read_rollup_shape(target, rollup.settings)});
+        parent = rollup.settings.parent;
+    }
+    return levels;
 }
 
 // --- statements ---------------------------------------------------------------------------------
@@ -111,46 +184,64 @@ std::string width_sql(const base::Step& step) {
     return "'" + width + "'::pg_catalog.interval";
 }
 
-/// The buckets of the rows of the source, as `t`, from `lower` up to `upper`, which are expressions
-/// of type timestamptz. The grouping is by plain expressions, so that rows are hashed and not
-/// sorted, and by parallel workers.
-std::string buckets_sql(const RollupShape& shape, const std::string& lower,
-                        const std::string& upper) {
-    const std::string time = "t." + shape.time_column;
-    const auto as_column = [&](const std::string& instant) {
-        return shape.is_wall_clock ? "pg_catalog.timezone('UTC', " + instant + ")" : instant;
-    };
-    const std::string at = shape.is_wall_clock ? "pg_catalog.timezone('UTC', " + time + ")" : time;
-    const std::string value = "CAST(t." + shape.value_column + " AS pg_catalog.float8)";
+std::string bucket_is(const std::string& row, const char* comparison, const std::string& instant) {
+    return row + ".bucket OPERATOR(pg_catalog." + comparison + ") " + instant;
+}
+
+/// A wall clock's time is read as UTC: from an instant to such a time, and back.
+std::string converted(const RollupShape& shape, const std::string& time) {
+    return shape.is_wall_clock ? "pg_catalog.timezone('UTC', " + time + ")" : time;
+}
+
+/// The buckets of `rows`, which names what is to be read as `t`, and may end in a WHERE clause. The
+/// grouping is by plain expressions, so that rows are hashed and not sorted, and by parallel
+/// workers.
+std::string grouped_sql(const RollupShape& shape, const std::string& rows) {
+    std::string value = "t." + shape.value_column;
+    if (shape.reading != Reading::merged)
+        value = "CAST(" + value + " AS pg_catalog.float8)";
     std::string by = "1";
     for (std::size_t i = 0; i < shape.groups.size(); ++i)
         by += ", " + std::to_string(i + 2);
-    return "SELECT orchestry.time_bucket(" + width_sql(shape.bucket) + ", " + at + ", " +
-           pg::quote_literal(shape.time_zone) + ") AS bucket" +
-           (shape.groups.empty() ? "" : ", " + joined(shape.groups, "t.")) +
-           ", orchestry.window_stats(" + value + ") AS stats, orchestry.summarize(" + value +
-           ") AS summary FROM " + (shape.is_plain ? "ONLY " : "") + shape.source_name +
-           " t WHERE " + time + " OPERATOR(pg_catalog.>=) " + as_column(lower) + " AND " + time +
-           " OPERATOR(pg_catalog.<) " + as_column(upper) + " AND t." + shape.value_column +
-           " IS NOT NULL" + (shape.condition.empty() ? "" : " AND (" + shape.condition + ")") +
-           " GROUP BY " + by;
+    return "SELECT orchestry.time_bucket(" + width_sql(shape.bucket) + ", " +
+           converted(shape, "t." + shape.time_column) + ", " + pg::quote_literal(shape.time_zone) +
+           ") AS bucket" + (shape.groups.empty() ? "" : ", " + joined(shape.groups, "t.")) +
+           (shape.reading == Reading::values ? ", orchestry.window_stats(" + value + ") AS stats"
+                                             : "") +
+           (shape.reading == Reading::merged ? ", orchestry.merge(" : ", orchestry.summarize(") +
+           value + ") AS summary FROM " + rows + " GROUP BY " + by;
 }
 
-/// The columns of the rollup from rows `f` of buckets_sql().
+/// Those of the rows of the source from `lower` up to `upper`, which are expressions of type
+/// timestamptz.
+std::string buckets_sql(const RollupShape& shape, const std::string& lower,
+                        const std::string& upper) {
+    const std::string time = "t." + shape.time_column;
+    return grouped_sql(shape,
+                       (shape.is_plain ? "ONLY " : "") + shape.source_name + " t WHERE " + time +
+                           " OPERATOR(pg_catalog.>=) " + converted(shape, lower) + " AND " + time +
+                           " OPERATOR(pg_catalog.<) " + converted(shape, upper) + " AND t." +
+                           shape.value_column + " IS NOT NULL" +
+                           (shape.condition.empty() ? "" : " AND (" + shape.condition + ")"));
+}
+
+/// The columns of the rollup from rows `f` of grouped_sql().
 std::string columns_of_fresh(const RollupShape& shape) {
     std::string list = joined(key(shape), "f.");
-    for (const char* const name : statistics)
-        list += std::string(", (f.stats).") + name;
+    if (shape.reading != Reading::values)
+        return list + ", " + statistics_of_summary() + ", f.summary";
+    for (const Statistic& statistic : statistics)
+        list += std::string(", (f.stats).") + statistic.name;
     return list + ", f.summary";
 }
 
 std::string within(const std::string& row, const TimeExtent& extent) {
-    return row + ".bucket OPERATOR(pg_catalog.>=) " + instant_sql(extent.from) + " AND " + row +
-           ".bucket OPERATOR(pg_catalog.<) " + instant_sql(extent.to);
+    return bucket_is(row, ">=", instant_sql(extent.from)) + " AND " +
+           bucket_is(row, "<", instant_sql(extent.to));
 }
 
 /// A column of the times of a rollup, in the snapshot of the statement that this is a part of.
-std::string spans_sql(catalog::JobId job, const char* column) {
+std::string spans_sql(JobId job, const char* column) {
     return std::string("(SELECT p.") + column +
            " FROM orchestry._rollup_spans p WHERE p.job_id OPERATOR(pg_catalog.=) " +
            std::to_string(job.value) + "::pg_catalog.int8)";
@@ -159,32 +250,65 @@ std::string spans_sql(catalog::JobId job, const char* column) {
 /// All columns of a row, comparable: two rows are the same when these are.
 std::string comparable(const RollupShape& shape, const std::string& row) {
     std::string list = joined(key(shape), row + ".");
-    for (const char* const name : statistics)
-        list += ", " + row + "." + name;
+    for (const Statistic& statistic : statistics)
+        list += ", " + row + "." + statistic.name;
     return list + ", orchestry._summary_send(" + row + ".summary) AS packed";
 }
 
 /// The names of these columns in a subquery `u`.
 std::string compared_sql(const RollupShape& shape) {
     std::string list = joined(key(shape), "u.");
-    for (const char* const name : statistics)
-        list += std::string(", u.") + name;
+    for (const Statistic& statistic : statistics)
+        list += std::string(", u.") + statistic.name;
     return list + ", u.packed";
+}
+
+using Levels = std::span<const RollupLevel>;
+
+/// The dirty buckets of a rollup, computed by whoever reads it: grouped_sql(). One with a parent is
+/// computed from the stored buckets of that, where these are right, and for the rest from what its
+/// parent is computed from, whatever that takes.
+std::string live_sql(Levels levels) {
+    const RollupShape& shape = levels[0].shape;
+    const std::string dirty = spans_sql(levels[0].job, "dirty");
+    if (shape.reading != Reading::merged)
+        return "SELECT f.* FROM pg_catalog.unnest(" + dirty + ") dirty CROSS JOIN LATERAL (" +
+               buckets_sql(shape, "pg_catalog.lower(dirty)", "pg_catalog.upper(dirty)") + ") f";
+    RollupLevel parent = levels[1];
+    if (parent.shape.reading == Reading::values)
+        parent.shape.reading = Reading::summarized; // nobody looks at its percentiles
+    std::vector<RollupLevel> finer = {parent};
+    finer.insert(finer.end(), levels.begin() + 2, levels.end());
+    const auto columns = [&](const std::string& row) {
+        return joined(key(shape), row + ".") + ", " + row + ".summary";
+    };
+    // OFFSET 0: the index is asked for each of the times, instead of all buckets being looked at.
+    return grouped_sql(shape, "(SELECT s.* FROM pg_catalog.unnest(" + dirty +
+                                  ") dirty CROSS JOIN LATERAL (SELECT " + columns("s") +
+                                  " FROM ONLY " + parent.shape.stored + " s WHERE " +
+                                  bucket_is("s", ">=", "pg_catalog.lower(dirty)") + " AND " +
+                                  bucket_is("s", "<", "pg_catalog.upper(dirty)") + " AND NOT (" +
+                                  bucket_is("s", "<@", spans_sql(parent.job, "dirty")) +
+                                  ") OFFSET 0) s UNION ALL SELECT " + columns("l") + " FROM (" +
+                                  live_sql(finer) + ") l WHERE " + bucket_is("l", "<@", dirty) +
+                                  ") t");
 }
 
 } // namespace
 
-std::vector<std::string> create_rollup_sql(const RollupShape& shape, catalog::JobId job) {
+std::vector<std::string> create_rollup_sql(const std::vector<RollupLevel>& levels) {
+    const RollupShape& shape = levels.front().shape;
     std::string columns = "bucket timestamp with time zone NOT NULL";
     for (std::size_t i = 0; i < shape.groups.size(); ++i)
         columns += ", " + shape.groups[i] + " " + shape.group_types[i];
     columns += ", data_points bigint NOT NULL";
-    for (const char* const name : statistics)
-        if (std::string_view(name) != "data_points")
-            columns += std::string(", ") + name + " double precision";
+    for (const Statistic& statistic : statistics)
+        if (std::string_view(statistic.name) != "data_points")
+            columns += std::string(", ") + statistic.name + " double precision";
     columns += ", summary orchestry.summary NOT NULL, UNIQUE NULLS NOT DISTINCT (" +
                joined(key(shape)) + ")";
-    const std::string about = "Statistics of " + shape.value_column + " of " + shape.source_name +
+    const RollupShape& rows = levels.back().shape;
+    const std::string about = "Statistics of " + rows.value_column + " of " + rows.source_name +
                               " per " + base::to_string(shape.bucket);
     return {
         "CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
@@ -192,13 +316,20 @@ std::vector<std::string> create_rollup_sql(const RollupShape& shape, catalog::Jo
             pg::quote_literal(about + ", as last computed. Read " + shape.view +
                               ", which is right at every moment."),
         "CREATE VIEW " + shape.view + " AS SELECT " + joined(all_columns(shape), "s.") + " FROM " +
-            shape.stored + " s WHERE NOT (s.bucket OPERATOR(pg_catalog.<@) " +
-            spans_sql(job, "dirty") + ") UNION ALL SELECT " + columns_of_fresh(shape) +
-            " FROM pg_catalog.unnest(" + spans_sql(job, "dirty") + ") dirty CROSS JOIN LATERAL (" +
-            buckets_sql(shape, "pg_catalog.lower(dirty)", "pg_catalog.upper(dirty)") + ") f",
+            shape.stored + " s WHERE NOT (" +
+            bucket_is("s", "<@", spans_sql(levels.front().job, "dirty")) + ") UNION ALL SELECT " +
+            columns_of_fresh(shape) + " FROM (" + live_sql(levels) + ") f",
         "COMMENT ON VIEW " + shape.view + " IS " +
             pg::quote_literal(about + ", right at every moment: stored buckets where nothing has "
                                       "changed, all others computed from the source.")};
+}
+
+std::string statistics_of_summary() {
+    std::string list;
+    for (const Statistic& statistic : statistics)
+        list +=
+            std::string(list.empty() ? "" : ", ") + statistic.of_summary + " AS " + statistic.name;
+    return list;
 }
 
 std::string fresh_sql(const RollupShape& shape, const TimeExtent& extent) {
@@ -260,28 +391,53 @@ std::string bounds_sql(const RollupShape& shape, const TimeExtent& extent) {
            " OPERATOR(pg_catalog.<) " + literal(extent.to);
 }
 
-std::string verify_sql(const RollupShape& shape, catalog::JobId job, const TimeExtent& extent) {
+namespace {
+
+/// `by`: the times of the first of the levels that are looked at, a column of _rollup_spans;
+/// `origin`: what the shape is computed from, in words.
+std::string findings_sql(const RollupShape& shape, JobId job, const char* by,
+                         const std::string& origin, const TimeExtent& extent) {
     std::string groups;
     for (std::size_t i = 0; i < shape.groups.size(); ++i)
         groups += (i == 0 ? "" : ", ") + pg::quote_literal(shape.group_names[i]) + ", u." +
                   shape.groups[i];
     // What is settled is asked in the snapshot in which the rows are read.
-    return "WITH settled AS MATERIALIZED (SELECT r FROM pg_catalog.unnest(" +
-           spans_sql(job, "settled") +
+    return "WITH settled AS MATERIALIZED (SELECT r FROM pg_catalog.unnest(" + spans_sql(job, by) +
            " OPERATOR(pg_catalog.*) pg_catalog.tstzmultirange("
            "pg_catalog.tstzrange(" +
            instant_sql(extent.from) + ", " + instant_sql(extent.to) +
            "))) r) SELECT u.bucket, pg_catalog.jsonb_build_object(" + groups +
-           "), CASE WHEN pg_catalog.sum(u.stored) OPERATOR(pg_catalog.=) 0 THEN "
-           "'the source has this, and it is not stored' ELSE "
-           "'this is stored, and the source does not have it' END FROM (SELECT " +
-           comparable(shape, "s") + ", 1 AS stored FROM settled, " + shape.stored +
-           " s WHERE s.bucket OPERATOR(pg_catalog.<@) settled.r UNION ALL SELECT " +
+           "), CASE WHEN pg_catalog.sum(u.stored) OPERATOR(pg_catalog.=) 0 THEN " +
+           pg::quote_literal(origin + " has this, and it is not stored") + " ELSE " +
+           pg::quote_literal("this is stored, and " + origin + " does not have it") +
+           " END FROM (SELECT " + comparable(shape, "s") + ", 1 AS stored FROM settled, " +
+           shape.stored + " s WHERE " + bucket_is("s", "<@", "settled.r") + " UNION ALL SELECT " +
            comparable(shape, "f") + ", 0 FROM (SELECT " + columns_of_fresh(shape) +
            " FROM settled CROSS JOIN LATERAL (" +
            buckets_sql(shape, "pg_catalog.lower(settled.r)", "pg_catalog.upper(settled.r)") +
            ") f) f) u GROUP BY " + compared_sql(shape) +
            " HAVING pg_catalog.count(*) OPERATOR(pg_catalog.<>) 2 ORDER BY 1, 2";
+}
+
+} // namespace
+
+std::string verify_sql(const std::vector<RollupLevel>& levels, const TimeExtent& extent) {
+    const std::string origin = levels.size() == 1 ? "the source" : "rollup " + levels[1].shape.view;
+    return findings_sql(levels[0].shape, levels[0].job, "settled", origin, extent);
+}
+
+std::string verify_by_rows_sql(const std::vector<RollupLevel>& levels, const TimeExtent& extent) {
+    const RollupShape& rows = levels.back().shape;
+    RollupShape shape = levels.front().shape;
+    shape.reading = Reading::summarized;
+    shape.source = rows.source;
+    shape.source_name = rows.source_name;
+    shape.is_plain = rows.is_plain;
+    shape.time_column = rows.time_column;
+    shape.is_wall_clock = rows.is_wall_clock;
+    shape.value_column = rows.value_column;
+    shape.condition = rows.condition;
+    return findings_sql(shape, levels.front().job, "traceable", "the source", extent);
 }
 
 } // namespace orchestry::metrics

@@ -5,8 +5,17 @@
 
 namespace orchestry::metrics {
 
-/// How rows of a source become rows of a rollup. All names are quoted.
+/// What the rows are that a rollup is computed from, and how.
+enum class Reading {
+    values,     ///< the statistics are those of the values themselves
+    summarized, ///< values as well, but the statistics are those of their summary
+    merged,     ///< summaries, which are merged: what `summarized` would have given
+};
+
+/// How rows of a source, which are the stored buckets of its parent where it has one, become rows
+/// of a rollup. All names are quoted.
 struct RollupShape {
+    Reading reading = Reading::values;
     Oid source = InvalidOid;
     std::string source_name; ///< qualified
     bool is_plain = false;   ///< not partitioned: tables that inherit from it are none of ours
@@ -22,12 +31,30 @@ struct RollupShape {
     std::string time_zone;
 };
 
-/// The shape that the settings of a source ask for. Raises 42703 for columns that do not exist,
-/// 42804 and 22023 for those that do not fit.
-RollupShape read_rollup_shape(Oid source, const RollupSettings& settings);
+/// The table with the stored buckets of a rollup. When it has another name by now: InvalidOid, and
+/// 42P01.
+Oid find_buckets(const RollupSettings& settings);
+Oid stored_buckets(const RollupSettings& settings);
 
-/// The table of the stored buckets, and the view over these and the dirty ones.
-std::vector<std::string> create_rollup_sql(const RollupShape& shape, catalog::JobId job);
+/// The shape that the settings ask for, of a rollup of the table `target`. Raises 42703 for columns
+/// that do not exist, 42804 and 22023 for those that do not fit.
+RollupShape read_rollup_shape(Oid target, const RollupSettings& settings);
+
+/// A rollup, or one that it is made of.
+struct RollupLevel {
+    catalog::JobId job;
+    RollupShape shape;
+};
+/// A rollup, its parent and so on, down to the one that is made of the rows of `target`.
+std::vector<RollupLevel> read_levels(Oid target, catalog::JobId job,
+                                     const RollupSettings& settings);
+
+/// The table of the stored buckets of the first of these levels, and the view over these and the
+/// dirty ones.
+std::vector<std::string> create_rollup_sql(const std::vector<RollupLevel>& levels);
+
+/// What window_stats() answers, of f.summary: columns with their names.
+std::string statistics_of_summary();
 
 /// The buckets of some times, computed from the source: a query.
 std::string fresh_sql(const RollupShape& shape, const base::TimeExtent& extent);
@@ -45,9 +72,11 @@ std::string oldest_sql(const RollupShape& shape);
 /// The times of the first and of the last row of the source within some times, or NULL: one row.
 std::string bounds_sql(const RollupShape& shape, const base::TimeExtent& extent);
 
-/// The rows of settled buckets of some times, stored ones and those that the source has, which are
-/// not the same: bucket, groups as jsonb, what is wrong.
-std::string verify_sql(const RollupShape& shape, catalog::JobId job,
-                       const base::TimeExtent& extent);
+/// The rows of settled buckets of some times, stored ones and those that the source of the first of
+/// these levels has, which are not the same: bucket, groups as jsonb, what is wrong.
+std::string verify_sql(const std::vector<RollupLevel>& levels, const base::TimeExtent& extent);
+/// The same by the rows that the last of the levels is made of, where all of them are still there.
+std::string verify_by_rows_sql(const std::vector<RollupLevel>& levels,
+                               const base::TimeExtent& extent);
 
 } // namespace orchestry::metrics

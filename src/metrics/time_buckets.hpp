@@ -25,6 +25,8 @@ class TimeBuckets {
             find(t);
         return lower_;
     }
+    /// The first bound at or after `t`; errors likewise.
+    base::Instant ceiling_of(base::Instant t) { return start_of(t) == t ? t : upper_; }
 
   private:
     void find(base::Instant t);

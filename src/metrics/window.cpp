@@ -2,6 +2,7 @@
 
 #include "catalog/columns.hpp"
 #include "catalog/settings.hpp"
+#include "metrics/rollup_shape.hpp"
 
 #include <algorithm>
 
@@ -43,21 +44,88 @@ std::string bound(const std::string& column, const char* comparison, std::string
     return column + " OPERATOR(pg_catalog." + comparison + ") " + expression;
 }
 
+/// What is read as rows `t`, and how it becomes rows `f` of groups, and these statistics. All names
+/// are quoted.
+struct Source {
+    std::string table;
+    std::string time_column;
+    const char* end; ///< what the window's ends are in terms of that column
+    std::string value_column;
+    std::string aggregate;  ///< of t
+    std::string statistics; ///< of f
+};
+
+Source rows_of(const Window& window, const std::string& table) {
+    const char* const end = end_expression(type_of_column(window, table, window.time_column));
+    if (!end)
+        throw Error(errc::datatype_mismatch,
+                    "column \"" + window.time_column + "\" of " + table + " is no time")
+            .hint("Name a column of type timestamptz, timestamp or date (both read as UTC).");
+    if (!catalog::is_number(type_of_column(window, table, window.value_column)))
+        throw Error(errc::datatype_mismatch,
+                    "column \"" + window.value_column + "\" of " + table + " is no number")
+            .hint("Name a column of type float8, real, numeric, bigint, integer or smallint.");
+    const std::string value = "t." + pg::quote_identifier(window.value_column);
+    return {table,
+            "t." + pg::quote_identifier(window.time_column),
+            end,
+            value,
+            "orchestry.window_stats(CAST(" + value + " AS pg_catalog.float8)) AS stats",
+            "(f.stats).*"};
+}
+
+void require_whole_buckets(const RollupSettings& rollup, const char* name,
+                           const std::optional<base::Instant>& t) {
+    if (!t || !base::is_finite(*t))
+        return;
+    const CheckedRollup policy(rollup);
+    const base::Grid grid = policy.plan().grid();
+    const base::Instant lower = grid.floor(*t);
+    if (lower == *t)
+        return;
+    const auto text = [](base::Instant at) {
+        return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(at.us));
+    };
+    throw Error(errc::invalid_parameter,
+                "the window does not consist of whole buckets of rollup " + rollup.view())
+        .detail("\"" + std::string(name) + "\" is " + text(*t) + ", within the bucket from " +
+                text(lower) + " to " + text(grid.next(*t)) + ".")
+        .hint("Give the beginning of one of its buckets of " +
+              base::to_string(policy.plan().bucket) +
+              ", or the table instead of the rollup for windows of any length.");
+}
+
+Source buckets_of(const Window& window, const RollupSettings& rollup) {
+    require_same_values(window.time_column, window.value_column, rollup);
+    require_groups(window.group_by, rollup);
+    require_whole_buckets(rollup, "from", window.from);
+    require_whole_buckets(rollup, "to", window.to);
+    return {rollup.view(),
+            "t.bucket",
+            "$%",
+            "t.summary",
+            "orchestry.merge(t.summary) AS summary",
+            statistics_of_summary()};
+}
+
+/// The rollup whose view it is, when the values asked for are those that it is made of. Its other
+/// columns are numbers like those of any view.
+std::optional<StoredRollup> rollup_behind(const Window& window) {
+    auto rollup = rollup_of_view(window.source);
+    if (rollup && window.value_column != "summary" &&
+        window.value_column != rollup->settings.value_column)
+        return std::nullopt;
+    return rollup;
+}
+
 std::string query_of(const Window& window) {
     const auto table = pg::relation_name(window.source);
     if (!table)
         throw Error(errc::undefined_table,
                     "the table with OID " + std::to_string(window.source) + " does not exist")
             .hint("SELECT 'schema.table'::regclass;");
-    const char* const end = end_expression(type_of_column(window, *table, window.time_column));
-    if (!end)
-        throw Error(errc::datatype_mismatch,
-                    "column \"" + window.time_column + "\" of " + *table + " is no time")
-            .hint("Name a column of type timestamptz, timestamp or date (both read as UTC).");
-    if (!catalog::is_number(type_of_column(window, *table, window.value_column)))
-        throw Error(errc::datatype_mismatch,
-                    "column \"" + window.value_column + "\" of " + *table + " is no number")
-            .hint("Name a column of type float8, real, numeric, bigint, integer or smallint.");
+    const auto rollup = rollup_behind(window);
+    const Source source = rollup ? buckets_of(window, rollup->settings) : rows_of(window, *table);
 
     std::string labels;
     std::string columns;
@@ -73,18 +141,17 @@ std::string query_of(const Window& window) {
         labels += separator + pg::quote_literal(name) + ", " + column;
         columns += separator + column;
     }
-    const std::string time = "t." + pg::quote_identifier(window.time_column);
-    std::string condition = "t." + pg::quote_identifier(window.value_column) + " IS NOT NULL";
+    std::string condition = source.value_column + " IS NOT NULL";
     if (window.from)
-        condition += " AND " + bound(time, ">=", end, '1');
+        condition += " AND " + bound(source.time_column, ">=", source.end, '1');
     if (window.to)
-        condition += " AND " + bound(time, "<", end, '2');
+        condition += " AND " + bound(source.time_column, "<", source.end, '2');
     // A group of NULLs alone has no data, and so no row; without groups HAVING leaves none either.
-    return "SELECT s.labels, (s.w).* FROM (SELECT pg_catalog.jsonb_build_object(" + labels +
-           ") AS labels, orchestry.window_stats(CAST(t." +
-           pg::quote_identifier(window.value_column) + " AS pg_catalog.float8)) AS w FROM " +
-           *table + " t WHERE " + condition + (columns.empty() ? "" : " GROUP BY " + columns) +
-           " HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) s";
+    return "SELECT f.labels, " + source.statistics +
+           " FROM (SELECT pg_catalog.jsonb_build_object(" + labels + ") AS labels, " +
+           source.aggregate + " FROM " + source.table + " t WHERE " + condition +
+           (columns.empty() ? "" : " GROUP BY " + columns) +
+           " HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) f";
 }
 
 } // namespace

@@ -96,10 +96,10 @@ void expect_covered(const Backlog& backlog, const RollupPolicy& policy, Instant 
             EXPECT_LE(rows, static_cast<double>(rows_per_batch) + 3 * bucket + 3);
         }
     }
-    const base::InstantSet due = closed(backlog.dirty, policy, now);
-    ASSERT_EQ(covered.size(), due.size());
+    const base::InstantSet expected = due(backlog, policy, now);
+    ASSERT_EQ(covered.size(), expected.size());
     EXPECT_TRUE(std::equal(
-        covered.begin(), covered.end(), due.begin(),
+        covered.begin(), covered.end(), expected.begin(),
         [](const TimeExtent& a, const TimeExtent& b) { return a.from == b.from && a.to == b.to; }));
 }
 
@@ -154,6 +154,143 @@ TEST(RollupPlan, BucketsPastKeepAreRemovedWhole) {
     EXPECT_EQ(steps[0].extent.to, at(2026, 2, 12, 23)); // midnight in Berlin
     backlog.oldest = at(2026, 2, 12, 23);
     EXPECT_EQ(plan(backlog, policy, at(2026, 3, 15, 12), plenty)[0].action, RollupAction::leave);
+}
+
+// --- rollups of rollups -------------------------------------------------------------------------
+
+TEST(RollupPlan, BucketsThatTheParentHasYetToComputeAreLeft) {
+    Backlog backlog = dirty({{at(2026, 3, 1, 2), at(2026, 3, 1, 8)}});
+    backlog.unready.add({at(2026, 3, 1, 4), at(2026, 3, 1, 5)});
+    const auto steps = refreshes(backlog, hourly(), at(2026, 3, 1, 10));
+    ASSERT_EQ(steps.size(), 2u);
+    EXPECT_EQ(steps[0].extent.from, at(2026, 3, 1, 5));
+    EXPECT_EQ(steps[0].extent.to, at(2026, 3, 1, 8));
+    EXPECT_EQ(steps[1].extent.from, at(2026, 3, 1, 2));
+    EXPECT_EQ(steps[1].extent.to, at(2026, 3, 1, 4));
+}
+
+/// Minutes that are kept for a day, of which hours in UTC and days in Berlin are made.
+class KeptForReaders : public testing::Test {
+  protected:
+    const SystemZone berlin_{"Europe/Berlin"};
+    const RollupPolicy policy_{{0, 0, base::us_per_minute}, &base::utc(), base::Span{0, 1, 0}};
+    const Instant now_ = at(2026, 3, 15, 12, 34, 56);
+    Backlog backlog_ = [this] {
+        Backlog backlog = dirty({});
+        backlog.oldest = at(2026, 3, 1);
+        backlog.readers = {{"s.hours", {base::utc(), hour}, base::InstantSet{}},
+                           {"s.days", {berlin_, {0, 1, 0}}, base::InstantSet{}}};
+        return backlog;
+    }();
+
+    std::vector<RollupStep> steps() const { return plan(backlog_, policy_, now_, plenty); }
+};
+
+TEST_F(KeptForReaders, GoInWholeBucketsOfAllReaders) {
+    const auto steps = this->steps();
+    ASSERT_EQ(steps.size(), 1u);
+    EXPECT_EQ(steps[0].action, RollupAction::expire);
+    EXPECT_EQ(steps[0].extent.to, at(2026, 3, 13, 23)); // midnight in Berlin
+    backlog_.readers.pop_back();
+    EXPECT_EQ(this->steps()[0].extent.to, at(2026, 3, 14, 12));
+}
+
+TEST_F(KeptForReaders, StayFromWhatHasYetToBeReadOrComputed) {
+    const TimeExtent waiting{at(2026, 3, 5, 6), at(2026, 3, 5, 7)};
+    const auto expect_stay = [&](const char* who) {
+        const auto steps = this->steps();
+        ASSERT_GE(steps.size(), 2u) << who;
+        const RollupStep& gone = steps[steps.size() - 2];
+        EXPECT_EQ(gone.action, RollupAction::expire) << who;
+        EXPECT_EQ(gone.extent.to, at(2026, 3, 4, 23)) << who;
+        EXPECT_EQ(steps.back().action, RollupAction::leave) << who;
+        EXPECT_NE(steps.back().reason.find(who), std::string::npos) << steps.back().reason;
+    };
+    backlog_.readers[0].unread.add(waiting);
+    expect_stay("s.hours");
+    backlog_.readers[0].unread.remove(waiting);
+    backlog_.unready.add(waiting);
+    expect_stay("public.r");
+    backlog_.unready.remove(waiting);
+    backlog_.dirty.add(waiting);
+    expect_stay("public.r");
+    EXPECT_EQ(steps()[0].action, RollupAction::refresh);
+    // Without readers nobody needs them.
+    backlog_.readers.clear();
+    EXPECT_EQ(steps().back().action, RollupAction::expire);
+    EXPECT_EQ(steps().back().extent.to, at(2026, 3, 14, 12, 34));
+}
+
+TEST_F(KeptForReaders, StayAllWhenTheOldestAreUnread) {
+    backlog_.readers[1].unread.add({at(1, 1, 1), at(2026, 3, 2)});
+    const auto steps = this->steps();
+    ASSERT_EQ(steps.size(), 1u);
+    EXPECT_EQ(steps[0].action, RollupAction::leave);
+    EXPECT_NE(steps[0].reason.find("s.days"), std::string::npos) << steps[0].reason;
+}
+
+constexpr Step minutes(std::int64_t n) { return {0, 0, n * base::us_per_minute}; }
+constexpr Step days(std::int32_t n) { return {0, n, 0}; }
+constexpr Step months(std::int32_t n) { return {n, 0, 0}; }
+
+bool nests(const Step& finer, const char* finer_zone, const Step& coarser, const char* zone) {
+    const SystemZone a(finer_zone), b(zone);
+    const base::Grid below(a, finer), above(b, coarser);
+    const auto misfit = first_misfit(below, above);
+    if (misfit) {
+        EXPECT_EQ(above.floor(*misfit), *misfit);
+        EXPECT_NE(below.floor(*misfit), *misfit);
+        return false;
+    }
+    // What fits makes no difference: the bucket of a time is that of its finer bucket.
+    std::mt19937_64 random(7);
+    for (int i = 0; i < 2000; ++i) {
+        const auto range = static_cast<std::uint64_t>(nesting_times.to.us - nesting_times.from.us);
+        const Instant t{nesting_times.from.us + static_cast<std::int64_t>(random() % range)};
+        EXPECT_EQ(above.floor(t), above.floor(below.floor(t))) << t.us;
+    }
+    return true;
+}
+
+TEST(RollupNesting, MultiplesOfRealTimeFitInAnyZones) {
+    EXPECT_TRUE(nests(minutes(1), "UTC", minutes(60), "Asia/Kolkata"));
+    EXPECT_TRUE(nests(minutes(15), "America/New_York", minutes(15), "Europe/Berlin"));
+    EXPECT_FALSE(nests(minutes(7), "UTC", minutes(60), "UTC"));
+    EXPECT_FALSE(nests(minutes(60), "UTC", minutes(1), "UTC"));
+    EXPECT_FALSE(nests(minutes(60), "UTC", minutes(90), "UTC"));
+}
+
+TEST(RollupNesting, DaysBeginAtMidnightOfTheirZone) {
+    EXPECT_TRUE(nests(minutes(60), "UTC", days(1), "UTC"));
+    EXPECT_TRUE(nests(minutes(60), "UTC", days(1), "Europe/Berlin"));
+    EXPECT_TRUE(nests(minutes(60), "UTC", days(1), "America/New_York"));
+    EXPECT_TRUE(nests(minutes(60), "UTC", days(1), "Pacific/Apia")); // which skipped a day
+    EXPECT_FALSE(nests(minutes(60), "UTC", days(1), "Asia/Kolkata"));
+    EXPECT_TRUE(nests(minutes(30), "UTC", days(1), "Asia/Kolkata"));
+    EXPECT_FALSE(nests(minutes(60), "UTC", days(1), "Australia/Lord_Howe")); // by half an hour
+    EXPECT_TRUE(nests(minutes(30), "UTC", days(1), "Australia/Lord_Howe"));
+    EXPECT_FALSE(nests(minutes(30), "UTC", days(1), "Asia/Kathmandu"));
+    EXPECT_TRUE(nests(minutes(15), "UTC", days(1), "Asia/Kathmandu") ||
+                nests(minutes(10), "UTC", days(1), "Asia/Kathmandu"));
+    EXPECT_FALSE(nests(minutes(1), "UTC", days(1), "Africa/Monrovia")); // until 1972, by seconds
+    // A day of summer time's beginning has 23 hours.
+    EXPECT_FALSE(nests(minutes(120), "UTC", days(1), "Europe/Berlin"));
+    EXPECT_FALSE(nests(minutes(24 * 60), "UTC", days(1), "Europe/Berlin"));
+    EXPECT_TRUE(nests(minutes(24 * 60), "UTC", days(1), "UTC"));
+}
+
+TEST(RollupNesting, DaysAndMonthsFitInTheirOwnZone) {
+    EXPECT_TRUE(nests(days(1), "Europe/Berlin", days(7), "Europe/Berlin"));
+    EXPECT_TRUE(nests(days(1), "Europe/Berlin", months(1), "Europe/Berlin"));
+    EXPECT_TRUE(nests(days(1), "Pacific/Apia", months(1), "Pacific/Apia"));
+    EXPECT_TRUE(nests(months(1), "Europe/Berlin", months(12), "Europe/Berlin"));
+    EXPECT_FALSE(nests(days(1), "UTC", months(1), "Europe/Berlin"));
+    EXPECT_FALSE(nests(days(1), "Europe/Berlin", days(1), "UTC"));
+    EXPECT_FALSE(nests(days(7), "UTC", months(1), "UTC"));
+    EXPECT_FALSE(nests(days(2), "UTC", days(3), "UTC"));
+    EXPECT_FALSE(nests(months(2), "UTC", months(3), "UTC"));
+    EXPECT_FALSE(nests(months(1), "UTC", days(1), "UTC"));
+    EXPECT_FALSE(nests(days(1), "Europe/Berlin", minutes(24 * 60), "UTC"));
 }
 
 } // namespace
