@@ -35,7 +35,8 @@ SELECT r.job_id, jsonb_strip_nulls(jsonb_build_object(
 FROM orchestry.rollup r LEFT JOIN orchestry.rollup p ON p.job_id = r.parent;
 COMMENT ON VIEW orchestry._rollup_settings IS 'Rollups with the names of their arguments. Internal.';
 
-CREATE VIEW orchestry._rollup_marks AS
+-- What follows is a part of the rollups' views, for whoever may read those: it tells times and nothing else.
+CREATE VIEW orchestry._rollup_marks WITH (security_barrier) AS
 SELECT r.job_id, r.parent, r.bucket, j.time_zone, m.spans AS marked, f.spans AS frozen
 FROM orchestry.rollup r JOIN orchestry.job j ON j.job_id = r.job_id
 CROSS JOIN LATERAL (SELECT COALESCE(range_agg(tstzrange(d.from_at, d.to_at)), '{}') AS spans
@@ -44,10 +45,9 @@ CROSS JOIN LATERAL (SELECT COALESCE(range_agg(tstzrange(z.from_at, z.to_at)), '{
                     FROM orchestry.frozen_span z WHERE z.job_id = r.job_id) f;
 COMMENT ON VIEW orchestry._rollup_marks IS 'What is marked for each rollup itself, and frozen. Internal.';
 
--- What the stored buckets of a rollup do not say of the rows, for one that is made of it, and in its buckets. So it goes
--- through all levels, in the snapshot of the query. Who may read a rollup need not know of its parent.
+-- From level to level: where something is dirty, there is something dirty in the buckets of who is made of it.
 CREATE FUNCTION orchestry._finer_spans(parent bigint, width interval, time_zone text, OUT dirty tstzmultirange, OUT gone tstzmultirange)
-LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 WITH finer AS (
     SELECT m.marked + COALESCE(f.dirty, '{}') - m.frozen AS dirty, m.frozen + COALESCE(f.gone, '{}') AS gone
@@ -65,13 +65,18 @@ SELECT COALESCE(range_agg(s) FILTER (WHERE is_dirty), '{}'), COALESCE(range_agg(
 $$;
 COMMENT ON FUNCTION orchestry._finer_spans(bigint, interval, text) IS 'The times, in buckets of a rollup, that its parent and the parents of that have yet to compute, and those whose rows are gone at some level. Internal.';
 
--- A part of the rollups' views, for whoever may read those: it tells times and nothing else.
 CREATE VIEW orchestry._rollup_spans WITH (security_barrier) AS
-SELECT m.job_id, s.dirty, m.frozen, '{(,)}'::tstzmultirange - s.dirty - m.frozen AS settled,
+SELECT m.job_id, s.dirty, m.frozen, COALESCE(f.dirty, '{}') AS unready, '{(,)}'::tstzmultirange - s.dirty - m.frozen AS settled,
        '{(,)}'::tstzmultirange - s.dirty - m.frozen - COALESCE(f.gone, '{}') AS traceable
 FROM orchestry._rollup_marks m LEFT JOIN LATERAL orchestry._finer_spans(m.parent, m.bucket, m.time_zone) f ON true
 CROSS JOIN LATERAL (SELECT m.marked + COALESCE(f.dirty, '{}') - m.frozen AS dirty) s;
-COMMENT ON VIEW orchestry._rollup_spans IS 'The times of each rollup: dirty ones are to be computed from the source by whoever reads, settled ones are stored as the source, which may be another rollup, says, traceable ones as the rows say, frozen ones stay as they are. Internal.';
+COMMENT ON VIEW orchestry._rollup_spans IS 'The times of each rollup: dirty ones are to be computed from the source by whoever reads, unready are those of them that its parent has yet to compute, settled ones are stored as the source, which may be another rollup, says, traceable ones as the rows say, frozen ones stay as they are. Internal.';
+
+-- In a function the plan of that is not one more part, and several times, of the plan of whoever reads.
+CREATE FUNCTION orchestry._dirty_spans(rollup bigint) RETURNS tstzmultirange
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.dirty FROM orchestry._rollup_spans s WHERE s.job_id = rollup $$;
+COMMENT ON FUNCTION orchestry._dirty_spans(bigint) IS 'The times of a rollup that are to be computed by whoever reads it. Internal.';
 
 CREATE FUNCTION orchestry.create_rollup(name text, source regclass, time_column name, value_column name, bucket interval,
     group_by name[] DEFAULT '{}', "where" text DEFAULT NULL, time_zone text DEFAULT 'UTC', keep interval DEFAULT NULL,

@@ -4,7 +4,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA orchestry FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA orchestry FROM PUBLIC;
 
 GRANT SELECT ON orchestry.jobs, orchestry.runs, orchestry.run_steps, orchestry.progress, orchestry.partitions,
-    orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_spans,
+    orchestry.holds, orchestry.quarantine, orchestry.archive_files, orchestry.rollups, orchestry._rollup_marks, orchestry._rollup_spans,
     orchestry.migrations, orchestry.matviews TO PUBLIC;
 GRANT SELECT ON orchestry.unused_indexes, orchestry.duplicate_indexes, orchestry.invalid_indexes, orchestry.missing_fk_indexes,
     orchestry.table_bloat, orchestry.cache_hit, orchestry.connections, orchestry.replication, orchestry.sequence_usage, orchestry.wraparound,
@@ -60,6 +60,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.time_bucket(interval, timestamptz, text),
     orchestry._bucket_ceiling(interval, timestamptz, text),
     orchestry._finer_spans(bigint, interval, text),
+    orchestry._dirty_spans(bigint),
     orchestry.window_aggregate(regclass, name, name, name[], timestamptz, timestamptz),
     orchestry.summarize(double precision),
     orchestry.merge(orchestry.summary),

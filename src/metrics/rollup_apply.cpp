@@ -120,7 +120,7 @@ Backlog inspect_marks(const RollupBasis& basis, const Readers& readers) {
     Backlog backlog;
     backlog.quoted = basis.shape.view;
     backlog.dirty = catalog::dirty(basis.job);
-    backlog.unready = unready(basis.settings);
+    backlog.unready = unready(basis.job);
     backlog.readers = readers.now();
     return backlog;
 }

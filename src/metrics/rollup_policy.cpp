@@ -137,15 +137,13 @@ void require_groups(const std::vector<std::string>& group_by, const RollupSettin
                                     : "Choose from its groups: " + list + ".");
 }
 
-base::InstantSet unready(const RollupSettings& settings) {
+base::InstantSet unready(catalog::JobId job) {
     base::InstantSet times;
-    if (!settings.parent)
-        return times;
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.lower(d), pg_catalog.upper(d) FROM orchestry._finer_spans($1, $2, "
-            "$3) f, pg_catalog.unnest(f.dirty) d",
-            settings.parent->value, settings.bucket, settings.time_zone);
+    spi.run("SELECT pg_catalog.lower(d), pg_catalog.upper(d) FROM orchestry._rollup_spans s, "
+            "pg_catalog.unnest(s.unready) d WHERE s.job_id OPERATOR(pg_catalog.=) $1",
+            job.value);
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         times.add({spi.row(i).instant(1), spi.row(i).instant(2)});
     return times;

@@ -65,7 +65,7 @@ void require_groups(const std::vector<std::string>& group_by, const RollupSettin
 
 /// What the parent of a rollup, and the parents of that, have yet to compute, in buckets of the
 /// rollup; empty for one without parent.
-base::InstantSet unready(const RollupSettings& settings);
+base::InstantSet unready(catalog::JobId job);
 
 /// Writes the settings of a new job, or over those of an old one.
 void store_settings(catalog::JobId job, const RollupSettings& settings);

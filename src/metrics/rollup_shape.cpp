@@ -3,7 +3,6 @@
 #include "catalog/columns.hpp"
 
 #include <algorithm>
-#include <span>
 
 namespace orchestry::metrics {
 
@@ -263,35 +262,50 @@ std::string compared_sql(const RollupShape& shape) {
     return list + ", u.packed";
 }
 
-using Levels = std::span<const RollupLevel>;
+/// What is dirty of one of the levels that a view is made of.
+std::string dirty_sql(const std::vector<RollupLevel>& levels, std::size_t depth) {
+    if (levels.size() == 1)
+        return spans_sql(levels[0].job, "dirty");
+    return "(SELECT d.of_" + std::to_string(depth) + " FROM dirty_spans d)";
+}
 
-/// The dirty buckets of a rollup, computed by whoever reads it: grouped_sql(). One with a parent is
+/// What the query of a view begins with: that of all levels, looked up once.
+std::string dirty_spans_sql(const std::vector<RollupLevel>& levels) {
+    if (levels.size() == 1)
+        return {};
+    std::string columns;
+    for (std::size_t depth = 0; depth < levels.size(); ++depth)
+        columns += (depth == 0 ? "" : ", ") +
+                   ("orchestry._dirty_spans(" + std::to_string(levels[depth].job.value)) +
+                   "::pg_catalog.int8) AS of_" + std::to_string(depth);
+    return "WITH dirty_spans AS MATERIALIZED (SELECT " + columns + ") ";
+}
+
+/// The dirty buckets of a level, computed by whoever reads it: grouped_sql(). One with a parent is
 /// computed from the stored buckets of that, where these are right, and for the rest from what its
 /// parent is computed from, whatever that takes.
-std::string live_sql(Levels levels) {
-    const RollupShape& shape = levels[0].shape;
-    const std::string dirty = spans_sql(levels[0].job, "dirty");
-    if (shape.reading != Reading::merged)
+std::string live_sql(const std::vector<RollupLevel>& levels, std::size_t depth) {
+    RollupShape shape = levels[depth].shape;
+    const std::string dirty = dirty_sql(levels, depth);
+    if (shape.reading != Reading::merged) {
+        if (depth > 0)
+            shape.reading = Reading::summarized; // nobody looks at its percentiles
         return "SELECT f.* FROM pg_catalog.unnest(" + dirty + ") dirty CROSS JOIN LATERAL (" +
                buckets_sql(shape, "pg_catalog.lower(dirty)", "pg_catalog.upper(dirty)") + ") f";
-    RollupLevel parent = levels[1];
-    if (parent.shape.reading == Reading::values)
-        parent.shape.reading = Reading::summarized; // nobody looks at its percentiles
-    std::vector<RollupLevel> finer = {parent};
-    finer.insert(finer.end(), levels.begin() + 2, levels.end());
+    }
     const auto columns = [&](const std::string& row) {
         return joined(key(shape), row + ".") + ", " + row + ".summary";
     };
     // OFFSET 0: the index is asked for each of the times, instead of all buckets being looked at.
     return grouped_sql(shape, "(SELECT s.* FROM pg_catalog.unnest(" + dirty +
                                   ") dirty CROSS JOIN LATERAL (SELECT " + columns("s") +
-                                  " FROM ONLY " + parent.shape.stored + " s WHERE " +
+                                  " FROM ONLY " + levels[depth + 1].shape.stored + " s WHERE " +
                                   bucket_is("s", ">=", "pg_catalog.lower(dirty)") + " AND " +
                                   bucket_is("s", "<", "pg_catalog.upper(dirty)") + " AND NOT (" +
-                                  bucket_is("s", "<@", spans_sql(parent.job, "dirty")) +
+                                  bucket_is("s", "<@", dirty_sql(levels, depth + 1)) +
                                   ") OFFSET 0) s UNION ALL SELECT " + columns("l") + " FROM (" +
-                                  live_sql(finer) + ") l WHERE " + bucket_is("l", "<@", dirty) +
-                                  ") t");
+                                  live_sql(levels, depth + 1) + ") l WHERE " +
+                                  bucket_is("l", "<@", dirty) + ") t");
 }
 
 } // namespace
@@ -310,18 +324,18 @@ std::vector<std::string> create_rollup_sql(const std::vector<RollupLevel>& level
     const RollupShape& rows = levels.back().shape;
     const std::string about = "Statistics of " + rows.value_column + " of " + rows.source_name +
                               " per " + base::to_string(shape.bucket);
-    return {
-        "CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
-        "COMMENT ON TABLE " + shape.stored + " IS " +
-            pg::quote_literal(about + ", as last computed. Read " + shape.view +
-                              ", which is right at every moment."),
-        "CREATE VIEW " + shape.view + " AS SELECT " + joined(all_columns(shape), "s.") + " FROM " +
-            shape.stored + " s WHERE NOT (" +
-            bucket_is("s", "<@", spans_sql(levels.front().job, "dirty")) + ") UNION ALL SELECT " +
-            columns_of_fresh(shape) + " FROM (" + live_sql(levels) + ") f",
-        "COMMENT ON VIEW " + shape.view + " IS " +
-            pg::quote_literal(about + ", right at every moment: stored buckets where nothing has "
-                                      "changed, all others computed from the source.")};
+    return {"CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
+            "COMMENT ON TABLE " + shape.stored + " IS " +
+                pg::quote_literal(about + ", as last computed. Read " + shape.view +
+                                  ", which is right at every moment."),
+            "CREATE VIEW " + shape.view + " AS " + dirty_spans_sql(levels) + "SELECT " +
+                joined(all_columns(shape), "s.") + " FROM " + shape.stored + " s WHERE NOT (" +
+                bucket_is("s", "<@", dirty_sql(levels, 0)) + ") UNION ALL SELECT " +
+                columns_of_fresh(shape) + " FROM (" + live_sql(levels, 0) + ") f",
+            "COMMENT ON VIEW " + shape.view + " IS " +
+                pg::quote_literal(about +
+                                  ", right at every moment: stored buckets where nothing has "
+                                  "changed, all others computed from the source.")};
 }
 
 std::string statistics_of_summary() {

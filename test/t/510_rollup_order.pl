@@ -37,6 +37,15 @@ WITH expected AS (SELECT orchestry.time_bucket('1 hour', ts) AS bucket, app, (or
 found AS (SELECT bucket, app, data_points, avg_value, min_value, max_value, stddev_value, p50_value, p95_value, p99_value FROM r)
 SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d;
 SQL
+# A rollup of the rollup, later.
+my $days = <<'SQL';
+SELECT orchestry.create_rollup('days', 'm', 'ts', 'v', '1 day', '{app}', parent => 'r');
+CALL orchestry.run('m');
+CREATE VIEW wrong_days AS
+WITH expected AS (SELECT orchestry.time_bucket('1 day', ts), app, orchestry.summarize(v)::text FROM m GROUP BY 1, 2),
+found AS (SELECT bucket, app, summary::text FROM days)
+SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d;
+SQL
 
 my ($refresher, $holder, $writer) = map { $node->background_psql($database, on_error_stop => 0) } 1 .. 3;
 $refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'; SET orchestry.lock_timeout = '1 min'; SET client_min_messages = error");
@@ -111,8 +120,47 @@ is($node->safe_psql($database, q(SELECT frozen @> tstzrange('2026-03-01', '2026-
 $node->safe_psql($database, "ALTER TABLE m ATTACH PARTITION m_1 FOR VALUES FROM ('2026-03-01') TO ('2026-03-05'); CALL orchestry.refresh_rollup('r')");
 is($node->safe_psql($database, 'TABLE wrong'), 0, 'and comes back');
 
+# What is made of the rollup is refreshed, and the rollup meanwhile, in its own transactions: these mark what they change.
+$node->safe_psql($database, $days);
+sub around_days
+{
+	my ($between, $after) = @_;
+	$n++;
+	$node->safe_psql($database, "INSERT INTO m VALUES ('2026-03-02 03:00Z', 'new $n', $n), ('2026-03-06 03:00Z', 'new $n', $n); CALL orchestry.refresh_rollup('r')");
+	$holder->query_safe('SELECT pg_advisory_lock(1)');
+	$refresher->{stdin} .= "CALL orchestry.refresh_rollup('days');\n";
+	$refresher->{run}->pump_nb;
+	wait_until($node, $database, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+	$writer->query_safe($_) for @$between;
+	my @wrong = ($node->safe_psql($database, 'TABLE wrong_days'));
+	$holder->query_safe('SELECT pg_advisory_unlock(1)');
+	$refresher->query_safe('SELECT 1');
+	push @wrong, $node->safe_psql($database, 'TABLE wrong_days'), $node->safe_psql($database, q(SELECT count(*) FROM orchestry.verify_rollup('days')));
+	$writer->query_safe($_) for @$after;
+	push @wrong, $node->safe_psql($database, 'TABLE wrong_days');
+	$node->safe_psql($database, q(CALL orchestry.run('m')));
+	push @wrong, $node->safe_psql($database, 'TABLE wrong_days'), $node->safe_psql($database, q(SELECT count(*) FROM orchestry.verify_rollup('days')));
+	return "@wrong";
+}
+$writer->query_safe('SET client_min_messages = error');
+my $refresh = q(CALL orchestry.refresh_rollup('r'));
+my %days_case = (
+	'all between, and the rollup refreshed' => [ [ 'BEGIN', @all, 'COMMIT', $refresh ], [] ],
+	'all between, the rollup refreshed after' => [ [ 'BEGIN', @all, 'COMMIT' ], [$refresh] ],
+	'written between, the rollup refreshed before the commit and after' => [ [ 'BEGIN', @all, q(PREPARE TRANSACTION 'x'), $refresh ], [ q(COMMIT PREPARED 'x'), $refresh ] ],
+);
+for my $name (sort keys %days_case)
+{
+	is(around_days(@{ $days_case{$name} }), '0 0 0 0 0 0', "right of a rollup of the rollup: $name");
+}
+
 # The other way round.
 $refresher->query_safe('SET orchestry.fault_wrong_order = on');
+my $found_days = around_days(@{ $days_case{'all between, and the rollup refreshed'} });
+note("wrong of days: $found_days");
+my (undef, $after_days, $stored_days) = split / /, $found_days;
+cmp_ok($stored_days, '>', 0, 'in the wrong order a change of the rollup is lost in what is made of it, and this test finds it');
+cmp_ok($after_days, '>', 0, 'also in its view');
 my $found = around(@{ $case{"all between"} });
 note("wrong: $found");
 my ($view, $after, $stored) = split / /, $found;

@@ -1,6 +1,7 @@
 # R04: rollups under writers who insert, update across buckets and partitions, delete, roll back, prepare and hold old
 # snapshots, two refreshers, retention, and kill -9 of whoever writes or refreshes. At every sampled moment the view says what
-# the source says in the same snapshot, and so does what is stored and settled; a bucket whose rows have gone stays as it was.
+# the source says in the same snapshot, and so does what is stored and settled; a bucket whose rows have gone stays as it was. So it is at
+# every level of rollups that are made of rollups, in whatever order these are refreshed.
 use strict;
 use warnings;
 use IPC::Run;
@@ -20,6 +21,7 @@ orchestry.now = '2026-03-10 12:00:00+00'
 orchestry.lock_attempts = 1000
 orchestry.history_keep_runs = 1000000
 autovacuum = off
+jit = off
 max_prepared_transactions = 20
 CONF
 $node->safe_psql($database, <<'SQL');
@@ -39,6 +41,9 @@ CREATE INDEX ON s.m (ts);
 INSERT INTO s.m SELECT i % 600, '2026-03-01Z'::timestamptz + i * interval '30 s', CASE WHEN i % 5 > 0 THEN 'app ' || i % 5 END, i % 1000 FROM generate_series(0, 28000) i;
 SELECT orchestry.create_rollup('s.r', 's.m', 'ts', 'v', '1 hour', '{app}');
 SELECT orchestry.create_rollup('s.days', 's.m', 'ts', 'v', '1 day', "where" => 'v < 500');
+SELECT orchestry.create_rollup('s.minutes', 's.m', 'ts', 'v', '30 minutes', '{app}');
+SELECT orchestry.create_rollup('s.hours', 's.m', 'ts', 'v', '1 hour', '{app}', parent => 's.minutes');
+SELECT orchestry.create_rollup('s.berlin', 's.m', 'ts', 'v', '1 day', time_zone => 'Europe/Berlin', parent => 's.hours');
 SELECT orchestry.add_retention_policy('s.m', '6 days', grace => '1 year');
 CREATE VIEW s.frozen AS SELECT frozen AS spans FROM orchestry.rollups WHERE rollup = 's.r'::regclass;
 -- What the source says of all buckets that can still be computed, what the rollup says, and in how many rows they differ.
@@ -49,10 +54,39 @@ found AS (SELECT bucket, app, data_points, avg_value, min_value, max_value, stdd
     FROM s.r, s.frozen WHERE NOT bucket <@ frozen.spans)
 SELECT (SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d) AS wrong,
     (SELECT count(*) FROM found) AS compared;
+-- The same of each level by the rows, where they are there, and by the level below, which has all times. A partition is of whole
+-- buckets but those of Berlin.
+CREATE VIEW s.wrong_levels AS
+WITH gone AS (SELECT frozen AS spans FROM orchestry.rollups WHERE rollup = 's.minutes'::regclass),
+expected AS (
+    SELECT 'minutes by rows' AS what, orchestry.time_bucket('30 minutes', ts) AS bucket, app, orchestry.summarize(v) AS summary FROM s.m, gone
+        WHERE NOT orchestry.time_bucket('30 minutes', ts) <@ gone.spans GROUP BY 2, 3
+    UNION ALL SELECT 'hours by rows', orchestry.time_bucket('1 hour', ts), app, orchestry.summarize(v) FROM s.m, gone
+        WHERE NOT orchestry.time_bucket('1 hour', ts) <@ gone.spans GROUP BY 2, 3
+    UNION ALL SELECT 'days by rows', orchestry.time_bucket('1 day', ts, 'Europe/Berlin'), NULL, orchestry.summarize(v) FROM s.m, gone
+        WHERE NOT tstzrange(orchestry.time_bucket('1 day', ts, 'Europe/Berlin'), orchestry.time_bucket('1 day', ts, 'Europe/Berlin') + interval '24 hours') && gone.spans GROUP BY 2
+    UNION ALL SELECT 'hours', orchestry.time_bucket('1 hour', bucket), app, orchestry.merge(summary) FROM s.minutes GROUP BY 2, 3
+    UNION ALL SELECT 'days', orchestry.time_bucket('1 day', bucket, 'Europe/Berlin'), NULL, orchestry.merge(summary) FROM s.hours GROUP BY 2),
+found AS (
+    SELECT 'minutes by rows' AS what, bucket, app, data_points, summary FROM s.minutes, gone WHERE NOT bucket <@ gone.spans
+    UNION ALL SELECT 'hours by rows', bucket, app, data_points, summary FROM s.hours, gone WHERE NOT bucket <@ gone.spans
+    UNION ALL SELECT 'days by rows', bucket, NULL, data_points, summary FROM s.berlin, gone WHERE NOT tstzrange(bucket, bucket + interval '24 hours') && gone.spans
+    UNION ALL SELECT 'hours', bucket, app, data_points, summary FROM s.hours
+    UNION ALL SELECT 'days', bucket, NULL, data_points, summary FROM s.berlin),
+differing AS (
+    SELECT count(*) FROM (
+        (SELECT what, bucket, app, orchestry.count(summary), summary::text FROM expected EXCEPT ALL SELECT what, bucket, app, data_points, summary::text FROM found) UNION ALL
+        (SELECT what, bucket, app, data_points, summary::text FROM found EXCEPT ALL SELECT what, bucket, app, orchestry.count(summary), summary::text FROM expected)) d)
+SELECT (SELECT count FROM differing) AS wrong, (SELECT count(*) FROM found) AS compared;
+-- Stored rows that are settled and not what they are made of.
+CREATE VIEW s.wrong_stored AS
+SELECT count(*) FROM (VALUES ('s.r'), ('s.days'), ('s.minutes'), ('s.hours'), ('s.berlin')) r (name), LATERAL orchestry.verify_rollup(r.name) v;
 RESET ROLE;
 SQL
-my ($rollup, $days, $retention) = map { $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE $_") }
-  "kind = 'rollup' AND settings ->> 'name' = 's.r'", "kind = 'rollup' AND settings ->> 'name' = 's.days'", "kind = 'retention'";
+my ($rollup, $days, $minutes, $hours, $berlin, $retention) = map { $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE $_") }
+  (map { "kind = 'rollup' AND settings ->> 'name' = 's.$_'" } qw(r days minutes hours berlin)), "kind = 'retention'";
+my @rollups = ($rollup, $days, $minutes, $hours, $berlin);
+my $refresh_all = join '; ', map { "CALL orchestry.run_job($_)" } @rollups;
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 # Each writer has rows of its own, so that none waits for another.
@@ -87,13 +121,15 @@ ROLLBACK PREPARED 'writer :client_id';
 COMMIT;
 \\endif
 SQL
-append_to_file("$dir/refresh.sql", "SET client_min_messages = error;\nCALL orchestry.run_job($rollup);\nCALL orchestry.run_job($days);\n");
+# One refresher begins with what the others are made of, and one ends with it.
+my @scripts = map { append_to_file("$dir/refresh_$_->[0].sql", join '', "SET client_min_messages = error;\n", map { "CALL orchestry.run_job($_);\n" } @$_); "$dir/refresh_$_->[0].sql" }
+  [@rollups], [ reverse @rollups ];
 
 my ($samples, $wrong, $compared, $settled_wrong, $struck, $finished) = (0, 0, 0, 0, 0, 0);
 sub sample
 {
 	my ($out, $err) = ('', '');
-	my $status = $node->psql($database, 'TABLE s.wrong', stdout => \$out, stderr => \$err);
+	my $status = $node->psql($database, 'SELECT sum(wrong), sum(compared) FROM (TABLE s.wrong UNION ALL TABLE s.wrong_levels) w', stdout => \$out, stderr => \$err);
 	return if $status != 0; # the server is coming back
 	my ($bad, $rows) = split /\|/, $out;
 	$samples++;
@@ -109,7 +145,7 @@ for my $round (1 .. $rounds)
 	my $kills = $round % 2 == 0; # half of the rounds end with a kill, of a refresher or a writer in turns
 	my $log = '';
 	my $writing = start_pgbench($node, $database, 'app', \$log, '-D', "first=$first", '-f', "$dir/write.sql", '-c', $writers, '-t', $kills ? 1_000_000 : $transactions, '--random-seed', $seed + $round, '--max-tries', 1000);
-	my @refreshing = map { start_pgbench($node, $database, 'app', \my $ignored, '-f', "$dir/refresh.sql", '-c', 1, '-t', 1_000_000) } 1 .. 2;
+	my @refreshing = map { start_pgbench($node, $database, 'app', \my $ignored, '-f', $_, '-c', 1, '-t', 1_000_000) } @scripts;
 	my $before = $samples;
 	my $killed = 0;
 	while ($writing->pumpable)
@@ -127,7 +163,7 @@ for my $round (1 .. $rounds)
 		if (!$kills && $samples - $before == 2)
 		{
 			my $now = sprintf('2026-03-%02d 12:00Z', 7 + ($round + 1) / 2 % 4);
-			$node->psql($database, "SET SESSION AUTHORIZATION app; CALL orchestry.run_job($rollup)", stderr => \my $ignored);
+			$node->psql($database, "SET SESSION AUTHORIZATION app; CALL orchestry.run_job($rollup); CALL orchestry.run_job($minutes)", stderr => \my $ignored);
 			$node->psql($database, "SET orchestry.now = '$now'; SET orchestry.lock_attempts = 20; SET client_min_messages = error; CALL orchestry.run_job($retention)", stderr => \$ignored);
 		}
 	}
@@ -137,10 +173,10 @@ for my $round (1 .. $rounds)
 	}
 	end_clients($node, $database, 'app', $writing, @refreshing);
 	sample();
-	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
-	$node->safe_psql($database, "SET client_min_messages = error; CALL orchestry.run_job($rollup); CALL orchestry.run_job($days)");
+	$settled_wrong += $node->safe_psql($database, 'TABLE s.wrong_stored');
+	$node->safe_psql($database, "SET client_min_messages = error; $refresh_all");
 	sample();
-	$settled_wrong += $node->safe_psql($database, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.days'))));
+	$settled_wrong += $node->safe_psql($database, 'TABLE s.wrong_stored');
 }
 diag("$samples samples of the view, $compared rows compared, $wrong wrong; $struck kills");
 cmp_ok($samples, '>', 2 * $rounds, 'the view was looked at');
@@ -148,7 +184,7 @@ is($struck, int($rounds / 2), 'all kills were made');
 is($finished, $rounds - $struck, 'the other rounds ended without an error of a writer');
 is($wrong, 0, 'the view was right at every sampled moment');
 is($settled_wrong, 0, 'what is stored and settled is right after every round');
-is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.rollups, unnest(dirty) d WHERE lower(d) < '2026-03-10')), 0, 'nothing is left to do');
+is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.rollups, unnest(dirty) d WHERE lower(d) < '2026-03-09 23:00Z')), 0, 'nothing is left to do');
 
 # The partitions that retention has taken wait in quarantine with their rows: what the rollup has of their times is what
 # they have, whatever came late to the default partition.
@@ -163,8 +199,14 @@ found AS (SELECT bucket, app, data_points, avg_value, min_value, max_value, stdd
     WHERE bucket <@ (SELECT tstzrange(from_at, to_at) FROM orchestry.detached_partition WHERE quarantine_name = split_part('$partition', '.', 2)))
 SELECT count(*) FROM ((TABLE kept EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE kept)) d
 SQL
+	$differing += $node->safe_psql($database, <<"SQL");
+WITH kept AS (SELECT orchestry.time_bucket('1 hour', ts), app, orchestry.summarize(v)::text FROM $partition GROUP BY 1, 2),
+found AS (SELECT bucket, app, summary::text FROM s.hours
+    WHERE bucket <@ (SELECT tstzrange(from_at, to_at) FROM orchestry.detached_partition WHERE quarantine_name = split_part('$partition', '.', 2)))
+SELECT count(*) FROM ((TABLE kept EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE kept)) d
+SQL
 }
-is($differing, 0, 'and the rollup has just what they had');
+is($differing, 0, 'and the rollups have just what they had');
 is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.runs WHERE state = 'failed' AND sqlstate NOT IN ('55P03', '57P01'))), 0, 'no run has failed');
 is(count_log($node, 'PANIC|TRAP|WARNING:.*(leak|refcount|not closed)'), 0, 'the log is clean');
 $node->stop;
