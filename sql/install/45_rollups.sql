@@ -78,6 +78,12 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT s.dirty FROM orchestry._rollup_spans s WHERE s.job_id = rollup $$;
 COMMENT ON FUNCTION orchestry._dirty_spans(bigint) IS 'The times of a rollup that are to be computed by whoever reads it. Internal.';
 
+-- As unnest(), of which the planner expects 100 rows each time: so much work that the just-in-time compilation of the
+-- query would take longer than the query.
+CREATE FUNCTION orchestry._each_span(spans tstzmultirange) RETURNS SETOF tstzrange
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE ROWS 3 SET search_path = pg_catalog, pg_temp AS 'multirange_unnest';
+COMMENT ON FUNCTION orchestry._each_span(tstzmultirange) IS 'The times of a rollup, of which few are dirty. Internal.';
+
 CREATE FUNCTION orchestry.create_rollup(name text, source regclass, time_column name, value_column name, bucket interval,
     group_by name[] DEFAULT '{}', "where" text DEFAULT NULL, time_zone text DEFAULT 'UTC', keep interval DEFAULT NULL,
     parent text DEFAULT NULL, schedule text DEFAULT '1 minute') RETURNS bigint

@@ -61,6 +61,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry._bucket_ceiling(interval, timestamptz, text),
     orchestry._finer_spans(bigint, interval, text),
     orchestry._dirty_spans(bigint),
+    orchestry._each_span(tstzmultirange),
     orchestry.window_aggregate(regclass, name, name, name[], timestamptz, timestamptz),
     orchestry.summarize(double precision),
     orchestry.merge(orchestry.summary),

@@ -290,14 +290,14 @@ std::string live_sql(const std::vector<RollupLevel>& levels, std::size_t depth) 
     if (shape.reading != Reading::merged) {
         if (depth > 0)
             shape.reading = Reading::summarized; // nobody looks at its percentiles
-        return "SELECT f.* FROM pg_catalog.unnest(" + dirty + ") dirty CROSS JOIN LATERAL (" +
+        return "SELECT f.* FROM orchestry._each_span(" + dirty + ") dirty CROSS JOIN LATERAL (" +
                buckets_sql(shape, "pg_catalog.lower(dirty)", "pg_catalog.upper(dirty)") + ") f";
     }
     const auto columns = [&](const std::string& row) {
         return joined(key(shape), row + ".") + ", " + row + ".summary";
     };
     // OFFSET 0: the index is asked for each of the times, instead of all buckets being looked at.
-    return grouped_sql(shape, "(SELECT s.* FROM pg_catalog.unnest(" + dirty +
+    return grouped_sql(shape, "(SELECT s.* FROM orchestry._each_span(" + dirty +
                                   ") dirty CROSS JOIN LATERAL (SELECT " + columns("s") +
                                   " FROM ONLY " + levels[depth + 1].shape.stored + " s WHERE " +
                                   bucket_is("s", ">=", "pg_catalog.lower(dirty)") + " AND " +

@@ -22,35 +22,38 @@ DO $$ BEGIN
 END $$;
 INSERT INTO s.m SELECT '2026-03-01Z'::timestamptz + i * interval '7 min', 'app ' || i % 3, i FROM generate_series(0, 1900) i;
 SELECT orchestry.create_rollup('s.r', 's.m', 'ts', 'v', '1 hour', '{app}', "where" => 'v <> 7');
-GRANT SELECT ON s.r TO reader;
+SELECT orchestry.create_rollup('s.rd', 's.m', 'ts', 'v', '1 day', time_zone => 'Europe/Berlin', parent => 's.r');
+GRANT SELECT ON s.r, s.rd TO reader;
 RESET ROLE;
-CALL orchestry.refresh_rollup('s.r');
+CALL orchestry.run('s.m');
 DROP TABLE s.m_1;                                             -- frozen
 ALTER TABLE s.m DETACH PARTITION s.m_2;                       -- frozen, and may come back
 INSERT INTO s.m VALUES ('2026-03-05 05:00Z', 'dirty', 1);     -- marked
 SQL
-my $shown = 'SELECT bucket, app, data_points, p95_value, summary::text FROM s.r ORDER BY 1, 2';
+my $shown = 'SELECT bucket, app, data_points, p95_value, summary::text FROM s.r UNION ALL SELECT bucket, NULL, data_points, p95_value, summary::text FROM s.rd ORDER BY 1, 2, 3';
 my $expected = $node->safe_psql('source', $shown);
 
 sub restored
 {
 	my ($name) = @_;
 	is($node->safe_psql($name, $shown), $expected, "$name: the view shows what it showed");
-	is($node->safe_psql($name, q(SET ROLE reader; SELECT count(*) > 0 FROM s.r)), 't', "$name: to whom it showed it");
-	is($node->safe_psql($name, q(SELECT state FROM orchestry.jobs)), 'restored', "$name: the job waits");
+	is($node->safe_psql($name, q(SET ROLE reader; SELECT count(*) > 0 FROM s.r, s.rd)), 't', "$name: to whom it showed it");
+	is($node->safe_psql($name, q(SELECT string_agg(state, ' ') FROM orchestry.jobs)), 'restored restored', "$name: the jobs wait");
 	is($node->safe_psql($name, q(SELECT string_agg(DISTINCT tgenabled::text, '') FROM pg_trigger WHERE tgfoid = 'orchestry._capture'::regproc)),
 		'A', "$name: the watch is on");
 	$node->safe_psql($name, "INSERT INTO s.m VALUES ('2026-03-06 05:00Z', 'late', 1); UPDATE s.m SET v = v + 1 WHERE ts < '2026-03-04'");
 	is($node->safe_psql($name, q(SELECT data_points FROM s.r WHERE app = 'late')), 1, "$name: and sees changes");
-	$node->safe_psql($name, q(SELECT orchestry.resume_all(); CALL orchestry.refresh_rollup('s.r')));
-	is($node->safe_psql($name, q(SELECT count(*) FROM orchestry.verify_rollup('s.r'))), 0, "$name: the rollup is right when it is computed");
+	$node->safe_psql($name, q(SELECT orchestry.resume_all(); CALL orchestry.run('s.m')));
+	is($node->safe_psql($name, q(SELECT (SELECT count(*) FROM orchestry.verify_rollup('s.r')) + (SELECT count(*) FROM orchestry.verify_rollup('s.rd')))), 0, "$name: the rollups are right when they are computed");
+	is($node->safe_psql($name, q(SELECT string_agg(parent::text, ' ') FROM orchestry.rollups)), 's.r', "$name: and know their parents");
+	is($node->safe_psql($name, q(SELECT sum(data_points) FROM s.rd_buckets)), $node->safe_psql($name, q(SELECT sum(data_points) FROM s.r_buckets WHERE bucket < '2026-03-09 23:00Z')), "$name: and stored");
 	is($node->safe_psql($name, q(SELECT count(*) FROM s.r_buckets WHERE app IN ('late', 'dirty'))), 2, "$name: with all that was to be computed");
 	is($node->safe_psql($name, q(SELECT count(*) FROM s.r WHERE bucket < '2026-03-03')), $node->safe_psql('source', q(SELECT count(*) FROM s.r WHERE bucket < '2026-03-03')),
 		"$name: what is frozen stays");
 	# Here the detached partition is another table than the number in the dump says.
 	$node->safe_psql($name, q(ALTER TABLE s.m ATTACH PARTITION s.m_2 FOR VALUES FROM ('2026-03-02') TO ('2026-03-03')));
-	is($node->safe_psql($name, q(SELECT frozen @> tstzrange('2026-03-02', '2026-03-03') FROM orchestry.rollups)), 't', "$name: nothing comes back by a number from elsewhere");
-	$node->safe_psql($name, q(SELECT orchestry.drop_rollup('s.r')));
+	is($node->safe_psql($name, q(SELECT frozen @> tstzrange('2026-03-02', '2026-03-03') FROM orchestry.rollups WHERE parent IS NULL)), 't', "$name: nothing comes back by a number from elsewhere");
+	$node->safe_psql($name, q(SELECT orchestry.drop_rollup('s.rd'), orchestry.drop_rollup('s.r')));
 	is($node->safe_psql($name, q(SELECT count(*) FROM pg_class WHERE relnamespace = 's'::regnamespace AND relname LIKE 'r%')), 0, "$name: and can be dropped");
 	$node->safe_psql('postgres', "DROP DATABASE $name");
 	return;
@@ -75,7 +78,7 @@ for my $how ([ 'in_parts' ], [ 'without_triggers', '--disable-triggers' ])
 }
 
 # Without the extension the stored buckets are a table like any other.
-$node->safe_psql('source', q(CALL orchestry.refresh_rollup('s.r'); SELECT orchestry.drop_rollup('s.r', keep_data => true);
+$node->safe_psql('source', q(CALL orchestry.run('s.m'); SELECT orchestry.drop_rollup('s.rd'), orchestry.drop_rollup('s.r', keep_data => true);
 	CREATE TABLE s.counts AS SELECT bucket, app, data_points FROM s.r_buckets; ALTER TABLE s.r_buckets DROP COLUMN summary; DROP EXTENSION orchestry_ext));
 is($node->safe_psql('source', 'SELECT count(*) FROM (SELECT bucket, app, data_points FROM s.r_buckets EXCEPT TABLE s.counts) d'), 0, 'what was stored outlives the extension');
 $node->safe_psql('source', "INSERT INTO s.m VALUES ('2026-03-06 05:00Z', 'after', 1)");
