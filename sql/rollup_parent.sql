@@ -62,6 +62,7 @@ TABLE dirty;
 TABLE wrong;
 CALL orchestry.refresh_rollup('days');
 CALL orchestry.refresh_rollup('hours'); -- nothing yet: minutes come first
+SELECT action, object, reason FROM orchestry.plan('m') WHERE object <> 'rollup_parent.minutes';
 TABLE dirty;
 TABLE wrong;
 CALL orchestry.refresh_rollup('minutes');

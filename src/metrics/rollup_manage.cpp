@@ -122,6 +122,11 @@ std::optional<StoredRollup> find_parent(const std::optional<std::string>& name, 
 Oid source_through(const StoredRollup& parent, Oid source) {
     const catalog::Job job = catalog::get_job(parent.job);
     catalog::require_owner(job);
+    if (job.restored)
+        throw Error(errc::not_prerequisite_state,
+                    "rollup " + parent.settings.view() + " was restored and waits")
+            .detail("Its job is job " + std::to_string(job.id.value) + ".")
+            .hint("Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + ");");
     const auto seen = rollup_of_view(source);
     if (source != job.target && !(seen && seen->job == parent.job))
         throw Error(errc::invalid_parameter, "rollup " + parent.settings.view() +

@@ -28,6 +28,7 @@ class Planner {
     Instant cut(const Stretch& stretch, Instant upper, double room) const;
     void add(const TimeExtent& extent, double rows);
     void expire();
+    void leave(std::string reason);
     Instant common_edge(Instant t) const;
 
     const Backlog& backlog_;
@@ -102,12 +103,15 @@ void Planner::expire() {
         step.reason = "buckets before " + text_of(horizon) + " are past \"keep\"";
         steps_.push_back(std::move(step));
     }
-    if (waits) {
-        RollupStep step;
-        step.reason = "buckets from " + text_of(horizon) +
-                      " on are past \"keep\", but wait to be part of rollup " + waits->quoted;
-        steps_.push_back(std::move(step));
-    }
+    if (waits)
+        leave("buckets from " + text_of(horizon) +
+              " on are past \"keep\", but wait to be part of rollup " + waits->quoted);
+}
+
+void Planner::leave(std::string reason) {
+    RollupStep step;
+    step.reason = std::move(reason);
+    steps_.push_back(std::move(step));
 }
 
 /// The latest instant up to `t` at which buckets of all readers end.
@@ -124,12 +128,14 @@ std::vector<RollupStep> Planner::all() {
     const base::InstantSet extents = due(backlog_, policy_, now_);
     for (auto it = extents.end(); it != extents.begin();)
         refresh(*--it);
+    base::InstantSet waiting = backlog_.unready;
+    waiting.remove({grid_.floor(now_), base::plus_infinity});
+    if (!waiting.empty())
+        leave("buckets from " + text_of(waiting.begin()->from) +
+              " on wait for the rollup that they are made of");
     expire();
-    if (steps_.empty()) {
-        RollupStep step;
-        step.reason = "all buckets that ended before " + text_of(grid_.floor(now_)) + " are right";
-        steps_.push_back(std::move(step));
-    }
+    if (steps_.empty())
+        leave("all buckets that ended before " + text_of(grid_.floor(now_)) + " are right");
     return std::move(steps_);
 }
 

@@ -41,6 +41,8 @@ sub restored
 	is($node->safe_psql($name, q(SELECT string_agg(state, ' ') FROM orchestry.jobs)), 'restored restored', "$name: the jobs wait");
 	is($node->safe_psql($name, q(SELECT string_agg(DISTINCT tgenabled::text, '') FROM pg_trigger WHERE tgfoid = 'orchestry._capture'::regproc)),
 		'A', "$name: the watch is on");
+	my (undef, undef, $err) = $node->psql($name, q(SELECT orchestry.create_rollup('s.more', 's.m', 'ts', 'v', '1 day', parent => 's.r')));
+	like($err, qr/ERROR:  rollup s\.r was restored and waits/, "$name: nothing is made of it before");
 	$node->safe_psql($name, "INSERT INTO s.m VALUES ('2026-03-06 05:00Z', 'late', 1); UPDATE s.m SET v = v + 1 WHERE ts < '2026-03-04'");
 	is($node->safe_psql($name, q(SELECT data_points FROM s.r WHERE app = 'late')), 1, "$name: and sees changes");
 	$node->safe_psql($name, q(SELECT orchestry.resume_all(); CALL orchestry.run('s.m')));

@@ -167,6 +167,12 @@ TEST(RollupPlan, BucketsThatTheParentHasYetToComputeAreLeft) {
     EXPECT_EQ(steps[0].extent.to, at(2026, 3, 1, 8));
     EXPECT_EQ(steps[1].extent.from, at(2026, 3, 1, 2));
     EXPECT_EQ(steps[1].extent.to, at(2026, 3, 1, 4));
+    const auto all = plan(backlog, hourly(), at(2026, 3, 1, 10), plenty);
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_EQ(all[2].action, RollupAction::leave);
+    EXPECT_NE(all[2].reason.find("2026-03-01 04:00:00"), std::string::npos) << all[2].reason;
+    // Open buckets wait for nobody.
+    EXPECT_EQ(plan(backlog, hourly(), at(2026, 3, 1, 4), plenty).size(), 1u);
 }
 
 /// Minutes that are kept for a day, of which hours in UTC and days in Berlin are made.
