@@ -136,6 +136,17 @@ Oid source_through(const StoredRollup& parent, Oid source) {
     return job.target;
 }
 
+/// It may have been dropped while we waited for its table, and is not from now on.
+void require_still(const StoredRollup& parent) {
+    catalog::lock_marks(parent.job);
+    const auto known = find_rollup(parent.settings.schema, parent.settings.name);
+    if (!known || known->job != parent.job)
+        throw Error(errc::undefined_object,
+                    "there is no rollup " + parent.settings.view() + " any more")
+            .detail("It was dropped meanwhile.")
+            .hint("See SELECT rollup FROM orchestry.rollups;");
+}
+
 /// What a rollup has from its parent. Its buckets are made of whole buckets of that.
 void inherit(RollupSettings& settings, const StoredRollup& parent) {
     const RollupSettings& finer = parent.settings;
@@ -216,10 +227,8 @@ JobId create_rollup(const std::string& name, Oid source,
     lock_source(source, policy.settings(), ShareRowExclusiveLock);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
-    if (parent) {
-        catalog::lock_marks(parent->job);
-        (void)load_rollup(parent->job); // it may have been dropped while we waited
-    }
+    if (parent)
+        require_still(*parent);
     if (const auto known = known_job(source, policy.settings(), schedule))
         return *known;
     require_rows_stay(source, table);
