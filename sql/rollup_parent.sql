@@ -124,6 +124,8 @@ TABLE wrong;
 -- keep of a parent: what its readers have yet to read stays, and what it removes they keep, in whole buckets of theirs.
 SELECT orchestry.alter_policy(9301, '{"keep": "1 day"}');
 INSERT INTO m VALUES ('2026-03-28 05:10Z', 'app 1', 1, 5);
+CREATE TABLE m_27 PARTITION OF m FOR VALUES FROM ('2026-03-27') TO ('2026-03-28');
+INSERT INTO m VALUES ('2026-03-27 05:10Z', 'older', 1, 5); -- than all that is stored
 CALL orchestry.refresh_rollup('minutes');
 SELECT min(bucket) FROM minutes_buckets;
 SELECT action, reason, destructive FROM orchestry.plan('m') WHERE object = 'rollup_parent.minutes';
@@ -140,6 +142,7 @@ CALL orchestry.run('m');
 CALL orchestry.run('m');
 TABLE lost;
 TABLE wrong;
+SELECT bucket, app FROM days WHERE app = 'older';
 SELECT min(bucket) FROM hours_buckets;
 -- The next bucket that is past its time is one span more, and not one row more for each.
 SET orchestry.now = '2026-03-30 14:30Z';

@@ -248,7 +248,7 @@ void Application::refresh() {
 void Application::expire() {
     const Readers readers(basis_.job);
     readers.for_each([](catalog::JobId job) { catalog::lock_marks(job); });
-    if (const auto waits = unread(inspect_marks(basis_, readers), step_.extent)) {
+    if (const auto waits = unread(inspect_marks(basis_, readers), step_.extent.to)) {
         applied_.message = "these buckets wait to be part of rollup " + waits->quoted + " again";
         return;
     }

@@ -93,7 +93,9 @@ void Planner::expire() {
     if (!policy_.keep || !backlog_.oldest)
         return;
     Instant horizon = common_edge(grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep)));
-    const std::optional<Unread> waits = unread(backlog_, {*backlog_.oldest, horizon});
+    if (horizon <= *backlog_.oldest)
+        return;
+    const std::optional<Unread> waits = unread(backlog_, horizon);
     if (waits)
         horizon = common_edge(std::max(waits->from, *backlog_.oldest));
     if (*backlog_.oldest < horizon) {
@@ -161,14 +163,11 @@ base::InstantSet due(const Backlog& backlog, const RollupPolicy& policy, Instant
     return extents;
 }
 
-std::optional<Unread> unread(const Backlog& backlog, const TimeExtent& extent) {
+std::optional<Unread> unread(const Backlog& backlog, Instant before) {
     std::optional<Unread> first;
     const auto look = [&](const base::InstantSet& times, const std::string& quoted) {
-        const auto found = std::find_if(times.begin(), times.end(), [&](const TimeExtent& waiting) {
-            return waiting.overlaps(extent);
-        });
-        if (found != times.end() && (!first || found->from < first->from))
-            first = {quoted, found->from};
+        if (!times.empty() && times.begin()->from < (first ? first->from : before))
+            first = {quoted, times.begin()->from};
     };
     if (backlog.readers.empty())
         return first;
@@ -181,7 +180,7 @@ std::optional<Unread> unread(const Backlog& backlog, const TimeExtent& extent) {
 
 std::optional<Instant> first_misfit(const base::Grid& finer, const base::Grid& coarser) {
     const std::int64_t finer_us = finer.step().us, coarser_us = coarser.step().us;
-    if (finer_us > 0 && coarser_us % finer_us == 0 && coarser_us > 0)
+    if (finer_us > 0 && coarser_us > 0 && coarser_us % finer_us == 0)
         return std::nullopt; // counted from the same instant
     for (Instant t = coarser.ceil(nesting_times.from); t < nesting_times.to; t = coarser.next(t))
         if (finer.floor(t) != t)

@@ -76,13 +76,13 @@ std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy,
 /// The dirty buckets that a batch would compute now.
 base::InstantSet due(const Backlog& backlog, const RollupPolicy& policy, base::Instant now);
 
-/// Who has yet to read or to compute stored buckets of some times, so that they cannot be removed,
-/// and from when on; nullopt: nobody, as when there are no readers.
+/// Who has yet to read or to compute buckets before an instant, so that what is stored there cannot
+/// be removed, and from when on; nullopt: nobody, as when there are no readers.
 struct Unread {
     std::string quoted; ///< a rollup
     base::Instant from;
 };
-std::optional<Unread> unread(const Backlog& backlog, const base::TimeExtent& extent);
+std::optional<Unread> unread(const Backlog& backlog, base::Instant before);
 
 /// The times in which buckets of rollups must nest in those of their parents. Before the first of
 /// them the clocks of most places were off by odd minutes and seconds.

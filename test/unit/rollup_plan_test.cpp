@@ -235,6 +235,23 @@ TEST_F(KeptForReaders, StayAllWhenTheOldestAreUnread) {
     EXPECT_NE(steps[0].reason.find("s.days"), std::string::npos) << steps[0].reason;
 }
 
+TEST_F(KeptForReaders, StayAllWhenSomethingOlderIsUnread) {
+    // It is stored in a moment, and would never be read when its time were frozen.
+    backlog_.dirty.add({at(2026, 2, 1), at(2026, 2, 1, 1)});
+    const auto steps = this->steps();
+    ASSERT_EQ(steps.size(), 2u);
+    EXPECT_EQ(steps[0].action, RollupAction::refresh);
+    EXPECT_EQ(steps[1].action, RollupAction::leave);
+}
+
+TEST_F(KeptForReaders, WithinKeepNobodyWaits) {
+    backlog_.oldest = at(2026, 3, 14);
+    backlog_.readers[0].unread.add({at(1, 1, 1), at(2026, 3, 15)});
+    const auto steps = this->steps();
+    ASSERT_EQ(steps.size(), 1u);
+    EXPECT_EQ(steps[0].reason.find("keep"), std::string::npos) << steps[0].reason;
+}
+
 constexpr Step minutes(std::int64_t n) { return {0, 0, n * base::us_per_minute}; }
 constexpr Step days(std::int32_t n) { return {0, n, 0}; }
 constexpr Step months(std::int32_t n) { return {n, 0, 0}; }
