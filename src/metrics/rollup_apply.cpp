@@ -248,8 +248,14 @@ void Application::refresh() {
 void Application::expire() {
     const Readers readers(basis_.job);
     readers.for_each([](catalog::JobId job) { catalog::lock_marks(job); });
-    if (const auto waits = unread(inspect_marks(basis_, readers), step_.extent.to)) {
+    const Backlog backlog = inspect_marks(basis_, readers);
+    if (const auto waits = unread(backlog, step_.extent.to)) {
         applied_.message = "these buckets wait to be part of rollup " + waits->quoted + " again";
+        return;
+    }
+    if (const RollupReader* reader = unended(backlog.readers, step_.extent.to)) {
+        applied_.message =
+            "a bucket of rollup " + reader->quoted + ", made meanwhile, is of these and others";
         return;
     }
     const TimeExtent gone{catalog::all_time.from, step_.extent.to};

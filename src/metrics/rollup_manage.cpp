@@ -178,6 +178,28 @@ void require_nesting(const RollupPolicy& policy, const RollupSettings& finer) {
               "buckets.");
 }
 
+/// What a rollup keeps for a time leaves where buckets of all its readers end, so that no reader
+/// has a bucket of which a part can be computed. Checks that `reader` and the others have such
+/// ends. The marks of the parent are locked. Raises 22023 with the message and the hint.
+void require_common_edges(JobId parent, const CheckedRollup& reader, const std::string& message,
+                          const std::string& hint) {
+    const RollupSettings& settings = reader.settings();
+    for (StoredRollup& stored : readers_of(parent)) {
+        const CheckedRollup other(std::move(stored.settings));
+        if (other.settings().view() == settings.view())
+            continue;
+        const auto clash = first_clash(other.plan().grid(), reader.plan().grid());
+        if (clash)
+            throw Error(errc::invalid_parameter, message)
+                .detail(
+                    "A bucket of rollup " + settings.view() + " begins at " +
+                    base::bound_text(base::KeyKind::timestamptz, base::Bound::value(clash->us)) +
+                    ", in the middle of one of rollup " + other.settings().view() +
+                    ": what has been part of both could never be removed.")
+                .hint(hint);
+    }
+}
+
 /// Nobody could compute those that are made of it.
 void require_no_readers(const StoredRollup& rollup) {
     const std::vector<StoredRollup> readers = readers_of(rollup.job);
@@ -231,6 +253,11 @@ JobId create_rollup(const std::string& name, Oid source,
         require_still(*parent);
     if (const auto known = known_job(source, policy.settings(), schedule))
         return *known;
+    if (parent && load_rollup(parent->job).settings.keep)
+        require_common_edges(parent->job, policy,
+                             "rollup " + policy.settings().view() + " cannot be made of rollup " +
+                                 parent->settings.view() + ", which has a \"keep\"",
+                             "Make it of the rows, or of a rollup without \"keep\".");
     require_rows_stay(source, table);
     {
         const catalog::AsOwner owner(source);
@@ -290,6 +317,15 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data) {
 
 void alter_rollup(const catalog::Job& job, const std::string& patch) {
     const CheckedRollup policy(patched(load_rollup(job.id).settings, patch));
+    if (policy.settings().keep) {
+        pg::GucLevel guc;
+        pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
+        catalog::lock_marks(job.id); // nobody makes a rollup of it meanwhile
+        for (StoredRollup& reader : readers_of(job.id))
+            require_common_edges(job.id, CheckedRollup(std::move(reader.settings)),
+                                 "rollup " + policy.settings().view() + " cannot have a \"keep\"",
+                                 "Drop one of the two, or leave \"keep\" NULL.");
+    }
     store_settings(job.id, policy.settings());
 }
 

@@ -29,7 +29,11 @@ class Planner {
     void add(const TimeExtent& extent, double rows);
     void expire();
     void leave(std::string reason);
-    Instant common_edge(Instant t) const;
+    struct Edge {
+        Instant at;
+        const RollupReader* of; ///< nullptr: of all readers
+    };
+    Edge common_edge(Instant t) const;
 
     const Backlog& backlog_;
     const RollupPolicy& policy_;
@@ -92,12 +96,21 @@ void Planner::refresh(const TimeExtent& extent) {
 void Planner::expire() {
     if (!policy_.keep || !backlog_.oldest)
         return;
-    Instant horizon = common_edge(grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep)));
-    if (horizon <= *backlog_.oldest)
+    const Instant past = grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep));
+    if (past <= *backlog_.oldest)
         return;
-    const std::optional<Unread> waits = unread(backlog_, horizon);
+    Edge edge = common_edge(past);
+    const std::optional<Unread> waits = unread(backlog_, edge.at);
     if (waits)
-        horizon = common_edge(std::max(waits->from, *backlog_.oldest));
+        edge = common_edge(std::max(waits->from, *backlog_.oldest));
+    const Instant horizon = edge.at;
+    const std::string kept = "buckets from " + text_of(std::max(horizon, *backlog_.oldest)) +
+                             " on are past \"keep\", but ";
+    if (const RollupReader* reader = unended(backlog_.readers, horizon)) {
+        leave("no bucket past \"keep\" is removed: one of rollup " + edge.of->quoted + " ends at " +
+              text_of(horizon) + ", in the middle of one of rollup " + reader->quoted);
+        return;
+    }
     if (*backlog_.oldest < horizon) {
         RollupStep step;
         step.action = RollupAction::expire;
@@ -106,8 +119,10 @@ void Planner::expire() {
         steps_.push_back(std::move(step));
     }
     if (waits)
-        leave("buckets from " + text_of(horizon) +
-              " on are past \"keep\", but wait to be part of rollup " + waits->quoted);
+        leave(kept + "wait to be part of rollup " + waits->quoted);
+    else if (horizon < past)
+        leave(kept + "stay until all of the bucket of rollup " + edge.of->quoted +
+              " that ends at " + text_of(edge.of->grid.next(horizon)) + " is");
 }
 
 void Planner::leave(std::string reason) {
@@ -116,14 +131,14 @@ void Planner::leave(std::string reason) {
     steps_.push_back(std::move(step));
 }
 
-/// The latest instant up to `t` at which buckets of all readers end.
-Instant Planner::common_edge(Instant t) const {
-    for (Instant last = base::plus_infinity; last != t;) {
-        last = t;
-        for (const RollupReader& reader : backlog_.readers)
-            t = reader.grid.floor(t);
-    }
-    return t;
+/// The latest instant up to `t` at which buckets of all readers end: that of the coarsest one,
+/// since they nest.
+Planner::Edge Planner::common_edge(Instant t) const {
+    Edge edge{t, nullptr};
+    for (const RollupReader& reader : backlog_.readers)
+        if (const Instant end = reader.grid.floor(t); end < edge.at)
+            edge = {end, &reader};
+    return edge;
 }
 
 std::vector<RollupStep> Planner::all() {
@@ -178,6 +193,13 @@ std::optional<Unread> unread(const Backlog& backlog, Instant before) {
     return first;
 }
 
+const RollupReader* unended(const std::vector<RollupReader>& readers, Instant t) {
+    const auto found =
+        std::find_if(readers.begin(), readers.end(),
+                     [&](const RollupReader& reader) { return reader.grid.floor(t) != t; });
+    return found == readers.end() ? nullptr : &*found;
+}
+
 std::optional<Instant> first_misfit(const base::Grid& finer, const base::Grid& coarser) {
     const std::int64_t finer_us = finer.step().us, coarser_us = coarser.step().us;
     if (finer_us > 0 && coarser_us > 0 && coarser_us % finer_us == 0)
@@ -186,6 +208,11 @@ std::optional<Instant> first_misfit(const base::Grid& finer, const base::Grid& c
         if (finer.floor(t) != t)
             return t;
     return std::nullopt;
+}
+
+std::optional<Instant> first_clash(const base::Grid& a, const base::Grid& b) {
+    const std::optional<Instant> misfit = first_misfit(a, b);
+    return misfit && first_misfit(b, a) ? misfit : std::nullopt;
 }
 
 std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy, Instant now,

@@ -84,6 +84,11 @@ struct Unread {
 };
 std::optional<Unread> unread(const Backlog& backlog, base::Instant before);
 
+/// The reader of which a bucket goes on at an instant, so that what is stored before that cannot be
+/// removed; nullptr: a bucket of each ends there. (The edges of the coarsest reader are edges of
+/// all in `nesting_times`, and may be none before.)
+const RollupReader* unended(const std::vector<RollupReader>& readers, base::Instant t);
+
 /// The times in which buckets of rollups must nest in those of their parents. Before the first of
 /// them the clocks of most places were off by odd minutes and seconds.
 inline constexpr base::TimeExtent nesting_times{
@@ -92,5 +97,9 @@ inline constexpr base::TimeExtent nesting_times{
 /// The first edge of a bucket in these times that is none of a finer one; nullopt: there is none,
 /// so that each bucket consists of whole finer ones.
 std::optional<base::Instant> first_misfit(const base::Grid& finer, const base::Grid& coarser);
+/// Why two rollups cannot be readers of one that has a `keep`: the first edge of a bucket of `b`
+/// that is none of `a`, when neither nests in the other. Readers of whom all two nest have the
+/// edges of the coarsest one in common; others may have none at all. nullopt: one nests.
+std::optional<base::Instant> first_clash(const base::Grid& a, const base::Grid& b);
 
 } // namespace orchestry::metrics

@@ -194,11 +194,49 @@ class KeptForReaders : public testing::Test {
 
 TEST_F(KeptForReaders, GoInWholeBucketsOfAllReaders) {
     const auto steps = this->steps();
-    ASSERT_EQ(steps.size(), 1u);
+    ASSERT_EQ(steps.size(), 2u);
     EXPECT_EQ(steps[0].action, RollupAction::expire);
     EXPECT_EQ(steps[0].extent.to, at(2026, 3, 13, 23)); // midnight in Berlin
+    EXPECT_EQ(steps[1].action, RollupAction::leave);
+    EXPECT_EQ(steps[1].reason,
+              "buckets from 2026-03-13 23:00:00+00 on are past \"keep\", but stay until all of the "
+              "bucket of rollup s.days that ends at 2026-03-14 23:00:00+00 is");
     backlog_.readers.pop_back();
     EXPECT_EQ(this->steps()[0].extent.to, at(2026, 3, 14, 12));
+}
+
+TEST_F(KeptForReaders, GoInBucketsOfTheCoarsestOfAChain) {
+    // In any order of the readers.
+    backlog_.oldest = at(2025, 12, 1);
+    backlog_.readers.insert(backlog_.readers.begin(),
+                            {"s.months", {berlin_, {1, 0, 0}}, base::InstantSet{}});
+    const auto steps = this->steps();
+    ASSERT_EQ(steps.size(), 2u);
+    EXPECT_EQ(steps[0].extent.to, at(2026, 2, 28, 23));
+    EXPECT_NE(steps[1].reason.find("s.months that ends at 2026-03-31 22:00"), std::string::npos)
+        << steps[1].reason;
+    // At the end of a month nothing is left that is past its time.
+    EXPECT_EQ(plan(backlog_, policy_, at(2026, 3, 1, 23), plenty).size(), 1u);
+    // Before that, nothing has gone yet.
+    backlog_.oldest = at(2026, 2, 28, 23);
+    ASSERT_EQ(this->steps().size(), 1u);
+    EXPECT_EQ(this->steps()[0].action, RollupAction::leave);
+}
+
+TEST_F(KeptForReaders, StayWhereTheirReadersHaveNoCommonEdges) {
+    // Readers that nobody could have made, but a change of a zone's rules.
+    for (const auto& [first, second, zone] :
+         {std::tuple{Step{0, 1, 0}, Step{0, 1, 0}, &base::utc()},
+          std::tuple{Step{0, 7, 0}, Step{1, 0, 0}, static_cast<const base::Zone*>(&berlin_)}}) {
+        backlog_.readers = {{"s.first", {berlin_, first}, base::InstantSet{}},
+                            {"s.second", {*zone, second}, base::InstantSet{}}};
+        const auto steps = this->steps();
+        ASSERT_EQ(steps.size(), 1u);
+        EXPECT_EQ(steps[0].action, RollupAction::leave);
+        EXPECT_NE(steps[0].reason.find("in the middle of one of rollup s."), std::string::npos)
+            << steps[0].reason;
+        ASSERT_NE(unended(backlog_.readers, at(2026, 3, 1)), nullptr);
+    }
 }
 
 TEST_F(KeptForReaders, StayFromWhatHasYetToBeReadOrComputed) {
@@ -236,8 +274,17 @@ TEST_F(KeptForReaders, StayAllWhenTheOldestAreUnread) {
 }
 
 TEST_F(KeptForReaders, StayAllWhenSomethingOlderIsUnread) {
+    const TimeExtent older{at(2026, 2, 1), at(2026, 2, 1, 1)};
+    for (RollupReader& reader : backlog_.readers) {
+        reader.unread.add(older);
+        const auto steps = this->steps();
+        ASSERT_EQ(steps.size(), 1u);
+        EXPECT_EQ(steps[0].action, RollupAction::leave);
+        EXPECT_NE(steps[0].reason.find(reader.quoted), std::string::npos) << steps[0].reason;
+        reader.unread.remove(older);
+    }
     // It is stored in a moment, and would never be read when its time were frozen.
-    backlog_.dirty.add({at(2026, 2, 1), at(2026, 2, 1, 1)});
+    backlog_.dirty.add(older);
     const auto steps = this->steps();
     ASSERT_EQ(steps.size(), 2u);
     EXPECT_EQ(steps[0].action, RollupAction::refresh);
@@ -245,7 +292,7 @@ TEST_F(KeptForReaders, StayAllWhenSomethingOlderIsUnread) {
 }
 
 TEST_F(KeptForReaders, WithinKeepNobodyWaits) {
-    backlog_.oldest = at(2026, 3, 14);
+    backlog_.oldest = at(2026, 3, 14, 12, 34);
     backlog_.readers[0].unread.add({at(1, 1, 1), at(2026, 3, 15)});
     const auto steps = this->steps();
     ASSERT_EQ(steps.size(), 1u);
@@ -314,6 +361,24 @@ TEST(RollupNesting, DaysAndMonthsFitInTheirOwnZone) {
     EXPECT_FALSE(nests(months(2), "UTC", months(3), "UTC"));
     EXPECT_FALSE(nests(months(1), "UTC", days(1), "UTC"));
     EXPECT_FALSE(nests(days(1), "Europe/Berlin", minutes(24 * 60), "UTC"));
+}
+
+TEST(RollupNesting, OfTwoReadersOneConsistsOfTheOther) {
+    const SystemZone berlin("Europe/Berlin");
+    const base::Grid hours(base::utc(), minutes(60)), utc_days(base::utc(), days(1)),
+        berlin_days(berlin, days(1)), weeks(base::utc(), days(7)),
+        utc_months(base::utc(), months(1)), berlin_months(berlin, months(1));
+    for (const auto& chain :
+         {std::vector{hours, utc_days, utc_months}, std::vector{hours, berlin_days, berlin_months},
+          std::vector{hours, weeks}})
+        for (const base::Grid& a : chain)
+            for (const base::Grid& b : chain)
+                EXPECT_FALSE(first_clash(a, b));
+    EXPECT_TRUE(first_clash(utc_days, berlin_days));
+    EXPECT_TRUE(first_clash(berlin_days, utc_days));
+    EXPECT_TRUE(first_clash(weeks, utc_months));
+    EXPECT_TRUE(first_clash(utc_months, weeks));
+    EXPECT_EQ(first_clash(utc_days, berlin_days), at(1970, 1, 1, 23)); // that of a Berlin's
 }
 
 } // namespace
