@@ -258,16 +258,19 @@ void Application::expire() {
             "a bucket of rollup " + reader->quoted + ", made meanwhile, is of these and others";
         return;
     }
+    ORCHESTRY_FAULT_POINT("nobody needs the buckets");
     const TimeExtent gone{catalog::all_time.from, step_.extent.to};
     catalog::consume(basis_.job, gone);
     catalog::freeze(basis_.job, gone);
     readers.for_each([&](catalog::JobId job) { catalog::freeze(job, gone); });
     pg::Spi spi;
     applied_.rows = static_cast<std::int64_t>(spi.run(remove_sql(basis_.shape, step_.extent)));
+    ORCHESTRY_FAULT_POINT("buckets removed");
     applied_.done = true;
 }
 
 AppliedRollup Application::apply() {
+    ORCHESTRY_FAULT_POINT("step planned");
     applied_.lock_wait_us = pg::lock_relations(locks_of(basis_), budget_us_);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us_);

@@ -167,6 +167,99 @@ my ($view, $after, $stored) = split / /, $found;
 cmp_ok($stored, '>', 0, 'in the wrong order a change is lost, and this test finds it');
 cmp_ok($after, '>', 0, 'also in the view');
 
+# keep: a rollup of minutes loses the days that hours and days have been made of, and that must be all of them. The removal is
+# stopped at every place, and meanwhile somebody writes old rows, computes the readers again, or makes another reader. What is
+# removed is written down; what the readers have of frozen times must be made of just that.
+$refresher->query_safe('RESET orchestry.fault_wrong_order');
+$node->safe_psql($database, <<'SQL');
+CREATE TABLE k (ts timestamptz NOT NULL, v float8);
+INSERT INTO k SELECT '2026-03-01Z'::timestamptz + i * interval '7 min', i FROM generate_series(0, 2000) i;
+SELECT orchestry.create_rollup('kmin', 'k', 'ts', 'v', '10 minutes');
+SELECT orchestry.create_rollup('khours', 'k', 'ts', 'v', '1 hour', parent => 'kmin');
+SELECT orchestry.create_rollup('kdays', 'k', 'ts', 'v', '1 day', parent => 'kmin');
+CALL orchestry.run('k');
+SELECT orchestry.alter_policy(job_id, '{"keep": "1 day"}') FROM orchestry.rollups WHERE rollup = 'kmin'::regclass;
+CREATE VIEW kfrozen AS SELECT r.rollup, r.frozen AS spans FROM orchestry.rollups r WHERE r.source = 'k'::regclass;
+CREATE TABLE removed (bucket timestamptz, summary orchestry.summary);
+CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.removed SELECT g.bucket, g.summary FROM gone g, public.kfrozen f WHERE f.rollup = 'public.kmin'::regclass AND g.bucket <@ f.spans;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER write_down AFTER DELETE ON kmin_buckets REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION write_down();
+-- In how many rows the readers differ from what was removed, where they are frozen, and from the rows, where they are not.
+CREATE VIEW kwrong AS
+WITH source AS (
+    SELECT 'khours'::regclass AS rollup, orchestry.time_bucket('1 hour', bucket) AS bucket, orchestry.merge(summary)::text AS s, true AS frozen FROM removed GROUP BY 2
+    UNION ALL SELECT 'kdays', orchestry.time_bucket('1 day', bucket), orchestry.merge(summary)::text, true FROM removed GROUP BY 2
+    UNION ALL SELECT 'kmin', orchestry.time_bucket('10 minutes', ts), orchestry.summarize(v)::text, false FROM k GROUP BY 2
+    UNION ALL SELECT 'khours', orchestry.time_bucket('1 hour', ts), orchestry.summarize(v)::text, false FROM k GROUP BY 2
+    UNION ALL SELECT 'kdays', orchestry.time_bucket('1 day', ts), orchestry.summarize(v)::text, false FROM k GROUP BY 2),
+expected AS (SELECT s.rollup, s.bucket, s.s FROM source s JOIN kfrozen f USING (rollup) WHERE s.bucket <@ f.spans = s.frozen),
+found AS (SELECT 'kmin'::regclass AS rollup, bucket, summary::text FROM kmin UNION ALL SELECT 'khours', bucket, summary::text FROM khours
+    UNION ALL SELECT 'kdays', bucket, summary::text FROM kdays)
+SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d;
+SQL
+my $reader = $node->background_psql($database, on_error_stop => 0);
+$reader->query_safe('SET orchestry.lock_timeout = \'1 min\'; SET client_min_messages = error');
+my $day = 2; # before which all is past its time
+my $said;    # by the last removal
+
+# One removal, stopped at a place; the writer's statements before and meanwhile, and what another session begins meanwhile and
+# may have to wait with. Returns whether the buckets have gone with this removal, how many rows were wrong meanwhile, after it,
+# and after the next runs, whether the buckets have gone then, and which of the readers have the late row.
+sub around_keep
+{
+	my ($place, $before, $between, $begun) = @_;
+	$day++;
+	my $set = sprintf q(SET orchestry.now = '2026-03-%02d 12:30Z'; SET client_min_messages = error), $day + 1;
+	my $gone = sprintf q(SELECT CASE WHEN min(bucket) >= '2026-03-%02dZ' THEN 'gone' ELSE 'there' END FROM kmin_buckets), $day;
+	my $late = 1_000_000 + $day;
+	for ($before, $between)
+	{
+		$_ = [ map { $_ eq 'late' ? sprintf(q(INSERT INTO k VALUES ('2026-03-%02d 05:10Z', %d)), $day - 1, $late) : $_ } @$_ ];
+	}
+	$_->query_safe($set) for $refresher, $reader, $writer;
+	$refresher->query_safe("SET orchestry.fault_wait = '$place'");
+	$holder->query_safe('SELECT pg_advisory_lock(1)');
+	$writer->query_safe($_) for @$before;
+	$refresher->{stdin} .= "CALL orchestry.refresh_rollup('kmin');\n";
+	$refresher->{run}->pump_nb;
+	wait_until($node, $database, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+	$writer->query_safe($_) for @$between;
+	if ($begun)
+	{
+		$reader->{stdin} .= "$begun;\n";
+		$reader->{run}->pump_nb;
+		wait_until($node, $database, 'SELECT count(DISTINCT pid) = 2 FROM pg_locks WHERE NOT granted');
+	}
+	my @found = ($node->safe_psql($database, 'TABLE kwrong'));
+	$holder->query_safe('SELECT pg_advisory_unlock(1)');
+	$_->query_safe('SELECT 1') for $refresher, $reader;
+	unshift @found, $node->safe_psql($database, $gone);
+	$said = $node->safe_psql($database, q(SELECT message FROM orchestry.run_steps WHERE object = 'public.kmin' ORDER BY run_id DESC, seq DESC LIMIT 1));
+	push @found, $node->safe_psql($database, 'TABLE kwrong');
+	$node->safe_psql($database, "$set; " . join '; ', map { "CALL orchestry.refresh_rollup('$_')" } qw(kmin khours kdays kmin));
+	push @found, $node->safe_psql($database, 'TABLE kwrong'), $node->safe_psql($database, $gone);
+	push @found, $node->safe_psql($database, "SELECT COALESCE(string_agg(r, '+' ORDER BY r), 'nobody') FROM (SELECT 'hours' FROM khours WHERE max_value = $late UNION ALL SELECT 'days' FROM kdays WHERE max_value = $late) h (r)");
+	return "@found";
+}
+my $again = q(CALL orchestry.refresh_rollup('khours', '2026-03-01', '2026-03-09'));
+is(around_keep('step planned', [], ['late']), 'there 0 0 0 gone days+hours', 'keep: what is committed before the removal is read first');
+is(around_keep('step planned', [ 'BEGIN', 'late' ], ['COMMIT']), 'there 0 0 0 gone days+hours', 'keep: so is what was written before');
+is(around_keep('nobody needs the buckets', [], ['late']), 'gone 0 0 0 gone nobody', 'keep: what comes later is past its time at all levels');
+is(around_keep('nobody needs the buckets', [ 'BEGIN', 'late' ], ['COMMIT']), 'gone 0 0 0 gone nobody', 'keep: so is what is committed later');
+is(around_keep('nobody needs the buckets', [], [], $again), 'gone 0 0 0 gone nobody', 'keep: who computes a reader again waits, and keeps what has gone');
+# A week begins on the 2nd and on the 9th.
+is(around_keep('step planned', [], [ q(SELECT orchestry.create_rollup('kweeks', 'k', 'ts', 'v', '7 days', parent => 'kmin')), q(CALL orchestry.refresh_rollup('kweeks')) ]),
+	'there 0 0 0 there nobody', 'keep: a reader that was made meanwhile keeps the part of its bucket');
+like($said, qr/^a bucket of rollup public\.kweeks, made meanwhile/, 'and the run says so');
+$node->safe_psql($database, q(SELECT orchestry.drop_rollup('kweeks')));
+is(around_keep('buckets removed', [], [], $again), 'gone 0 0 0 gone nobody', 'keep: until the removal is over');
+is(around_keep('step planned', [], [$again]), 'gone 0 0 0 gone nobody', 'keep: a reader computed again before that has it all');
+cmp_ok($node->safe_psql($database, 'SELECT count(*) FROM removed'), '>', 800, 'what has gone was known');
+$reader->quit;
+
 is(count_log($node, qr/PANIC|TRAP|terminated by signal/), 0, 'the log is clean');
 $_->quit for $refresher, $holder, $writer;
 $node->stop;

@@ -1,7 +1,8 @@
 # R04: rollups under writers who insert, update across buckets and partitions, delete, roll back, prepare and hold old
 # snapshots, two refreshers, retention, and kill -9 of whoever writes or refreshes. At every sampled moment the view says what
 # the source says in the same snapshot, and so does what is stored and settled; a bucket whose rows have gone stays as it was. So it is at
-# every level of rollups that are made of rollups, in whatever order these are refreshed.
+# every level of rollups that are made of rollups, in whatever order these are refreshed. While time goes by, a rollup that others
+# are made of loses what is past its "keep": of these times the others have just what was removed.
 use strict;
 use warnings;
 use IPC::Run;
@@ -44,6 +45,18 @@ SELECT orchestry.create_rollup('s.days', 's.m', 'ts', 'v', '1 day', "where" => '
 SELECT orchestry.create_rollup('s.minutes', 's.m', 'ts', 'v', '30 minutes', '{app}');
 SELECT orchestry.create_rollup('s.hours', 's.m', 'ts', 'v', '1 hour', '{app}', parent => 's.minutes');
 SELECT orchestry.create_rollup('s.berlin', 's.m', 'ts', 'v', '1 day', time_zone => 'Europe/Berlin', parent => 's.hours');
+SELECT orchestry.create_rollup('s.kept', 's.m', 'ts', 'v', '1 hour', keep => '8 days');
+SELECT orchestry.create_rollup('s.kept_shifts', 's.m', 'ts', 'v', '6 hours', parent => 's.kept');
+SELECT orchestry.create_rollup('s.kept_days', 's.m', 'ts', 'v', '1 day', parent => 's.kept');
+CREATE VIEW s.kept_frozen AS SELECT rollup, frozen AS spans FROM orchestry.rollups WHERE rollup IN ('s.kept'::regclass, 's.kept_shifts'::regclass, 's.kept_days'::regclass);
+CREATE TABLE s.removed (bucket timestamptz, summary orchestry.summary);
+CREATE FUNCTION s.write_down() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- A bucket that has no rows any more goes as well, but is not frozen.
+    INSERT INTO s.removed SELECT g.bucket, g.summary FROM gone g, s.kept_frozen f WHERE f.rollup = 's.kept'::regclass AND g.bucket <@ f.spans;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER write_down AFTER DELETE ON s.kept_buckets REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION s.write_down();
 SELECT orchestry.add_retention_policy('s.m', '6 days', grace => '1 year');
 CREATE VIEW s.frozen AS SELECT frozen AS spans FROM orchestry.rollups WHERE rollup = 's.r'::regclass;
 -- What the source says of all buckets that can still be computed, what the rollup says, and in how many rows they differ.
@@ -78,14 +91,33 @@ differing AS (
         (SELECT what, bucket, app, orchestry.count(summary), summary::text FROM expected EXCEPT ALL SELECT what, bucket, app, data_points, summary::text FROM found) UNION ALL
         (SELECT what, bucket, app, data_points, summary::text FROM found EXCEPT ALL SELECT what, bucket, app, orchestry.count(summary), summary::text FROM expected)) d)
 SELECT (SELECT count FROM differing) AS wrong, (SELECT count(*) FROM found) AS compared;
+-- The same of those that are made of one with a "keep": by what was removed of that, where they are frozen, and by the rows.
+CREATE VIEW s.wrong_kept AS
+WITH steps (rollup, width) AS (VALUES ('s.kept'::regclass, interval '1 hour'), ('s.kept_shifts', '6 hours'), ('s.kept_days', '1 day')),
+gone AS (SELECT spans FROM s.kept_frozen WHERE rollup = 's.kept'::regclass),
+expected AS (
+    SELECT w.rollup, orchestry.time_bucket(w.width, r.bucket) AS bucket, orchestry.merge(r.summary)::text AS summary, true AS frozen
+        FROM s.removed r, steps w WHERE w.rollup <> 's.kept'::regclass GROUP BY 1, 2
+    UNION ALL SELECT w.rollup, orchestry.time_bucket(w.width, ts), orchestry.summarize(v)::text, false FROM s.m, steps w GROUP BY 1, 2),
+found AS (
+    SELECT 's.kept'::regclass AS rollup, bucket, summary::text FROM s.kept UNION ALL SELECT 's.kept_shifts', bucket, summary::text FROM s.kept_shifts
+    UNION ALL SELECT 's.kept_days', bucket, summary::text FROM s.kept_days),
+expected_here AS (
+    SELECT e.rollup, e.bucket, e.summary FROM expected e JOIN s.kept_frozen f USING (rollup), gone
+    WHERE CASE WHEN e.frozen THEN e.bucket <@ f.spans AND e.rollup <> 's.kept'::regclass ELSE NOT e.bucket <@ f.spans AND NOT e.bucket <@ gone.spans END),
+found_here AS (
+    SELECT s.rollup, s.bucket, s.summary FROM found s JOIN s.kept_frozen f USING (rollup), gone
+    WHERE CASE WHEN s.bucket <@ f.spans THEN s.rollup <> 's.kept'::regclass ELSE NOT s.bucket <@ gone.spans END)
+SELECT (SELECT count(*) FROM ((TABLE expected_here EXCEPT ALL TABLE found_here) UNION ALL (TABLE found_here EXCEPT ALL TABLE expected_here)) d) AS wrong,
+    (SELECT count(*) FROM found_here) AS compared;
 -- Stored rows that are settled and not what they are made of.
 CREATE VIEW s.wrong_stored AS
-SELECT count(*) FROM (VALUES ('s.r'), ('s.days'), ('s.minutes'), ('s.hours'), ('s.berlin')) r (name), LATERAL orchestry.verify_rollup(r.name) v;
+SELECT count(*) FROM (VALUES ('s.r'), ('s.days'), ('s.minutes'), ('s.hours'), ('s.berlin'), ('s.kept'), ('s.kept_shifts'), ('s.kept_days')) r (name), LATERAL orchestry.verify_rollup(r.name) v;
 RESET ROLE;
 SQL
-my ($rollup, $days, $minutes, $hours, $berlin, $retention) = map { $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE $_") }
-  (map { "kind = 'rollup' AND settings ->> 'name' = 's.$_'" } qw(r days minutes hours berlin)), "kind = 'retention'";
-my @rollups = ($rollup, $days, $minutes, $hours, $berlin);
+my ($rollup, $days, $minutes, $hours, $berlin, $kept, $shifts, $kept_days, $retention) = map { $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE $_") }
+  (map { "kind = 'rollup' AND settings ->> 'name' = 's.$_'" } qw(r days minutes hours berlin kept kept_shifts kept_days)), "kind = 'retention'";
+my @rollups = ($rollup, $days, $minutes, $hours, $berlin, $kept, $shifts, $kept_days);
 my $refresh_all = join '; ', map { "CALL orchestry.run_job($_)" } @rollups;
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -129,12 +161,22 @@ my ($samples, $wrong, $compared, $settled_wrong, $struck, $finished) = (0, 0, 0,
 sub sample
 {
 	my ($out, $err) = ('', '');
-	my $status = $node->psql($database, 'SELECT sum(wrong), sum(compared) FROM (TABLE s.wrong UNION ALL TABLE s.wrong_levels) w', stdout => \$out, stderr => \$err);
+	my $status = $node->psql($database, 'SELECT sum(wrong), sum(compared) FROM (TABLE s.wrong UNION ALL TABLE s.wrong_levels UNION ALL TABLE s.wrong_kept) w', stdout => \$out, stderr => \$err);
 	return if $status != 0; # the server is coming back
 	my ($bad, $rows) = split /\|/, $out;
 	$samples++;
 	$wrong += $bad;
 	$compared += $rows;
+	return;
+}
+
+# Four days go by in all, so that half of what is kept is past its time.
+my $hours_gone = 0;
+sub go_by
+{
+	$hours_gone += 96 / (2 * $rounds);
+	$node->psql($database, $_, stderr => \my $ignored)
+	  for sprintf(q(ALTER SYSTEM SET orchestry.now = '2026-03-%02d %02d:00:00+00'), 10 + (12 + $hours_gone) / 24, (12 + $hours_gone) % 24), 'SELECT pg_reload_conf()';
 	return;
 }
 
@@ -153,6 +195,7 @@ for my $round (1 .. $rounds)
 		$writing->pump_nb;
 		$_->pump_nb for grep { $_->pumpable } @refreshing;
 		sample();
+		go_by() if $samples - $before == 1;
 		if ($kills && $samples - $before >= 2)
 		{
 			$killed = strike($node, $round % 4 == 0 ? qr/: app postgres .* CALL/ : qr/: app postgres /, rand(0.02));
@@ -173,6 +216,7 @@ for my $round (1 .. $rounds)
 	}
 	end_clients($node, $database, 'app', $writing, @refreshing);
 	sample();
+	go_by();
 	$settled_wrong += $node->safe_psql($database, 'TABLE s.wrong_stored');
 	$node->safe_psql($database, "SET client_min_messages = error; $refresh_all");
 	sample();
@@ -185,6 +229,7 @@ is($finished, $rounds - $struck, 'the other rounds ended without an error of a w
 is($wrong, 0, 'the view was right at every sampled moment');
 is($settled_wrong, 0, 'what is stored and settled is right after every round');
 is($node->safe_psql($database, q(SELECT count(*) FROM orchestry.rollups, unnest(dirty) d WHERE lower(d) < '2026-03-09 23:00Z')), 0, 'nothing is left to do');
+cmp_ok($node->safe_psql($database, 'SELECT count(*) FROM s.removed'), '>', 48, 'days are past their time and have gone');
 
 # The partitions that retention has taken wait in quarantine with their rows: what the rollup has of their times is what
 # they have, whatever came late to the default partition.
