@@ -43,16 +43,17 @@ CROSS JOIN LATERAL (SELECT COALESCE(range_agg(tstzrange(d.from_at, d.to_at)), '{
                     FROM orchestry.dirty_mark d WHERE d.job_id = r.job_id) m
 CROSS JOIN LATERAL (SELECT COALESCE(range_agg(tstzrange(z.from_at, z.to_at)), '{}') AS spans
                     FROM orchestry.frozen_span z WHERE z.job_id = r.job_id) f;
-COMMENT ON VIEW orchestry._rollup_marks IS 'What is marked for each rollup itself, and frozen. Internal.';
+COMMENT ON VIEW orchestry._rollup_marks IS 'What is marked for each rollup itself, and frozen; with its parent, bucket and zone. Internal.';
 
--- From level to level: where something is dirty, there is something dirty in the buckets of who is made of it.
+-- From level to level: where something is dirty, there is something dirty in the buckets of who is made of it. Of a parent
+-- that is not there nothing is known, so all is dirty.
 CREATE FUNCTION orchestry._finer_spans(parent bigint, width interval, time_zone text, OUT dirty tstzmultirange, OUT gone tstzmultirange)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 WITH finer AS (
-    SELECT m.marked + COALESCE(f.dirty, '{}') - m.frozen AS dirty, m.frozen + COALESCE(f.gone, '{}') AS gone
-    FROM orchestry._rollup_marks m LEFT JOIN LATERAL orchestry._finer_spans(m.parent, m.bucket, m.time_zone) f ON true
-    WHERE m.job_id = _finer_spans.parent
+    SELECT COALESCE(m.marked + COALESCE(f.dirty, '{}') - m.frozen, '{(,)}') AS dirty, COALESCE(m.frozen + COALESCE(f.gone, '{}'), '{}') AS gone
+    FROM (SELECT) one LEFT JOIN orchestry._rollup_marks m ON m.job_id = _finer_spans.parent
+    LEFT JOIN LATERAL orchestry._finer_spans(m.parent, m.bucket, m.time_zone) f ON true
 ), spans AS (
     SELECT true AS is_dirty, s FROM finer, unnest(finer.dirty) s UNION ALL SELECT false, s FROM finer, unnest(finer.gone) s
 ), widened AS (

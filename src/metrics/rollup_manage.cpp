@@ -99,12 +99,37 @@ std::optional<JobId> known_job(Oid source, const RollupSettings& settings,
               pg::quote_literal(settings.view()) + ");");
 }
 
-/// Locks what a rollup is told of by: the table, or that with the buckets of its parent.
-void lock_source(Oid target, const RollupSettings& settings, LOCKMODE mode) {
-    const Oid source =
-        settings.parent ? find_buckets(load_rollup(*settings.parent).settings) : target;
-    if (OidIsValid(source))
-        (void)pg::lock_relations({{source, mode}}, catalog::settings::lock_budget_us());
+/// What a rollup is told of by: the table, or that with the buckets of its parent; InvalidOid when
+/// that is gone.
+Oid find_source(Oid target, const RollupSettings& settings) {
+    if (!settings.parent)
+        return target;
+    const auto parent = find_rollup(*settings.parent);
+    return parent ? find_buckets(parent->settings) : InvalidOid;
+}
+
+/// Locks tables one after the other, but for those that are gone.
+void lock_tables(std::vector<pg::LockRequest> requests) {
+    std::erase_if(requests, [](const auto& request) { return !OidIsValid(request.relid); });
+    (void)pg::lock_relations(requests, catalog::settings::lock_budget_us());
+}
+
+/// Locks what a new rollup is to be told of by, and before that what it is made of, from the table
+/// with the rows on: in this order a run or the end of any level locks as well.
+void lock_levels(Oid target, const RollupSettings& settings) {
+    std::vector<pg::LockRequest> requests;
+    LOCKMODE mode = ShareRowExclusiveLock;
+    for (auto parent = settings.parent; parent;) {
+        const auto rollup = find_rollup(*parent);
+        if (!rollup)
+            break;
+        requests.push_back({find_buckets(rollup->settings), mode});
+        mode = AccessShareLock;
+        parent = rollup->settings.parent;
+    }
+    requests.push_back({target, mode});
+    std::reverse(requests.begin(), requests.end());
+    lock_tables(std::move(requests));
 }
 
 capture::Watch watch_of(JobId job, const RollupSettings& settings, const base::Step& bucket) {
@@ -139,8 +164,7 @@ Oid source_through(const StoredRollup& parent, Oid source) {
 /// It may have been dropped while we waited for its table, and is not from now on.
 void require_still(const StoredRollup& parent) {
     catalog::lock_marks(parent.job);
-    const auto known = find_rollup(parent.settings.schema, parent.settings.name);
-    if (!known || known->job != parent.job)
+    if (!find_rollup(parent.job))
         throw Error(errc::undefined_object,
                     "there is no rollup " + parent.settings.view() + " any more")
             .detail("It was dropped meanwhile.")
@@ -246,7 +270,7 @@ JobId create_rollup(const std::string& name, Oid source,
     if (parent)
         require_nesting(policy.plan(), parent->settings);
     // All who have written so far have finished then, and whoever writes from now on is watched.
-    lock_source(source, policy.settings(), ShareRowExclusiveLock);
+    lock_levels(source, policy.settings());
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     if (parent)
@@ -299,8 +323,9 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data) {
     catalog::require_owner(job);
     // Without its source all has gone with that; and when restored, another table has its number.
     const bool is_here = pg::relation_name(job.target) && !job.restored;
-    if (is_here)
-        lock_source(job.target, rollup.settings, AccessExclusiveLock);
+    if (is_here) // before the marks, as whoever makes a rollup of it
+        lock_tables({{find_source(job.target, rollup.settings), AccessExclusiveLock},
+                     {find_buckets(rollup.settings), AccessExclusiveLock}});
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     catalog::lock_marks(rollup.job); // nobody makes a rollup of it meanwhile

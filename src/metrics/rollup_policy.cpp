@@ -77,11 +77,15 @@ std::optional<StoredRollup> find_rollup(const std::string& schema, const std::st
     return read_one(spi);
 }
 
-StoredRollup load_rollup(catalog::JobId job) {
+std::optional<StoredRollup> find_rollup(catalog::JobId job) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run_kept(std::string(select_sql) + "r.job_id OPERATOR(pg_catalog.=) $1", job.value);
-    std::optional<StoredRollup> rollup = read_one(spi);
+    spi.read_latest(std::string(select_sql) + "r.job_id OPERATOR(pg_catalog.=) $1", job.value);
+    return read_one(spi);
+}
+
+StoredRollup load_rollup(catalog::JobId job) {
+    std::optional<StoredRollup> rollup = find_rollup(job);
     if (!rollup)
         throw Error(errc::undefined_object,
                     "job " + std::to_string(job.value) + " has no rollup any more");
@@ -103,8 +107,9 @@ std::optional<StoredRollup> rollup_of_view(Oid relid) {
 std::vector<StoredRollup> readers_of(catalog::JobId parent) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run_kept(std::string(select_sql) + "r.parent OPERATOR(pg_catalog.=) $1 ORDER BY r.job_id",
-                 parent.value);
+    spi.read_latest(std::string(select_sql) +
+                        "r.parent OPERATOR(pg_catalog.=) $1 ORDER BY r.job_id",
+                    parent.value);
     std::vector<StoredRollup> readers;
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         readers.push_back(read_rollup(spi.row(i)));

@@ -49,11 +49,13 @@ struct StoredRollup {
 };
 /// The rollup of that schema and name, unquoted; nullopt when there is none.
 std::optional<StoredRollup> find_rollup(const std::string& schema, const std::string& name);
-/// The rollup of a job. Raises 42704 when it has none.
+/// The rollup of a job as of now, whatever snapshot the transaction has; nullopt when it has none.
+std::optional<StoredRollup> find_rollup(catalog::JobId job);
+/// The same. Raises 42704 when it has none.
 StoredRollup load_rollup(catalog::JobId job);
 /// The rollup whose view a relation is; nullopt when it is none.
 std::optional<StoredRollup> rollup_of_view(Oid relid);
-/// The rollups that are made of another one, in the order of their jobs.
+/// The rollups that are made of another one as of now, in the order of their jobs.
 std::vector<StoredRollup> readers_of(catalog::JobId parent);
 
 /// Checks what the user calls the time and the value of a rollup that something is made of: names
