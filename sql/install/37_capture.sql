@@ -19,12 +19,14 @@ CREATE TABLE orchestry.frozen_span (
     to_at           timestamptz NOT NULL,
     relid           oid NOT NULL,
     origin_system   bigint NOT NULL,
-    origin_database oid NOT NULL
+    origin_database oid NOT NULL,
+    removed         boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE orchestry.frozen_span IS 'Times whose rows were removed because of their age: what the job has computed from them stays as it is.';
 COMMENT ON COLUMN orchestry.frozen_span.to_at IS 'Up to this time, which is not one of them';
 COMMENT ON COLUMN orchestry.frozen_span.relid IS 'The partition that had the rows; when it comes back they can be computed again. 0: there is none';
 COMMENT ON COLUMN orchestry.frozen_span.origin_system IS 'With origin_database, where relid is right';
+COMMENT ON COLUMN orchestry.frozen_span.removed IS 'Whether what was computed from them is gone as well';
 CREATE INDEX frozen_span_job_idx ON orchestry.frozen_span (job_id);
 SELECT pg_extension_config_dump('orchestry.frozen_span', '');
 ALTER TABLE orchestry.frozen_span DISABLE TRIGGER ALL;

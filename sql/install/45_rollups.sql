@@ -35,7 +35,8 @@ SELECT r.job_id, jsonb_strip_nulls(jsonb_build_object(
 FROM orchestry.rollup r LEFT JOIN orchestry.rollup p ON p.job_id = r.parent;
 COMMENT ON VIEW orchestry._rollup_settings IS 'Rollups with the names of their arguments. Internal.';
 
--- What follows is a part of the rollups' views, for whoever may read those: it tells times and nothing else.
+-- What follows is a part of the rollups' views, for whoever may read those, and so for everybody: of each rollup its job,
+-- that of its parent, bucket and zone, and its times. It tells no names, no groups and no values.
 CREATE VIEW orchestry._rollup_marks WITH (security_barrier) AS
 SELECT r.job_id, r.parent, r.bucket, j.time_zone, m.spans AS marked, f.spans AS frozen
 FROM orchestry.rollup r JOIN orchestry.job j ON j.job_id = r.job_id
@@ -67,7 +68,7 @@ $$;
 COMMENT ON FUNCTION orchestry._finer_spans(bigint, interval, text) IS 'The times, in buckets of a rollup, that its parent and the parents of that have yet to compute, and those whose rows are gone at some level. Internal.';
 
 CREATE VIEW orchestry._rollup_spans WITH (security_barrier) AS
-SELECT m.job_id, s.dirty, m.frozen, COALESCE(f.dirty, '{}') AS unready, '{(,)}'::tstzmultirange - s.dirty - m.frozen AS settled,
+SELECT m.job_id, s.dirty, m.frozen, COALESCE(f.dirty, '{}') - m.frozen AS unready, '{(,)}'::tstzmultirange - s.dirty - m.frozen AS settled,
        '{(,)}'::tstzmultirange - s.dirty - m.frozen - COALESCE(f.gone, '{}') AS traceable
 FROM orchestry._rollup_marks m LEFT JOIN LATERAL orchestry._finer_spans(m.parent, m.bucket, m.time_zone) f ON true
 CROSS JOIN LATERAL (SELECT m.marked + COALESCE(f.dirty, '{}') - m.frozen AS dirty) s;
@@ -90,7 +91,7 @@ CREATE FUNCTION orchestry.create_rollup(name text, source regclass, time_column 
     parent text DEFAULT NULL, schedule text DEFAULT '1 minute') RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_create_rollup';
 COMMENT ON FUNCTION orchestry.create_rollup(text, regclass, name, name, interval, name[], text, text, interval, text, text) IS
-'Makes a view of that name, in the schema of the source unless the name has one, with window_stats() and a summary of value_column per bucket and group: bucket, the columns of group_by, data_points, avg_value, min_value, max_value, stddev_value, p50_value, p95_value, p99_value, summary. It is right at every moment: buckets in which nothing has changed since they were computed are stored in a table beside it, all others are computed by the query itself. A job on schedule computes the changed ones, newest first, once they are over. Buckets are aligned in time_zone, "where" is one condition over the source''s columns, keep says for how long buckets are kept. Rows that leave with their partition do not change what was computed from them. parent names a finer rollup of the same source, time and value, whose stored buckets it is to be made of, with whole buckets of it in each of its own and some of its groups; "where" is that of the parent; the statistics are those of the merged summaries: exact, but for percentiles within relative_error(summary). source may be the view of the parent instead. Returns the job''s id. Only for the owner of the source (42501), which is a table, partitioned or not (42809); wrong settings are 22023, columns that do not fit 42804, unknown ones 42703, an unknown parent 42704, another rollup of that name is 42710. The library must be preloaded (55000).';
+'Makes a view of that name, in the schema of the source unless the name has one, with window_stats() and a summary of value_column per bucket and group: bucket, the columns of group_by, data_points, avg_value, min_value, max_value, stddev_value, p50_value, p95_value, p99_value, summary. It is right at every moment: buckets in which nothing has changed since they were computed are stored in a table beside it, all others are computed by the query itself. A job on schedule computes the changed ones, newest first, once they are over. Buckets are aligned in time_zone, "where" is one condition over the source''s columns, keep says for how long buckets are kept. Rows that leave with their partition do not change what was computed from them. parent names a finer rollup of the same source, time and value, whose stored buckets it is to be made of, with whole buckets of it in each of its own and some of its groups; "where" is that of the parent; the statistics are those of the merged summaries: exact, but for percentiles within relative_error(summary). Buckets of which a parent with keep no longer has all stay empty, and a NOTICE says from when on the others are there. source may be the view of the parent instead. Returns the job''s id. Only for the owner of the source (42501), which is a table, partitioned or not (42809); wrong settings are 22023, columns that do not fit 42804, unknown ones 42703, an unknown parent 42704, another rollup of that name is 42710. The library must be preloaded (55000).';
 
 CREATE FUNCTION orchestry.drop_rollup(name text, keep_data boolean DEFAULT false) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_drop_rollup';
@@ -101,7 +102,7 @@ CREATE PROCEDURE orchestry.refresh_rollup(name text, "from" timestamptz DEFAULT 
     force boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_refresh_rollup';
 COMMENT ON PROCEDURE orchestry.refresh_rollup(text, timestamptz, timestamptz, boolean) IS
-'Computes now and here the buckets of a rollup that have changed and are over, or, when "from" or "to" is given, all of that time; commits after every step. force: also buckets whose rows were removed because of their age, from what the source still has. 42704 when there is no such rollup. Only for the owner of the source (42501), not inside a transaction block (25001).';
+'Computes now and here the buckets of a rollup that have changed and are over, or, when "from" or "to" is given, all of that time; commits after every step. force: also buckets whose rows were removed because of their age, from what the source still has; those of which the parent, because of its keep, no longer has all buckets stay as they are. 42704 when there is no such rollup. Only for the owner of the source (42501), not inside a transaction block (25001).';
 
 CREATE FUNCTION orchestry.verify_rollup(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 RETURNS TABLE (bucket timestamptz, groups jsonb, problem text)

@@ -44,6 +44,12 @@ base::InstantSet frozen(JobId job) {
                     job);
 }
 
+base::InstantSet removed(JobId job) {
+    return spans_of("SELECT f.from_at, f.to_at FROM orchestry.frozen_span f "
+                    "WHERE f.job_id OPERATOR(pg_catalog.=) $1 AND f.removed",
+                    job);
+}
+
 base::InstantSet dirty(JobId job) {
     base::InstantSet result = marked(job);
     result.remove(frozen(job));
@@ -83,7 +89,7 @@ Relation open_own_table(const char* name) {
 
 /// C-like. The table has no index that needs more than this, and no trigger that is fired.
 void insert(Relation table, const Datum* values) {
-    bool nulls[6] = {};
+    bool nulls[7] = {};
     CatalogTupleInsert(table,
                        heap_form_tuple(RelationGetDescr(table), const_cast<Datum*>(values), nulls));
 }
@@ -124,10 +130,13 @@ bool SpanWriter::relies_on_mark(JobId job) {
 
 void SpanWriter::freeze(JobId job, Oid partition, const base::InstantSet& spans) {
     for (const base::TimeExtent& span : spans) {
-        const Datum values[] = {
-            Int64GetDatum(job.value),           TimestampTzGetDatum(span.from.us),
-            TimestampTzGetDatum(span.to.us),    ObjectIdGetDatum(partition),
-            Int64GetDatum(system_identifier()), ObjectIdGetDatum(MyDatabaseId)};
+        const Datum values[] = {Int64GetDatum(job.value),
+                                TimestampTzGetDatum(span.from.us),
+                                TimestampTzGetDatum(span.to.us),
+                                ObjectIdGetDatum(partition),
+                                Int64GetDatum(system_identifier()),
+                                ObjectIdGetDatum(MyDatabaseId),
+                                BoolGetDatum(false)};
         if (frozen_)
             pg::protect([&] { insert(frozen_, values); });
     }
@@ -172,30 +181,34 @@ void gather_marks(JobId job) {
             job.value);
 }
 
-void freeze(JobId job, const base::TimeExtent& extent) {
+void freeze(JobId job, const base::TimeExtent& extent, Stored stored) {
+    const bool is_removed = stored == Stored::removed;
     const Elevated elevated;
     pg::Spi spi;
-    // What it covers is in it, and does not come back with a partition any more.
+    // What it covers is in it, and does not come back with a partition any more; but for what is
+    // removed, which stays known when the rest is not.
     spi.run("DELETE FROM orchestry.frozen_span f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
-            "AND f.from_at OPERATOR(pg_catalog.>=) $2 AND f.to_at OPERATOR(pg_catalog.<=) $3",
-            job.value, extent.from, extent.to);
+            "AND f.from_at OPERATOR(pg_catalog.>=) $2 AND f.to_at OPERATOR(pg_catalog.<=) $3 "
+            "AND ($4 OR NOT f.removed)",
+            job.value, extent.from, extent.to, is_removed);
     spi.run("INSERT INTO orchestry.frozen_span (job_id, from_at, to_at, relid, origin_system, "
-            "origin_database) VALUES ($1, $2, $3, 0, $4, $5)",
-            job.value, extent.from, extent.to, system_identifier(), MyDatabaseId);
+            "origin_database, removed) VALUES ($1, $2, $3, 0, $4, $5, $6)",
+            job.value, extent.from, extent.to, system_identifier(), MyDatabaseId, is_removed);
 }
 
 void thaw(JobId job, const base::TimeExtent& extent) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("WITH gone AS (DELETE FROM orchestry.frozen_span f "
-            "WHERE f.job_id OPERATOR(pg_catalog.=) $1 AND f.from_at OPERATOR(pg_catalog.<) $3 "
-            "AND f.to_at OPERATOR(pg_catalog.>) $2 RETURNING f.*) "
-            "INSERT INTO orchestry.frozen_span "
-            "SELECT g.job_id, g.from_at, $2, g.relid, g.origin_system, g.origin_database "
-            "FROM gone g WHERE g.from_at OPERATOR(pg_catalog.<) $2 UNION ALL "
-            "SELECT g.job_id, $3, g.to_at, g.relid, g.origin_system, g.origin_database "
-            "FROM gone g WHERE g.to_at OPERATOR(pg_catalog.>) $3",
-            job.value, extent.from, extent.to);
+    spi.run(
+        "WITH gone AS (DELETE FROM orchestry.frozen_span f "
+        "WHERE f.job_id OPERATOR(pg_catalog.=) $1 AND f.from_at OPERATOR(pg_catalog.<) $3 "
+        "AND f.to_at OPERATOR(pg_catalog.>) $2 RETURNING f.*) "
+        "INSERT INTO orchestry.frozen_span "
+        "SELECT g.job_id, g.from_at, $2, g.relid, g.origin_system, g.origin_database, g.removed "
+        "FROM gone g WHERE g.from_at OPERATOR(pg_catalog.<) $2 UNION ALL "
+        "SELECT g.job_id, $3, g.to_at, g.relid, g.origin_system, g.origin_database, g.removed "
+        "FROM gone g WHERE g.to_at OPERATOR(pg_catalog.>) $3",
+        job.value, extent.from, extent.to);
 }
 
 void thaw_partition(JobId job, Oid partition) {

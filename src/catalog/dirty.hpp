@@ -31,6 +31,8 @@ void lock_marks(JobId job);
 /// that a hook in the middle of a command may ask.
 base::InstantSet marked(JobId job);
 base::InstantSet frozen(JobId job);
+/// What is frozen, and of which nothing is stored any more.
+base::InstantSet removed(JobId job);
 /// What is marked and not frozen.
 base::InstantSet dirty(JobId job);
 
@@ -62,8 +64,10 @@ void consume(JobId job, const base::TimeExtent& extent);
 /// Puts one mark in the place of several where they overlap or touch.
 void gather_marks(JobId job);
 
+/// What becomes of that which was computed from a frozen interval.
+enum class Stored { stays, removed };
 /// Freezes an interval for good.
-void freeze(JobId job, const base::TimeExtent& extent);
+void freeze(JobId job, const base::TimeExtent& extent, Stored stored);
 /// Makes undone what froze an interval, or what froze when a partition has left.
 void thaw(JobId job, const base::TimeExtent& extent);
 void thaw_partition(JobId job, Oid partition);

@@ -261,8 +261,9 @@ void Application::expire() {
     ORCHESTRY_FAULT_POINT("nobody needs the buckets");
     const TimeExtent gone{catalog::all_time.from, step_.extent.to};
     catalog::consume(basis_.job, gone);
-    catalog::freeze(basis_.job, gone);
-    readers.for_each([&](catalog::JobId job) { catalog::freeze(job, gone); });
+    catalog::freeze(basis_.job, gone, catalog::Stored::removed);
+    readers.for_each(
+        [&](catalog::JobId job) { catalog::freeze(job, gone, catalog::Stored::stays); });
     pg::Spi spi;
     applied_.rows = static_cast<std::int64_t>(spi.run(remove_sql(basis_.shape, step_.extent)));
     ORCHESTRY_FAULT_POINT("buckets removed");

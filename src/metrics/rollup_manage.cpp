@@ -41,6 +41,10 @@ std::string schema_of(Oid relid) {
     return schema ? schema : "";
 }
 
+std::string text_of(Instant t) {
+    return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(t.us));
+}
+
 Error unfit(const std::string& name, std::string detail) {
     return Error(errc::wrong_object_type, "a rollup cannot be made of " + name)
         .detail(std::move(detail));
@@ -67,8 +71,9 @@ std::string require_source(Oid relid) {
     return name;
 }
 
-/// Single rows that are removed by age would be missing in what is computed again.
-void require_rows_stay(Oid source, const std::string& name) {
+/// Single rows that are removed by age would be missing in what is computed again. `otherwise`:
+/// what to do instead.
+void require_rows_stay(Oid source, const std::string& name, const std::string& otherwise) {
     if (catalog::compression_of(source))
         throw Error(errc::feature_not_supported,
                     "table " + name + " has an event compression policy")
@@ -78,7 +83,7 @@ void require_rows_stay(Oid source, const std::string& name) {
         throw Error(errc::feature_not_supported,
                     "table " + name + " has a retention policy for single rows")
             .detail("It would take rows away from the buckets of the rollup.")
-            .hint("Partition the table by its time; whole partitions leave rollups as they are.");
+            .hint(otherwise);
 }
 
 /// Already there with these settings: its job. With others: 42710.
@@ -194,10 +199,9 @@ void require_nesting(const RollupPolicy& policy, const RollupSettings& finer) {
     throw Error(errc::invalid_parameter, "buckets of " + base::to_string(policy.bucket) +
                                              " do not consist of whole buckets of rollup " +
                                              finer.view())
-        .detail("A bucket begins at " +
-                base::bound_text(base::KeyKind::timestamptz, base::Bound::value(misfit->us)) +
-                ", in the middle of one of its " + base::to_string(parent.plan().bucket) +
-                " buckets, which are those of time zone " + finer.time_zone + ".")
+        .detail("A bucket begins at " + text_of(*misfit) + ", in the middle of one of its " +
+                base::to_string(parent.plan().bucket) + " buckets, which are those of time zone " +
+                finer.time_zone + ".")
         .hint("Choose a multiple of them in the same time zone, or make a parent with shorter "
               "buckets.");
 }
@@ -215,13 +219,41 @@ void require_common_edges(JobId parent, const CheckedRollup& reader, const std::
         const auto clash = first_clash(other.plan().grid(), reader.plan().grid());
         if (clash)
             throw Error(errc::invalid_parameter, message)
-                .detail(
-                    "A bucket of rollup " + settings.view() + " begins at " +
-                    base::bound_text(base::KeyKind::timestamptz, base::Bound::value(clash->us)) +
-                    ", in the middle of one of rollup " + other.settings().view() +
-                    ": what has been part of both could never be removed.")
+                .detail("A bucket of rollup " + settings.view() + " begins at " + text_of(*clash) +
+                        ", in the middle of one of rollup " + other.settings().view() +
+                        ": what has been part of both could never be removed.")
                 .hint(hint);
     }
+}
+
+/// The times of which the parent of a rollup no longer has all buckets, in whole buckets of the
+/// rollup: these cannot be computed any more.
+base::InstantSet gone_from_parent(const RollupSettings& settings, const base::Grid& grid) {
+    base::InstantSet gone;
+    if (!settings.parent)
+        return gone;
+    const TimeExtent all = catalog::all_buckets(grid);
+    for (const TimeExtent& extent : catalog::removed(*settings.parent))
+        gone.add(
+            {std::max(grid.floor(extent.from), all.from), std::min(grid.ceil(extent.to), all.to)});
+    return gone;
+}
+
+/// Gives up the buckets that a new rollup would have only a part of, and says so.
+void freeze_gone(JobId job, const CheckedRollup& policy, const StoredRollup& parent) {
+    const base::InstantSet gone = gone_from_parent(policy.settings(), policy.plan().grid());
+    if (gone.empty())
+        return;
+    for (const TimeExtent& extent : gone) {
+        catalog::consume(job, extent);
+        catalog::freeze(job, extent, catalog::Stored::removed);
+    }
+    pg::report(NOTICE,
+               "rollup " + policy.settings().view() + " is complete from " +
+                   text_of((gone.end() - 1)->to) + " on",
+               "Of earlier times rollup " + parent.settings.view() +
+                   " no longer has all buckets, because of its \"keep\".",
+               "Where the rows are still there, a rollup without a parent has them.");
 }
 
 /// Nobody could compute those that are made of it.
@@ -282,16 +314,24 @@ JobId create_rollup(const std::string& name, Oid source,
                              "rollup " + policy.settings().view() + " cannot be made of rollup " +
                                  parent->settings.view() + ", which has a \"keep\"",
                              "Make it of the rows, or of a rollup without \"keep\".");
-    require_rows_stay(source, table);
+    require_rows_stay(
+        source, table,
+        "Partition the table by its time; whole partitions leave rollups as they are.");
     {
         const catalog::AsOwner owner(source);
         const RollupShape shape = read_rollup_shape(source, policy.settings());
         require_watchable(shape.source, shape.source_name);
+        if (parent)
+            require_rows_stay(shape.source, shape.source_name,
+                              "Remove that policy, and set \"keep\" of rollup " +
+                                  parent->settings.view() + " instead.");
     }
     const JobId job =
         catalog::insert_job({"rollup", source, schedule, policy.settings().time_zone}, now, now);
     store_settings(job, policy.settings());
     catalog::mark(job, catalog::all_buckets(policy.plan().grid()));
+    if (parent)
+        freeze_gone(job, policy, *parent);
     const catalog::AsOwner owner(source);
     const std::vector<RollupLevel> levels = read_levels(source, job, policy.settings());
     pg::run_statements(create_rollup_sql(levels));
@@ -376,7 +416,11 @@ void mark_times(const StoredRollup& rollup, const std::optional<Instant>& from,
     const TimeExtent extent = buckets_between(policy.plan(), from, to);
     if (thaw) {
         catalog::lock_marks(rollup.job);
-        catalog::thaw(rollup.job, extent);
+        base::InstantSet there;
+        there.add(extent);
+        there.remove(gone_from_parent(rollup.settings, policy.plan().grid()));
+        for (const TimeExtent& times : there)
+            catalog::thaw(rollup.job, times);
     }
     catalog::mark(rollup.job, extent);
 }
@@ -397,9 +441,11 @@ void verify_rollup(const StoredRollup& rollup, const std::optional<Instant>& fro
             use(spi.row(i));
     };
     report(verify_sql(levels, extent));
-    if (levels.size() > 1)
-        report(verify_by_rows_sql(levels, {std::max(extent.from, nesting_times.from),
-                                           std::min(extent.to, nesting_times.to)}));
+    const base::Grid grid = policy.plan().grid();
+    const TimeExtent nesting{std::max(extent.from, grid.ceil(nesting_times.from)),
+                             std::min(extent.to, grid.floor(nesting_times.to))};
+    if (levels.size() > 1 && nesting.from < nesting.to)
+        report(verify_by_rows_sql(levels, nesting));
 }
 
 } // namespace orchestry::metrics

@@ -31,7 +31,8 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data);
 void alter_rollup(const catalog::Job& job, const std::string& patch);
 
 /// Marks all buckets of some times, so that the next run computes them; `thaw`: also those whose
-/// rows were removed because of their age. Raises 22023 when they end before they begin.
+/// rows were removed because of their age, but not those that the parent no longer has all buckets
+/// of. Raises 22023 when they end before they begin.
 void mark_times(const StoredRollup& rollup, const std::optional<base::Instant>& from,
                 const std::optional<base::Instant>& to, bool thaw);
 
