@@ -12,8 +12,8 @@ use Test::More;
 
 $SIG{PIPE} = 'IGNORE';
 my $seed = random_seed();
-my $rounds = long_count(4, 60);
-my $transactions = long_count(400, 600); # of each writer in a round
+my $rounds = long_count(2, 60);
+my $transactions = long_count(250, 600); # of each writer in a round
 my $writers = 6;
 my $database = 'postgres';
 my $node = new_server('rollup_race', init => { extra => ['--data-checksums'] }, conf => <<"CONF");
