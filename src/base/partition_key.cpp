@@ -98,6 +98,8 @@ std::string bound_text(KeyKind kind, const Bound& bound) {
     }
 }
 
+std::string instant_text(Instant t) { return bound_text(KeyKind::timestamptz, Bound::value(t.us)); }
+
 std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact) {
     const std::string text = exact.empty() ? bound_text(kind, bound) : exact;
     const bool is_number = kind != KeyKind::uuid_v7 && !counts_from_2000(kind);

@@ -101,6 +101,8 @@ struct Range {
 std::string bound_sql(KeyKind kind, const Bound& bound, const std::string& exact = {});
 /// The same value for people, without quotes: "2026-12-01 00:00:00+00", "42".
 std::string bound_text(KeyKind kind, const Bound& bound);
+/// An instant likewise, in UTC.
+std::string instant_text(Instant t);
 
 /// One partition of a set, the default partition apart.
 struct Member {

@@ -34,8 +34,7 @@ const config_enum_entry log_levels[] = {{"debug1", DEBUG1, false}, {"info", INFO
 /// 8601: parallel workers read it before they know the session's DateStyle and names of zones, and
 /// 15 crashes when it looks for one of those. Returns whether there was memory.
 bool write_now(char** text, std::int64_t us) {
-    const std::string written =
-        base::bound_text(base::KeyKind::timestamptz, base::Bound::value(us));
+    const std::string written = base::instant_text(base::Instant{us});
     auto* const copy = static_cast<char*>(pg::compat::guc_malloc_quiet(written.size() + 1));
     if (!copy)
         return false;

@@ -106,8 +106,7 @@ void announce(const Shape& shape, const Policy& policy, base::Instant first_run,
     if (!is_due)
         return;
     pg::report(NOTICE, "table " + shape.source_name + " has events that are past their time",
-               "The first run is due at " +
-                   base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) +
+               "The first run is due at " + base::instant_text(first_run) +
                    ". What it compresses cannot be brought back.",
                "See SELECT * FROM orchestry.plan(" + pg::quote_literal(shape.source_name) + ");");
 }

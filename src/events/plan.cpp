@@ -12,10 +12,6 @@ using base::Instant;
 
 namespace {
 
-std::string text_of(Instant t) {
-    return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(t.us));
-}
-
 std::string counted(std::int64_t count, const char* noun) {
     return std::to_string(count) + ' ' + noun + (count == 1 ? "" : "s");
 }
@@ -118,8 +114,8 @@ void Planner::expect(const Segment& segment) {
 void Planner::compress(const Segment& segment, Instant lower, Instant upper, const Portion& portion,
                        bool is_sampled) {
     const Instant from = std::max(lower, segment.from);
-    PlannedStep& step =
-        add(Action::compress, source_.quoted, "from " + text_of(from) + " up to " + text_of(upper));
+    PlannedStep& step = add(Action::compress, source_.quoted,
+                            "from " + instant_text(from) + " up to " + instant_text(upper));
     step.lower = lower;
     step.from = from;
     step.upper = upper;
@@ -132,8 +128,8 @@ void Planner::compress(const Segment& segment, Instant lower, Instant upper, con
 void Planner::compress_partition(const Whole& whole) {
     PlannedStep& step =
         add(Action::compress_partition, whole.quoted,
-            "ends at " + text_of(whole.to) + ", and buckets that ended before " + text_of(end_) +
-                " are closed: it is summed up as a whole and emptied");
+            "ends at " + instant_text(whole.to) + ", and buckets that ended before " +
+                instant_text(end_) + " are closed: it is summed up as a whole and emptied");
     step.relid = whole.relid;
     step.lower = grid_.floor(whole.from);
     step.from = whole.from;
@@ -188,7 +184,7 @@ std::vector<PlannedStep> Planner::all() {
             compress_all(segment);
         }
     if (steps_.empty())
-        leave("no row is in a bucket that ended before " + text_of(end_));
+        leave("no row is in a bucket that ended before " + instant_text(end_));
     return std::move(steps_);
 }
 

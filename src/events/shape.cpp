@@ -321,8 +321,7 @@ BucketSql bucket_sql(const Policy& policy, Instant lower, Instant upper, const s
                 {}};
     std::string starts;
     for (Instant start = lower; start < upper; start = grid.next(start))
-        starts += (starts.empty() ? "" : ",") +
-                  base::bound_text(base::KeyKind::timestamptz, base::Bound::value(start.us));
+        starts += (starts.empty() ? "" : ",") + base::instant_text(start);
     return {"starts.of[pg_catalog.width_bucket(" + at + ", starts.of)]",
             ", (VALUES ('{" + starts + "}'::pg_catalog.timestamptz[])) AS starts(of)"};
 }

@@ -41,10 +41,6 @@ std::string schema_of(Oid relid) {
     return schema ? schema : "";
 }
 
-std::string text_of(Instant t) {
-    return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(t.us));
-}
-
 Error unfit(const std::string& name, std::string detail) {
     return Error(errc::wrong_object_type, "a rollup cannot be made of " + name)
         .detail(std::move(detail));
@@ -199,7 +195,7 @@ void require_nesting(const RollupPolicy& policy, const RollupSettings& finer) {
     throw Error(errc::invalid_parameter, "buckets of " + base::to_string(policy.bucket) +
                                              " do not consist of whole buckets of rollup " +
                                              finer.view())
-        .detail("A bucket begins at " + text_of(*misfit) + ", in the middle of one of its " +
+        .detail("A bucket begins at " + instant_text(*misfit) + ", in the middle of one of its " +
                 base::to_string(parent.plan().bucket) + " buckets, which are those of time zone " +
                 finer.time_zone + ".")
         .hint("Choose a multiple of them in the same time zone, or make a parent with shorter "
@@ -219,8 +215,9 @@ void require_common_edges(JobId parent, const CheckedRollup& reader, const std::
         const auto clash = first_clash(other.plan().grid(), reader.plan().grid());
         if (clash)
             throw Error(errc::invalid_parameter, message)
-                .detail("A bucket of rollup " + settings.view() + " begins at " + text_of(*clash) +
-                        ", in the middle of one of rollup " + other.settings().view() +
+                .detail("A bucket of rollup " + settings.view() + " begins at " +
+                        instant_text(*clash) + ", in the middle of one of rollup " +
+                        other.settings().view() +
                         ": what has been part of both could never be removed.")
                 .hint(hint);
     }
@@ -250,7 +247,7 @@ void freeze_gone(JobId job, const CheckedRollup& policy, const StoredRollup& par
     }
     pg::report(NOTICE,
                "rollup " + policy.settings().view() + " is complete from " +
-                   text_of((gone.end() - 1)->to) + " on",
+                   instant_text((gone.end() - 1)->to) + " on",
                "Of earlier times rollup " + parent.settings.view() +
                    " no longer has all buckets, because of its \"keep\".",
                "Where the rows are still there, a rollup without a parent has them.");

@@ -10,10 +10,6 @@ using base::TimeExtent;
 
 namespace {
 
-std::string text_of(Instant t) {
-    return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(t.us));
-}
-
 class Planner {
   public:
     Planner(const Backlog& backlog, const RollupPolicy& policy, Instant now,
@@ -48,8 +44,8 @@ void Planner::add(const TimeExtent& extent, double rows) {
     step.action = RollupAction::refresh;
     step.extent = extent;
     step.rows = std::llround(rows);
-    step.reason =
-        "rows have changed between " + text_of(extent.from) + " and " + text_of(extent.to);
+    step.reason = "rows have changed between " + instant_text(extent.from) + " and " +
+                  instant_text(extent.to);
     steps_.push_back(std::move(step));
 }
 
@@ -104,25 +100,25 @@ void Planner::expire() {
     if (waits)
         edge = common_edge(std::max(waits->from, *backlog_.oldest));
     const Instant horizon = edge.at;
-    const std::string kept = "buckets from " + text_of(std::max(horizon, *backlog_.oldest)) +
+    const std::string kept = "buckets from " + instant_text(std::max(horizon, *backlog_.oldest)) +
                              " on are past \"keep\", but ";
     if (const RollupReader* reader = unended(backlog_.readers, horizon)) {
         leave("no bucket past \"keep\" is removed: one of rollup " + edge.of->quoted + " ends at " +
-              text_of(horizon) + ", in the middle of one of rollup " + reader->quoted);
+              instant_text(horizon) + ", in the middle of one of rollup " + reader->quoted);
         return;
     }
     if (*backlog_.oldest < horizon) {
         RollupStep step;
         step.action = RollupAction::expire;
         step.extent = {*backlog_.oldest, horizon};
-        step.reason = "buckets before " + text_of(horizon) + " are past \"keep\"";
+        step.reason = "buckets before " + instant_text(horizon) + " are past \"keep\"";
         steps_.push_back(std::move(step));
     }
     if (waits)
         leave(kept + "wait to be part of rollup " + waits->quoted);
     else if (horizon < past)
         leave(kept + "stay until all of the bucket of rollup " + edge.of->quoted +
-              " that ends at " + text_of(edge.of->grid.next(horizon)) + " is");
+              " that ends at " + instant_text(edge.of->grid.next(horizon)) + " is");
 }
 
 void Planner::leave(std::string reason) {
@@ -148,11 +144,11 @@ std::vector<RollupStep> Planner::all() {
     base::InstantSet waiting = backlog_.unready;
     waiting.remove({grid_.floor(now_), base::plus_infinity});
     if (!waiting.empty())
-        leave("buckets from " + text_of(waiting.begin()->from) +
+        leave("buckets from " + instant_text(waiting.begin()->from) +
               " on wait for the rollup that they are made of");
     expire();
     if (steps_.empty())
-        leave("all buckets that ended before " + text_of(grid_.floor(now_)) + " are right");
+        leave("all buckets that ended before " + instant_text(grid_.floor(now_)) + " are right");
     return std::move(steps_);
 }
 

@@ -83,13 +83,11 @@ void require_whole_buckets(const RollupSettings& rollup, const char* name,
     const base::Instant lower = grid.floor(*t);
     if (lower == *t)
         return;
-    const auto text = [](base::Instant at) {
-        return base::bound_text(base::KeyKind::timestamptz, base::Bound::value(at.us));
-    };
     throw Error(errc::invalid_parameter,
                 "the window does not consist of whole buckets of rollup " + rollup.view())
-        .detail("\"" + std::string(name) + "\" is " + text(*t) + ", within the bucket from " +
-                text(lower) + " to " + text(grid.next(*t)) + ".")
+        .detail("\"" + std::string(name) + "\" is " + instant_text(*t) +
+                ", within the bucket from " + instant_text(lower) + " to " +
+                instant_text(grid.next(*t)) + ".")
         .hint("Give the beginning of one of its buckets of " +
               base::to_string(policy.plan().bucket) +
               ", or the table instead of the rollup for windows of any length.");

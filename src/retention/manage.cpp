@@ -54,13 +54,12 @@ void announce(const Set& set, const Policy& policy, base::Instant first_run, bas
     });
     if (due == 0)
         return;
-    pg::report(
-        NOTICE,
-        std::to_string(due) + (due == 1 ? " partition" : " partitions") + " of table " +
-            set.quoted + (due == 1 ? " is" : " are") + " past the time that the policy keeps",
-        "The first run is due at " +
-            base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) + ".",
-        "See SELECT * FROM orchestry.plan(" + pg::quote_literal(set.quoted) + ");");
+    pg::report(NOTICE,
+               std::to_string(due) + (due == 1 ? " partition" : " partitions") + " of table " +
+                   set.quoted + (due == 1 ? " is" : " are") +
+                   " past the time that the policy keeps",
+               "The first run is due at " + base::instant_text(first_run) + ".",
+               "See SELECT * FROM orchestry.plan(" + pg::quote_literal(set.quoted) + ");");
 }
 
 /// A row policy of the same rows: its job when it is the same in all, else 42710.
@@ -110,11 +109,10 @@ void announce_rows(const RowTable& table, const CheckedRowPolicy& policy, base::
     if (std::none_of(steps.begin(), steps.end(),
                      [](const PlannedRows& step) { return is_destructive(step.action); }))
         return;
-    pg::report(
-        NOTICE, "table " + table.quoted + " may have rows past the time that the policy keeps",
-        "The first run is due at " +
-            base::bound_text(base::KeyKind::timestamptz, base::Bound::value(first_run.us)) + ".",
-        "See SELECT * FROM orchestry.plan(" + pg::quote_literal(table.quoted) + ");");
+    pg::report(NOTICE,
+               "table " + table.quoted + " may have rows past the time that the policy keeps",
+               "The first run is due at " + base::instant_text(first_run) + ".",
+               "See SELECT * FROM orchestry.plan(" + pg::quote_literal(table.quoted) + ");");
 }
 
 /// Checks everything about a policy for rows that can be known before its first run, and makes the

@@ -19,10 +19,6 @@ namespace {
 /// on different days the two are days apart, and where a clock is set back hours.
 constexpr std::int64_t calendar_slack_us = 4 * base::us_per_day;
 
-std::string instant_text(base::Instant instant) {
-    return base::bound_text(base::KeyKind::timestamptz, Bound::value(instant.us));
-}
-
 bool is_bounded(const base::Range& range) {
     return range.lower.kind == Bound::Kind::value && range.upper.kind == Bound::Kind::value;
 }
