@@ -18,10 +18,26 @@ int passed = 0;
 const config_enum_entry levels[] = {
     {"error", ERROR, false}, {"fatal", FATAL, false}, {nullptr, 0, false}};
 
+/// C-like. How long a test stops us must not matter, so lock_timeout, which bounds what is done
+/// around here, does not bound this.
+void wait_for_test() {
+    const int timeout = LockTimeout;
+    LockTimeout = 0;
+    PG_TRY();
+    {
+        (void)DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum(1));
+    }
+    PG_FINALLY();
+    {
+        LockTimeout = timeout;
+    }
+    PG_END_TRY();
+}
+
 /// C-like.
 void pass(const char* name) {
     if (std::strcmp(name, fault_wait) == 0)
-        (void)DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum(1));
+        wait_for_test();
     const char* const process = MyBgworkerEntry ? MyBgworkerEntry->bgw_type : "";
     if (fault_at == 0 || std::strcmp(process, fault_in) != 0 || ++passed != fault_at)
         return;
