@@ -8,7 +8,7 @@ CREATE TABLE orchestry.dirty_mark (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000);
 COMMENT ON TABLE orchestry.dirty_mark IS 'Times whose rows have changed since the job computed something from them. Written by the transaction of the change itself; consumed by a run before it reads the rows.';
 COMMENT ON COLUMN orchestry.dirty_mark.to_at IS 'Up to this time, which is not one of them';
-CREATE INDEX dirty_mark_job_idx ON orchestry.dirty_mark (job_id);
+CREATE INDEX dirty_mark_job_idx ON orchestry.dirty_mark (job_id, from_at);
 -- Dumped: in a dump tables, what was computed from them and the marks are of one moment.
 SELECT pg_extension_config_dump('orchestry.dirty_mark', '');
 ALTER TABLE orchestry.dirty_mark DISABLE TRIGGER ALL;

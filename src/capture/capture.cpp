@@ -176,10 +176,7 @@ Changes& changes_of(const Trigger& trigger) {
 void write_all(bool commits) {
     catalog::SpanWriter writer;
     for (const Changes& changes : pending->changes) {
-        const TimeExtent* const marked = changes.marks.find(all_time.from);
-        const bool is_known =
-            commits && marked && marked->to >= all_time.to && writer.relies_on_mark(changes.job);
-        if (!is_known)
+        if (!commits || !writer.relies_on_marks(changes.job, changes.marks))
             writer.mark(changes.job, changes.marks);
         for (const Leaving& leaving : changes.leaving)
             writer.freeze(changes.job, leaving.partition, leaving.computed);

@@ -1,5 +1,9 @@
 #include "catalog/dirty.hpp"
 
+#include <algorithm>
+
+#include "pg/compat.hpp"
+
 namespace orchestry::catalog {
 
 namespace {
@@ -58,25 +62,35 @@ base::InstantSet dirty(JobId job) {
 
 namespace {
 
-/// Whether a mark of the job for all times is committed. C-like.
-bool is_all_marked(Relation marks, std::int64_t job) {
-    const Oid index = get_relname_relid("dirty_mark_job_idx", RelationGetNamespace(marks));
-    ScanKeyData key;
-    ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+/// Looking for more than these would cost a commit more than marks that nobody needs.
+constexpr std::size_t most_spans_looked_for = 4;
+constexpr int most_marks_looked_at = 8;
+
+/// Whether a committed mark of the job covers the span. Those that begin at it or nearest before it
+/// are looked at. C-like.
+bool is_marked(Relation marks, std::int64_t job, const base::TimeExtent& span) {
+    const Oid index_oid = get_relname_relid("dirty_mark_job_idx", RelationGetNamespace(marks));
+    if (!OidIsValid(index_oid))
+        return false;
+    const Relation index = index_open(index_oid, AccessShareLock);
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+    ScanKeyInit(&keys[1], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+                TimestampTzGetDatum(span.from.us));
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    const SysScanDesc scan = systable_beginscan(marks, index, true, snapshot, 1, &key);
+    const SysScanDesc scan = systable_beginscan_ordered(marks, index, snapshot, 2, keys);
     bool found = false;
-    for (HeapTuple mark = systable_getnext(scan); HeapTupleIsValid(mark) && !found;
-         mark = systable_getnext(scan)) {
-        bool null = false; // they never are
-        const TimestampTz from =
-            DatumGetTimestampTz(SPI_getbinval(mark, RelationGetDescr(marks), 2, &null));
-        const TimestampTz to =
-            DatumGetTimestampTz(SPI_getbinval(mark, RelationGetDescr(marks), 3, &null));
-        found = from <= all_time.from.us && to >= all_time.to.us;
+    for (int looked_at = 0; looked_at < most_marks_looked_at && !found; ++looked_at) {
+        const HeapTuple mark = systable_getnext_ordered(scan, BackwardScanDirection);
+        if (!HeapTupleIsValid(mark))
+            break;
+        bool null = false; // it never is
+        const Datum to = SPI_getbinval(mark, RelationGetDescr(marks), 3, &null);
+        found = DatumGetTimestampTz(to) >= span.to.us;
     }
-    systable_endscan(scan);
+    systable_endscan_ordered(scan);
     UnregisterSnapshot(snapshot);
+    index_close(index, AccessShareLock);
     return found;
 }
 
@@ -117,14 +131,16 @@ void SpanWriter::mark(JobId job, const base::InstantSet& spans) {
     }
 }
 
-bool SpanWriter::relies_on_mark(JobId job) {
+bool SpanWriter::relies_on_marks(JobId job, const base::InstantSet& spans) {
     // A serializable transaction would take what it reads here for a reason to fail.
-    if (!marks_ || IsolationIsSerializable())
+    if (!marks_ || IsolationIsSerializable() || spans.size() > most_spans_looked_for)
         return false;
     const LOCKTAG tag = marks_tag(job);
     return pg::protect([&] {
-        return LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL &&
-               is_all_marked(marks_, job.value);
+        return pg::compat::lock_if_available(tag, ShareLock) &&
+               std::all_of(spans.begin(), spans.end(), [&](const base::TimeExtent& span) {
+                   return is_marked(marks_, job.value, span);
+               });
     });
 }
 

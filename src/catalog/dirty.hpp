@@ -46,9 +46,10 @@ class SpanWriter : pg::Scoped {
     SpanWriter& operator=(const SpanWriter&) = delete;
 
     void mark(JobId job, const base::InstantSet& spans);
-    /// Whether all times are marked already, by a mark that nobody consumes before this transaction
-    /// has committed; then it need not write another.
-    bool relies_on_mark(JobId job);
+    /// Whether these are marked already, by marks that nobody consumes before this transaction has
+    /// committed; then it need not write others. So however many transactions write, each bucket is
+    /// marked once, or as often as they begin at once.
+    bool relies_on_marks(JobId job, const base::InstantSet& spans);
     /// `partition`: with which the rows have left.
     void freeze(JobId job, Oid partition, const base::InstantSet& spans);
 

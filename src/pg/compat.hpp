@@ -85,6 +85,18 @@ inline bool holds_lock(Oid relid, LOCKMODE mode) {
 #endif
 }
 
+/// Takes a lock until the transaction ends. False, without waiting and without an error, when
+/// another has it or the lock table is full; 18 added a parameter.
+inline bool lock_if_available(const LOCKTAG& tag, LOCKMODE mode) {
+#if PG_VERSION_NUM >= 180000
+    const LockAcquireResult result =
+        LockAcquireExtended(&tag, mode, false, true, false, nullptr, false);
+#else
+    const LockAcquireResult result = LockAcquireExtended(&tag, mode, false, true, false, nullptr);
+#endif
+    return result != LOCKACQUIRE_NOT_AVAIL;
+}
+
 /// Visits the parts of an expression until `walker` answers true; 16 (commit 1c27d16e6e) gave the
 /// server's function a prototype, and a macro that casts.
 inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* context) {

@@ -100,6 +100,25 @@ for my $name (sort keys %case)
 	is(around(@{ $case{$name} }), '0 0 0 0 0', "right: $name");
 }
 
+# Stopped when the rows have been read and the consumption of marks is not visible yet: a writer must not rely on one of these.
+$refresher->query_safe("SET orchestry.fault_wait = 'buckets computed'");
+is(around(@{ $case{$_} }), '0 0 0 0 0', "right after the rows were read: $_") for 'all between', 'written before, committed between', 'prepared before, committed between';
+$refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'");
+# Where nobody consumes them it does, and so does one of many buckets, which it marks together.
+my $marks = q(SELECT count(*) FROM orchestry.dirty_mark WHERE from_at < '2026-03-10'); # what has yet to come is marked from the beginning
+$node->safe_psql($database, "INSERT INTO m VALUES ('2026-03-06 03:00Z', 'again', $_)") for 1 .. 3;
+is($node->safe_psql($database, $marks), 1, 'however many transactions write, a bucket is marked once');
+$node->safe_psql($database, "INSERT INTO m SELECT '2026-03-05 01:00Z'::timestamptz + i * interval '1 hour', 'many', i FROM generate_series(1, 5) i");
+is($node->safe_psql($database, $marks), 2, 'five that touch are one mark');
+$node->safe_psql($database, "INSERT INTO m VALUES ('2026-03-05 04:10Z', 'many', 1), ('2026-03-06 03:00Z', 'many', 1)");
+is($node->safe_psql($database, $marks), 2, 'which is relied on in the middle');
+$node->safe_psql($database, "INSERT INTO m VALUES ('2026-03-05 04:10Z', 'many', 1), ('2026-03-05 10:00Z', 'many', 1)");
+is($node->safe_psql($database, $marks), 4, 'and not by who changes others as well');
+$node->safe_psql($database, q(BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO m VALUES ('2026-03-06 03:00Z', 'serializable', 1); COMMIT));
+is($node->safe_psql($database, $marks), 5, 'nor by a serializable transaction');
+$node->safe_psql($database, q(CALL orchestry.refresh_rollup('r')));
+is($node->safe_psql($database, "SELECT (TABLE wrong), ($marks)"), '0|0', 'and all is right after that');
+
 # A second refresh meanwhile does nothing.
 $holder->query_safe('SELECT pg_advisory_lock(1)');
 $node->safe_psql($database, "INSERT INTO m VALUES ('2026-03-02 03:00Z', 'second', 1)");
