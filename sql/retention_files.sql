@@ -139,7 +139,39 @@ GRANT pg_write_server_files TO filed_owner;
 CALL orchestry.run('back');
 SELECT action, state, rows FROM history(:back);
 SELECT count(*) FROM back;
+-- of a run that was killed before its file had a name: whoever removes the policy gives it one
+CREATE PROCEDURE unname(job bigint) LANGUAGE plpgsql AS $$
+DECLARE name text;
+BEGIN
+    UPDATE orchestry.archive_file SET published_at = NULL WHERE archive_id = (SELECT max(f.archive_id) FROM orchestry.archive_file f WHERE f.job_id = job)
+        RETURNING regexp_replace(file, '^.*/', '') INTO name;
+    EXECUTE format('COPY (SELECT) TO PROGRAM %L', format('cd filed && rm %s.json && mv %s orchestry_%s_%s_%s.partial', name, name,
+        (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database()), job));
+END $$;
+CALL unname(:back);
+SELECT count(*) FROM files WHERE name ~ 'partial';
 SELECT orchestry.remove_policy(:back);
+SELECT count(*) FROM files WHERE name ~ 'partial';
+SELECT bool_and(f.published_at IS NOT NULL AND encode(sha256(pg_read_binary_file(f.file)), 'hex') = f.sha256) FROM orchestry.archive_files f WHERE f.job_id = :back;
+-- or says that it is gone
+INSERT INTO back (id, at) VALUES (100, '2026-01-01');
+SELECT orchestry.add_retention_policy('back', interval '10 days', time_column => 'at', archive_to => 'file:' || :'dir') AS back \gset
+CALL orchestry.run('back');
+CALL unname(:back);
+COPY (SELECT) TO PROGRAM 'rm filed/*.partial';
+\set VERBOSITY sqlstate
+SELECT orchestry.remove_policy(:back);
+\set VERBOSITY default
+-- the longest names
+CREATE SCHEMA """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""";
+CREATE TABLE """""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""
+    AS SELECT 1 AS id, timestamptz '2026-01-01' AS at;
+SELECT c.oid AS long_oid, c.relnamespace::regnamespace AS long_schema FROM pg_class c WHERE relname ~ '^"+$' \gset
+SELECT orchestry.add_retention_policy(:long_oid, interval '10 days', time_column => 'at', archive_to => 'file:' || :'dir') AS long \gset
+CALL orchestry.run_job(:long);
+SELECT action, state, rows FROM history(:long);
+SELECT orchestry.remove_policy(:long);
+DROP SCHEMA :long_schema CASCADE;
 
 -- whole partitions: each into a file when its grace is over, and dropped only then
 CREATE TABLE parts (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at);
@@ -208,7 +240,7 @@ CALL orchestry.run('deep');
 SELECT action, object, state, message FROM history(:deep);
 SELECT masked(file) AS file, part, least, greatest, rows FROM orchestry.archive_files WHERE job_id = :deep ORDER BY file;
 SELECT count(*), min(id) FROM deep;
-SELECT name FROM files WHERE name !~ '^filed\.(ev|parts|deep|back)_[0-9Tnoe._]+\.csv(\.json)?$';
+SELECT name FROM files WHERE name !~ '^(filed\.(ev|parts|deep|back)|_+\._+)_[0-9Tnoe._]+\.csv(\.json)?$';
 
 -- whoever does not own the table does not see its files
 SET ROLE filed_owner;

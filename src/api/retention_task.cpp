@@ -53,6 +53,17 @@ class RetentionTask : public jobs::Task {
         retention::remember_quiet(job, now);
     }
 
+    /// Rows that have left for a file that has no name yet are nowhere else, and no run would give
+    /// it one any more.
+    void remove(const Job& job) const override {
+        catalog::remove_job(job.id);
+        if (auto failure =
+                pg::in_subtransaction([&] { (void)retention::publish_archive_file(job.id); })) {
+            failure->message = "a file of the policy did not get its name: " + failure->message;
+            pg::report(WARNING, *failure);
+        }
+    }
+
     /// Rows that reference others go first, or the others could not go; and of one table, rows that
     /// go into an archive before whole partitions.
     std::vector<Oid> goes_after(const Job& job) const override {

@@ -13,11 +13,6 @@ bool is_directory(const std::string& path) {
     return stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
 }
 
-bool file_exists(const std::string& path) {
-    struct stat found {};
-    return lstat(path.c_str(), &found) == 0;
-}
-
 void rename_durably(const std::string& from, const std::string& to) {
     const char* const old_name = from.c_str();
     const char* const new_name = to.c_str();
@@ -33,6 +28,18 @@ namespace {
 }
 
 } // namespace
+
+bool file_exists(const std::string& path) {
+    const char* const name = path.c_str();
+    return protect([&] {
+        struct stat found {};
+        if (lstat(name, &found) == 0)
+            return true;
+        if (errno != ENOENT)
+            raise_file_error("look for", name);
+        return false;
+    });
+}
 
 void sync_file(const std::string& path) {
     const std::string directory = path.substr(0, path.rfind('/'));
@@ -53,7 +60,7 @@ void remove_file(const std::string& path) {
 }
 
 void write_file(const std::string& path, const std::string& text) {
-    const std::string unfinished = path + ".partial";
+    const std::string unfinished = path + unfinished_suffix;
     const char* const name = unfinished.c_str();
     const char* const bytes = text.data();
     const std::size_t length = text.size();

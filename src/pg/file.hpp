@@ -10,6 +10,7 @@
 namespace orchestry::pg {
 
 bool is_directory(const std::string& path);
+/// Raises what the file system says when it cannot tell, of a name that is too long for one.
 bool file_exists(const std::string& path);
 
 /// Brings a file and its name to the disk. An error is an ERROR, of which 58P01 and 53100 are the
@@ -19,6 +20,8 @@ void sync_file(const std::string& path);
 void remove_file(const std::string& path);
 /// Gives a file another name in its directory, durably. Whatever had that name is gone.
 void rename_durably(const std::string& from, const std::string& to);
+/// Until a file is complete, write_file() adds this to its name.
+inline constexpr const char* unfinished_suffix = ".partial";
 /// Writes a small file durably: under its name there is never a part of it.
 void write_file(const std::string& path, const std::string& text);
 

@@ -46,12 +46,19 @@ std::string passing_path(const std::string& directory, catalog::JobId job) {
 std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string manifest_path(const std::string& path) { return path + ".json"; }
 
+/// Raises as well what the file system says of a name that it cannot have: before rows go, not when
+/// the file is to get it.
 void require_no_file(const std::string& path) {
+    (void)pg::file_exists(manifest_path(path) + pg::unfinished_suffix);
     if (pg::file_exists(path))
         throw Error(duplicate_file, "file \"" + path + "\" is there already")
             .detail("It was not written by this job.")
             .hint("Move it away, or give the policy another directory.");
 }
+
+/// What becomes of a file is durable at once. If what is recorded of it were not, rows that have gone
+/// into it could come back after a crash, or its passing name be another's by then.
+void require_durable_commit() { pg::call<ForceSyncCommit>(); }
 
 } // namespace
 
@@ -137,6 +144,7 @@ ArchiveFile write_archive_file(const FileSource& source) {
     file.content = pg::digest_file(written);
     ORCHESTRY_FAULT_POINT("file verified");
     catalog::insert_archive_file(file, source.table);
+    require_durable_commit();
     ORCHESTRY_FAULT_POINT("file recorded");
     return file;
 }
@@ -176,6 +184,7 @@ std::string publish_archive_file(catalog::JobId job) {
     pg::write_file(manifest_path(file->path), catalog::manifest_of(file->id));
     ORCHESTRY_FAULT_POINT("manifest written");
     catalog::set_published(file->id);
+    require_durable_commit();
     ORCHESTRY_FAULT_POINT("file published");
     return file->path;
 }

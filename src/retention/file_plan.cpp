@@ -7,6 +7,8 @@ namespace orchestry::retention {
 namespace {
 
 constexpr std::size_t number_digits = 20;  // of the largest 64-bit number, and one more
+constexpr std::size_t longest_title = 128; // with these, the longest name is one of a manifest's
+constexpr std::size_t longest_key = 40;    // passing file, of less than 255 bytes
 constexpr std::size_t fraction_digits = 6; // of a second
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -59,8 +61,8 @@ std::string sort_key(const std::string& value) {
 
 std::string archive_file_name(const std::string& table, const std::string& least,
                               const std::string& greatest, std::int64_t id) {
-    return harmless(table + "_" + sort_key(least) + "_" + sort_key(greatest) + "_" +
-                    std::to_string(id)) +
+    return harmless(table.substr(0, longest_title) + "_" + sort_key(least).substr(0, longest_key) +
+                    "_" + sort_key(greatest).substr(0, longest_key) + "_" + std::to_string(id)) +
            ".csv";
 }
 

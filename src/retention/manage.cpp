@@ -250,18 +250,24 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
     return locks;
 }
 
-/// The rows of what comes back are not in files alone any more: when it goes again they go into
-/// others.
-void forget_files(const catalog::Quarantined& record) {
-    if (!record.job)
-        return;
-    for (const Oid table : pg::family_of(record.relid))
-        if (const auto file = catalog::file_of(*record.job, table)) {
-            catalog::delete_archive_file(file->id);
-            pg::report(NOTICE, "the rows of " + file->part_name + " are in a file as well",
-                       "It is \"" + file->path + "\".",
-                       "Remove it: when the partition goes again another is written.");
-        }
+/// The files that the rows of what comes back are in.
+std::vector<catalog::ArchiveFile> files_of(const catalog::Quarantined& record) {
+    std::vector<catalog::ArchiveFile> files;
+    if (record.job)
+        for (const Oid table : pg::family_of(record.relid))
+            if (auto file = catalog::file_of(*record.job, table))
+                files.push_back(*std::move(file));
+    return files;
+}
+
+/// They are not in files alone any more: when they go again they go into others.
+void forget(const std::vector<catalog::ArchiveFile>& files) {
+    for (const catalog::ArchiveFile& file : files) {
+        catalog::delete_archive_file(file.id);
+        pg::report(NOTICE, "the rows of " + file.part_name + " are in a file as well",
+                   "It is \"" + file.path + "\".",
+                   "Remove it: when the partition goes again another is written.");
+    }
 }
 
 } // namespace
@@ -277,6 +283,7 @@ std::int64_t reattach(Oid partition) {
     require_free_name(record);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);
+    const std::vector<catalog::ArchiveFile> files = files_of(record); // by the name that it has yet
     rename(partition, record.former_name);
     ORCHESTRY_FAULT_POINT("name given back");
     {
@@ -287,7 +294,7 @@ std::int64_t reattach(Oid partition) {
     }
     ORCHESTRY_FAULT_POINT("partition attached again");
     catalog::delete_quarantined(partition);
-    forget_files(record);
+    forget(files);
     catalog::Hold hold;
     hold.relid = partition;
     hold.reason = "reattached";

@@ -17,6 +17,7 @@ autovacuum = off
 orchestry.databases = ''
 orchestry.history_keep_runs = 1000000
 orchestry.now = '2026-07-15 12:00:00+00'
+wal_writer_delay = 10s
 CONF
 my $directory = $node->basedir . '/archive';
 mkdir $directory or die "mkdir $directory: $!";
@@ -105,6 +106,18 @@ sub make
 sub damage { return $ask->("SELECT public.damage('$_[0]')") }
 sub undone { return $ask->("SELECT public.undone('$_[0]')") }
 
+# Kills a session, and with it all that the server has not written; returns when it is there again.
+sub crash
+{
+	my ($pid) = @_;
+	$hang_up->();
+	my $offset = -s $node->logfile;
+	kill 'KILL', $pid or die "no process $pid";
+	wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
+	wait_until($node, $database, 'SELECT true');
+	return;
+}
+
 for my $kind ('rows', 'partitions')
 {
 	my ($t, $job) = make($kind);
@@ -115,22 +128,29 @@ for my $kind ('rows', 'partitions')
 	is(damage($t), '', "$kind: all are accounted for after a run");
 	is(undone($t), '', 'and nothing is left to do');
 
+	# A file's name is on the disk at once; a commit that does not wait for the disk is not.
+	($t, $job) = make($kind);
+	my $session = $node->background_psql($database, on_error_stop => 0);
+	my $pid = $session->query_safe('SET client_min_messages = error; SET synchronous_commit = off; SELECT pg_backend_pid()');
+	$session->query_safe("CALL orchestry.run_job($job)");
+	crash($pid);
+	$session->{run}->kill_kill;
+	is(damage($t), '', "$kind: nothing is lost or doubled when all that was not brought to the disk is lost");
+	$node->safe_psql($database, "CALL orchestry.run_job($job)");
+	is(damage($t) . undone($t), '', 'nor by the next run');
+
 	my @damages;
 	my $tries = until_struck($kills, $work_s, sub
 	{
 		my ($delay_s) = @_;
 		($t, $job) = make($kind);
 		my $session = $node->background_psql($database, on_error_stop => 0);
-		my $pid = $session->query_safe('SELECT pg_backend_pid()');
-		my $offset = -s $node->logfile;
+		my $pid = $session->query_safe('SET synchronous_commit = off; SELECT pg_backend_pid()');
 		$session->{stdin} .= "CALL orchestry.run_job($job);\n";
 		$session->{run}->pump_nb;
-		$hang_up->();
 		usleep(int($delay_s * 1_000_000));
-		kill 'KILL', $pid or die "no process $pid";
-		wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
+		crash($pid);
 		eval { $session->{run}->kill_kill; };
-		wait_until($node, $database, 'SELECT true');
 		my $struck = undone($t) ne '';
 		my $damage = damage($t);
 		push @damages, "after a kill: $damage" if $damage ne '';

@@ -26,6 +26,17 @@ TEST(ArchiveFileName, SortsByTheFirstRow) {
               name("019c16a9-4800-7000-8000-000000000000"));
 }
 
+TEST(ArchiveFileName, FitsIntoAnyFileSystem) {
+    const std::string longest(200, 'x');
+    const auto name = [&](const char* least) {
+        return archive_file_name(longest, least, longest, INT64_MAX);
+    };
+    EXPECT_LE((name("1") + ".json.partial").size(), 255U);
+    EXPECT_LT(name("9"), name("10")); // they sort nevertheless
+    EXPECT_LT(name("2026-01-01 00:00:00.1+00"), name("2026-01-02 00:00:00.1+00"));
+    EXPECT_NE(archive_file_name(longest, "1", "2", 3), archive_file_name(longest, "1", "2", 4));
+}
+
 TEST(ArchiveFileName, IsHarmless) {
     EXPECT_EQ(archive_file_name("s.\"../a b'$(x)\"", "1", "2", 3),
               "s._.._a_b___x___00000000000000000001_00000000000000000002_3.csv");
