@@ -39,15 +39,19 @@ COMMENT ON PROCEDURE orchestry.set_not_null(regclass, name, interval, interval) 
 'Makes a column NOT NULL without a long lock: a CHECK that is not validated, its validation beside readers and writers, NOT NULL proved by it, and the CHECK goes. Strong locks, on all partitions together, are waited for as with ddl(). Called again it goes on where it was interrupted. 23502 when there are NULLs, and then nothing is changed. Only for the table''s owner (42501), not inside a transaction block (25001).';
 
 CREATE TABLE orchestry.backfill (
-    job_id      bigint PRIMARY KEY REFERENCES orchestry.job ON DELETE CASCADE,
-    assignments text NOT NULL,
-    predicate   text,
-    batch_rows  integer
+    job_id         bigint PRIMARY KEY REFERENCES orchestry.job ON DELETE CASCADE,
+    assignments    text NOT NULL,
+    predicate      text,
+    batch_rows     integer,
+    time_zone      text NOT NULL,
+    date_style     text NOT NULL,
+    interval_style text NOT NULL
 );
 COMMENT ON TABLE orchestry.backfill IS 'Backfills that are not done yet. The table is the target of the job.';
 COMMENT ON COLUMN orchestry.backfill.assignments IS 'What stands after SET, as the server writes it';
 COMMENT ON COLUMN orchestry.backfill.predicate IS 'Which rows, as the server writes it; NULL: all';
 COMMENT ON COLUMN orchestry.backfill.batch_rows IS 'Keys for each batch; NULL: as many as fit orchestry.batch_target_time';
+COMMENT ON COLUMN orchestry.backfill.time_zone IS 'With date_style and interval_style, the settings of the session that gave it, under which rows are changed';
 SELECT pg_extension_config_dump('orchestry.backfill', '');
 -- pg_restore -j loads dumped tables in any order, so a backfill may come before its job.
 ALTER TABLE orchestry.backfill DISABLE TRIGGER ALL;
@@ -89,7 +93,7 @@ COMMENT ON VIEW orchestry._once_settings IS 'What is done once, with the names o
 CREATE PROCEDURE orchestry.backfill(relation regclass, set_sql text, "where" text DEFAULT NULL, batch_rows integer DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_backfill';
 COMMENT ON PROCEDURE orchestry.backfill(regclass, text, text, integer) IS
-'Sets columns of the rows that are there, for example set_sql => ''customer_id = memo ->> ''''cust'''''', "where" => ''customer_id IS NULL'': each row once, along a unique key, in batches that are committed one by one, take about orchestry.batch_target_time (or batch_rows keys), and yield to replicas and VACUUM. Rows that come later, or move to another key or partition meanwhile, are not looked after: let a DEFAULT or a trigger do that first. A cancel pauses it. The work is a job until it is done: after a crash the scheduler goes on with it, and so does the same CALL after a cancel. 55000 without a unique key, or while another run is at it, 0A000 when the key is to be set, 42601 for other clauses in set_sql. Only for the table''s owner (42501), not inside a transaction block (25001).';
+'Sets columns of the rows that are there, for example set_sql => ''customer_id = memo ->> ''''cust'''''', "where" => ''customer_id IS NULL'': each row once, along a unique key, in batches that are committed one by one, take about orchestry.batch_target_time (or batch_rows keys), and yield to replicas and VACUUM; under the TimeZone, DateStyle and IntervalStyle of this session. Rows that come later, or move to another key or partition meanwhile, are not looked after: let a DEFAULT or a trigger do that first. A cancel pauses it. The work is a job until it is done: after a crash the scheduler goes on with it, and so does the same CALL after a cancel. 55000 without a unique key, or while another run is at it, 0A000 when the key is to be set, 42601 for other clauses in set_sql. Only for the table''s owner (42501), not inside a transaction block (25001).';
 
 CREATE FUNCTION orchestry.build_index(sql text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT AS 'MODULE_PATHNAME', 'orchestry_build_index';

@@ -70,8 +70,13 @@ ORCHESTRY_FUNCTION(orchestry_backfill) {
     const std::optional<std::int32_t> batch_rows = args.optional_integer(3);
     pg::ProcedureSession session(fcinfo, "backfill");
     session.ensure_snapshot();
-    const catalog::Job job = catalog::get_job(migrate::start_backfill(
-        relid, assignments, predicate, batch_rows, catalog::settings::now()));
+    const auto id = migrate::start_backfill(relid, assignments, predicate, batch_rows,
+                                            catalog::settings::now());
+    if (!id) {
+        pg::report(NOTICE, pg::require_relation_name(relid) + " has no partitions, so no rows");
+        return Datum{0};
+    }
+    const catalog::Job job = catalog::get_job(*id);
     session.commit();
     session.ensure_snapshot();
     run_one_job(session, job);

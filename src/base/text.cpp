@@ -55,17 +55,19 @@ std::string fitting_name(const std::string& whole) {
     return whole.substr(0, whole_characters(whole, most_name_bytes - tag.size())) + tag;
 }
 
-std::string canonical_lines(std::string_view utf8) {
+std::string_view without_byte_order_mark(std::string_view utf8) {
     constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
     if (utf8.starts_with(byte_order_mark))
         utf8.remove_prefix(byte_order_mark.size());
+    return utf8;
+}
+
+std::string canonical_lines(std::string_view utf8) {
+    utf8 = without_byte_order_mark(utf8);
     std::string text;
-    for (std::size_t i = 0; i < utf8.size(); ++i) {
-        if (utf8[i] != '\r')
+    for (std::size_t i = 0; i < utf8.size(); ++i)
+        if (!utf8.substr(i).starts_with("\r\n"))
             text += utf8[i];
-        else if (i + 1 == utf8.size() || utf8[i + 1] != '\n')
-            text += '\n'; // the whole end of a line on old systems
-    }
     text.resize(text.find_last_not_of('\n') + 1); // npos + 1 is 0
     return text;
 }

@@ -23,6 +23,9 @@ std::size_t whole_characters(std::string_view utf8, std::size_t bytes);
 /// characters, and ends in a tag that tells names apart which are cut to the same.
 std::string fitting_name(const std::string& whole);
 
+/// A text without the mark that some editors put at its beginning.
+std::string_view without_byte_order_mark(std::string_view utf8);
+
 /// A text as it is whatever editor or transfer it came through: without a byte order mark, with
 /// line feeds alone at the ends of lines, and without empty lines at its end.
 std::string canonical_lines(std::string_view utf8);

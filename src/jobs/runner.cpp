@@ -39,9 +39,7 @@ class StepScope {
     explicit StepScope(Oid owner, pg::Restriction others = pg::Restriction::restricted)
         : context_(owner, GetSessionUserId() == owner ? pg::Restriction::none : others) {
         pg::GucLevel& guc = context_.guc();
-        guc.set("TimeZone", "UTC");
-        guc.set("DateStyle", "ISO, YMD");
-        guc.set("IntervalStyle", "postgres");
+        pg::fix_formats(guc);
         guc.set("default_tablespace", "");
         guc.set("row_security", "off");
         guc.set("client_min_messages", "warning");

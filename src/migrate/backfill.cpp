@@ -79,11 +79,14 @@ Assignments read_assignments(Oid relid, const std::string& sql) {
                 pg::protect([&] { return get_attname(relid, target->resno, false); }));
     }
     owner.guc().set("search_path", "pg_catalog, pg_temp");
+    pg::fix_formats(owner.guc());
+    owner.guc().set("quote_all_identifiers", "off");
     const std::string written = pg::protect([&] { return pg_get_querydef(query, false); });
     constexpr std::string_view set = " SET "; // after the table and our name for it
-    const std::size_t name = written.find(table);
+    const std::string written_name = pg::require_relation_name(relid);
+    const std::size_t name = written.find(written_name);
     const std::size_t at =
-        name == std::string::npos ? name : written.find(set, name + table.size());
+        name == std::string::npos ? name : written.find(set, name + written_name.size());
     if (at == std::string::npos)
         throw base::Error(errc::internal, "unexpected form of an update: " + written);
     result.sql = written.substr(at + set.size());
@@ -107,7 +110,8 @@ std::vector<std::string> find_key(Oid relid) {
             "1) k JOIN "
             "pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND "
             "a.attnum OPERATOR(pg_catalog.=) i.indkey[k] JOIN pg_catalog.pg_opclass o ON o.oid "
-            "OPERATOR(pg_catalog.=) i.indclass[k] WHERE NOT a.attnotnull OR EXISTS (SELECT FROM "
+            "OPERATOR(pg_catalog.=) i.indclass[k] WHERE NOT a.attnotnull OR "
+            "a.attgenerated OPERATOR(pg_catalog.<>) '' OR EXISTS (SELECT FROM "
             "pg_catalog.pg_constraint u WHERE u.conrelid OPERATOR(pg_catalog.=) i.indrelid AND "
             "u.contype OPERATOR(pg_catalog.=) 'n' AND NOT u.convalidated AND u.conkey "
             "OPERATOR(pg_catalog.=) ARRAY[a.attnum]) OR NOT o.opcdefault OR "
@@ -170,6 +174,10 @@ void wait_for_others() {
     spi.run("LOCK TABLE orchestry.backfill IN SHARE ROW EXCLUSIVE MODE");
 }
 
+std::string setting(const char* name) {
+    return pg::protect([&] { return GetConfigOption(name, false, false); });
+}
+
 std::optional<catalog::JobId> find_unfinished(Oid relid, const BackfillSettings& backfill) {
     const catalog::Elevated elevated;
     pg::Spi spi;
@@ -178,9 +186,12 @@ std::optional<catalog::JobId> find_unfinished(Oid relid, const BackfillSettings&
             "OPERATOR(pg_catalog.=) b.job_id WHERE j.target OPERATOR(pg_catalog.=) $1 AND "
             "j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
             "OPERATOR(pg_catalog.=) $3 AND b.assignments OPERATOR(pg_catalog.=) $4 AND "
-            "b.predicate IS NOT DISTINCT FROM $5 ORDER BY b.job_id LIMIT 1",
+            "b.predicate IS NOT DISTINCT FROM $5 AND b.time_zone OPERATOR(pg_catalog.=) $6 AND "
+            "b.date_style OPERATOR(pg_catalog.=) $7 AND b.interval_style OPERATOR(pg_catalog.=) $8 "
+            "ORDER BY b.job_id LIMIT 1",
             relid, catalog::system_identifier(), MyDatabaseId, backfill.assignments,
-            backfill.predicate) == 0)
+            backfill.predicate, backfill.time_zone, backfill.date_style,
+            backfill.interval_style) == 0)
         return std::nullopt;
     return catalog::JobId{spi.row(0).bigint(1)};
 }
@@ -198,9 +209,10 @@ void store(catalog::JobId job, const BackfillSettings& backfill,
            const std::vector<BackfillPart>& parts) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    spi.run("INSERT INTO orchestry.backfill (job_id, assignments, predicate, batch_rows) VALUES "
-            "($1, $2, $3, $4)",
-            job.value, backfill.assignments, backfill.predicate, backfill.batch_rows);
+    spi.run("INSERT INTO orchestry.backfill (job_id, assignments, predicate, batch_rows, "
+            "time_zone, date_style, interval_style) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            job.value, backfill.assignments, backfill.predicate, backfill.batch_rows,
+            backfill.time_zone, backfill.date_style, backfill.interval_style);
     for (const BackfillPart& part : parts)
         spi.run("INSERT INTO orchestry.backfill_part (job_id, relid, key_columns) VALUES ($1, $2, "
                 "$3)",
@@ -237,15 +249,21 @@ void store_progress(catalog::JobId job, const BackfillPart& part) {
 
 } // namespace
 
-catalog::JobId start_backfill(Oid relid, const std::string& assignments,
-                              const std::optional<std::string>& predicate,
-                              std::optional<std::int32_t> batch_rows, base::Instant now) {
+std::optional<catalog::JobId> start_backfill(Oid relid, const std::string& assignments,
+                                             const std::optional<std::string>& predicate,
+                                             std::optional<std::int32_t> batch_rows,
+                                             base::Instant now) {
     catalog::require_owner_of(relid);
     check_table(relid);
     if (batch_rows && *batch_rows < 1)
         throw base::Error(errc::invalid_parameter, "\"batch_rows\" must be positive");
     const Assignments read = read_assignments(relid, assignments);
-    BackfillSettings backfill{read.sql, std::nullopt, batch_rows};
+    BackfillSettings backfill{read.sql,
+                              std::nullopt,
+                              batch_rows,
+                              setting("TimeZone"),
+                              setting("DateStyle"),
+                              setting("IntervalStyle")};
     if (predicate)
         backfill.predicate =
             pg::check_predicate(relid, *predicate, "where", pg::Session::may_matter);
@@ -255,6 +273,8 @@ catalog::JobId start_backfill(Oid relid, const std::string& assignments,
         return *unfinished;
     }
     const std::vector<BackfillPart> parts = find_parts(relid, read.columns);
+    if (parts.empty())
+        return std::nullopt;
     const catalog::JobId job =
         catalog::insert_job({"backfill", relid, "1 minute", "UTC", longest_run}, now,
                             base::plus(now, base::us_per_minute));
@@ -265,13 +285,15 @@ catalog::JobId start_backfill(Oid relid, const std::string& assignments,
 BackfillSettings load_backfill(catalog::JobId job) {
     const catalog::Elevated elevated;
     pg::Spi spi;
-    if (spi.run("SELECT b.assignments, b.predicate, b.batch_rows FROM orchestry.backfill b WHERE "
-                "b.job_id OPERATOR(pg_catalog.=) $1",
+    if (spi.run("SELECT b.assignments, b.predicate, b.batch_rows, b.time_zone, b.date_style, "
+                "b.interval_style FROM orchestry.backfill b WHERE b.job_id "
+                "OPERATOR(pg_catalog.=) $1",
                 job.value) == 0)
         throw base::Error(errc::undefined_object,
                           "job " + std::to_string(job.value) + " has no backfill");
     const pg::Row found = spi.row(0);
-    BackfillSettings backfill{found.text(1), std::nullopt, std::nullopt};
+    BackfillSettings backfill{found.text(1), std::nullopt,  std::nullopt,
+                              found.text(4), found.text(5), found.text(6)};
     if (!found.is_null(2))
         backfill.predicate = found.text(2);
     if (!found.is_null(3))
@@ -424,6 +446,10 @@ BackfillWalk::Batch BackfillWalk::next(std::int64_t lock_budget_us) {
     if (settings_.predicate)
         restrict_to("(" + *settings_.predicate + ")");
     try {
+        pg::GucLevel formats; // the keys were written so that any of these reads them
+        formats.set("TimeZone", settings_.time_zone.c_str());
+        formats.set("DateStyle", settings_.date_style.c_str());
+        formats.set("IntervalStyle", settings_.interval_style.c_str());
         pg::Spi spi;
         batch.rows = static_cast<std::int64_t>(spi.run(update));
     } catch (...) {

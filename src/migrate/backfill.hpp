@@ -14,6 +14,8 @@ struct BackfillSettings {
     std::string assignments;                ///< "a = lower(t.b), c = 1", all names qualified
     std::optional<std::string> predicate;   ///< which rows; nullopt: all
     std::optional<std::int32_t> batch_rows; ///< nullopt: as many as fit orchestry.batch_target_time
+    /// Settings of the session that gave them, under which rows are changed as its UPDATE would.
+    std::string time_zone, date_style, interval_style;
     bool operator==(const BackfillSettings&) const = default;
 };
 
@@ -30,9 +32,11 @@ struct BackfillPart {
 /// was, or a new one, due for the scheduler in a minute. Raises 42501 for others than the table's
 /// owner, 42809 for what is not a table, 42601 and 0A000 for assignments that are not just that or
 /// set a key, 55000 for tables without a unique key, 22023 for a predicate that is not one.
-catalog::JobId start_backfill(Oid relid, const std::string& assignments,
-                              const std::optional<std::string>& predicate,
-                              std::optional<std::int32_t> batch_rows, base::Instant now);
+/// nullopt: the table has no partitions, and so no rows.
+std::optional<catalog::JobId> start_backfill(Oid relid, const std::string& assignments,
+                                             const std::optional<std::string>& predicate,
+                                             std::optional<std::int32_t> batch_rows,
+                                             base::Instant now);
 
 BackfillSettings load_backfill(catalog::JobId job);
 /// The parts that were there when the backfill began, in order; partitions that are gone are left

@@ -14,8 +14,16 @@ constexpr const char* retry_every = "5 minutes";
 /// A large index, or one that waits for old transactions, may take days.
 constexpr base::Span longest_run{0, 30, 0};
 
+/// The tables that get an index when one does: with a partitioned table its partitions, but not
+/// what inherits from a table, as CREATE INDEX has it.
+std::vector<Oid> indexed_tables(Oid root) {
+    if (pg::call<get_rel_relkind>(root) != RELKIND_PARTITIONED_TABLE)
+        return {root};
+    return pg::family_of(root);
+}
+
 void check_table(Oid relid) {
-    for (const Oid member : pg::family_of(relid)) {
+    for (const Oid member : indexed_tables(relid)) {
         const char kind = pg::call<get_rel_relkind>(member);
         const bool is_table = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
         if (!is_table ||
@@ -67,6 +75,8 @@ struct FoundIndex {
 FoundIndex find_index(const IndexBuild& build, const IndexTarget& target) {
     pg::GucLevel guc; // definitions with all names qualified
     guc.set("search_path", "pg_catalog, pg_temp");
+    pg::fix_formats(guc); // as they were when it was stored
+    guc.set("quote_all_identifiers", "off");
     pg::Spi spi;
     if (spi.run("SELECT c.oid, i.indrelid OPERATOR(pg_catalog.=) $1, i.indisvalid, "
                 "pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_class c LEFT JOIN "
@@ -77,8 +87,10 @@ FoundIndex find_index(const IndexBuild& build, const IndexTarget& target) {
                 Oid{target.relid}, target.index_name) == 0)
         return {};
     const pg::Row row = spi.row(0);
+    IndexTarget written = target;
+    written.name = pg::require_relation_name(target.relid); // as it is written here
     const bool is_it =
-        !row.is_null(2) && row.boolean(2) && row.text(4) == create_sql(build, target, "");
+        !row.is_null(2) && row.boolean(2) && row.text(4) == create_sql(build, written, "");
     if (!is_it)
         return {row.oid(1), IndexState::stranger};
     return {row.oid(1),
@@ -110,7 +122,7 @@ std::vector<IndexTarget> inspect(Oid root, const IndexBuild& build) {
     };
     std::vector<Known> known;
     std::vector<IndexTarget> targets;
-    for (const Oid relid : pg::family_of(root)) {
+    for (const Oid relid : indexed_tables(root)) {
         const std::optional<std::string> name = pg::relation_name(relid);
         if (!name)
             continue; // dropped while we look
@@ -239,7 +251,7 @@ IndexApplied apply_index_step(const catalog::Job& job, const PreparedIndexStep& 
         applied.message = why;
         return applied;
     };
-    const std::vector<Oid> family = pg::family_of(job.target);
+    const std::vector<Oid> family = indexed_tables(job.target);
     if (std::find(family.begin(), family.end(), step.target.relid) == family.end() ||
         pg::relation_name(step.target.relid) != step.target.name)
         return skip("the table has left, or has another name");

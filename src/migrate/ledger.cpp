@@ -71,7 +71,9 @@ bool apply_migration(const std::string& version, const std::string& sql,
     if (version.find_first_not_of(" \t\r\n") == std::string::npos)
         throw base::Error(errc::invalid_parameter, "\"version\" must not be empty")
             .hint("For example '2026.11_customer_id'.");
-    const std::vector<pg::Statement> statements = pg::read_statements(base::canonical_lines(sql));
+    // Not in the form that is compared: a literal may have ends of lines of its own.
+    const std::vector<pg::Statement> statements =
+        pg::read_statements(std::string(base::without_byte_order_mark(sql)));
     if (statements.empty())
         throw base::Error(errc::invalid_parameter, "\"sql\" has no statement");
     const std::string user = user_name(), canonical = checksum(sql);

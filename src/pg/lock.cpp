@@ -170,15 +170,23 @@ void wait(std::int64_t timeout_us, WaitFor what) {
     static constinit std::uint32_t events[2] = {0, 0}; // registered on first use
     static constexpr const char* names[2] = {"OrchestryIdle", "OrchestryLockRetry"};
     const int index = static_cast<int>(what);
-    const long timeout_ms = static_cast<long>((timeout_us + 999) / 1000);
-    protect([&] {
-        if (events[index] == 0)
-            events[index] = compat::wait_event(names[index]);
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
-                        events[index]);
-        ResetLatch(MyLatch);
-    });
-    check_interrupts();
+    const TimestampTz end = GetCurrentTimestamp() + timeout_us;
+    for (;;) {
+        const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+        const int woken_by = protect([&] {
+            if (events[index] == 0)
+                events[index] = compat::wait_event(names[index]);
+            const int woken = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                                        left_ms, events[index]);
+            ResetLatch(MyLatch);
+            return woken;
+        });
+        check_interrupts();
+        // Any signal sets the latch, a timer's that is over by now among them. That is news for who
+        // is idle; a pause goes on.
+        if (what == WaitFor::work || (woken_by & WL_TIMEOUT) != 0)
+            return;
+    }
 }
 
 } // namespace orchestry::pg

@@ -127,6 +127,7 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
         break;
     }
     owner.guc().set("search_path", "pg_catalog, pg_temp");
+    fix_formats(owner.guc());
     return protect([&]() -> const char* {
         return deparse_expression(
             condition, deparse_context_for(RelationGetRelationName(relation.get()), relid), false,

@@ -36,6 +36,15 @@ void GucLevel::set(const char* name, const char* value) {
     });
 }
 
+void fix_formats(GucLevel& guc) {
+    guc.set("TimeZone", "UTC");
+    guc.set("DateStyle", "ISO, YMD");
+    guc.set("IntervalStyle", "postgres");
+    guc.set("extra_float_digits", "1");
+    guc.set("bytea_output", "hex");
+    guc.set("lc_monetary", "C");
+}
+
 SecureContext::SecureContext(Oid role, Restriction restriction) {
     GetUserIdAndSecContext(&saved_user_, &saved_context_);
     guc_.set("search_path", "pg_catalog, pg_temp");

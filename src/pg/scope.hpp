@@ -47,6 +47,10 @@ class GucLevel : Scoped {
     int level_;
 };
 
+/// Fixes how values are written, for text that is stored and read again by others: under any of
+/// their settings it means what it means here. Text of users is read before this.
+void fix_formats(GucLevel& guc);
+
 enum class Restriction {
     none,       // our own SQL on our own tables
     restricted, // the owner's objects: no SET ROLE, no deferred triggers, no temporary tables

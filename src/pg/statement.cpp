@@ -128,7 +128,7 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
     check(index.table);
     const std::string table = require_relation_name(index.table);
     const char* const name = call<get_rel_name>(index.table);
-    std::string definition;
+    std::string definition, mark; // "... ON pg_temp.events USING ..."
     // What is immutable in it runs when it is planned: as the owner, whose code it is.
     const Oid owner = OpenRelation(index.table, AccessShareLock)->rd_rel->relowner;
     const std::string callers_path = namespace_search_path;
@@ -155,6 +155,9 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
                                     false);
         });
         as_owner.guc().set("search_path", "pg_catalog, pg_temp");
+        fix_formats(as_owner.guc());
+        as_owner.guc().set("quote_all_identifiers", "off");
+        mark = quote_identifier(name) + " USING ";
         Spi spi;
         spi.run("SELECT pg_catalog.pg_get_indexdef($1)", made);
         definition = spi.row(0).text(1);
@@ -163,8 +166,6 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
         failure->hint = "The owner of the table needs TEMPORARY on the database.";
     if (failure)
         raise(*failure);
-    // "... ON pg_temp.events USING ..."
-    const std::string mark = quote_identifier(name) + " USING ";
     const std::size_t on = definition.find(" ON pg_temp");
     const std::size_t at = on == std::string::npos ? on : definition.find(mark, on);
     if (at == std::string::npos)

@@ -59,6 +59,22 @@ is(steps_of($run),
 is($node->safe_psql($database, "SELECT bool_and(indisvalid), count(*) FROM pg_index i JOIN pg_partition_tree('s.parted_at') t ON t.relid = i.indexrelid"), 't|5', 'valid altogether');
 is($node->safe_psql($database, "$as_app SELECT orchestry.build_index('CREATE INDEX parted_at ON \"Parted\" (at, v)') IS NULL"), 't', 'built again: nothing to do');
 
+# Whatever the settings under which it is written, and looked for.
+my $constants = q(CREATE INDEX odd_constants ON plain (id) WHERE day > '01.02.2026' AND at > '01.01.2026' AND half(id) < 1e9);
+my $oddly = q(SET DateStyle = 'German'; SET TimeZone = 'Asia/Kolkata'; SET IntervalStyle = 'sql_standard'; SET quote_all_identifiers = on;);
+$node->safe_psql($database, "$as_app ALTER TABLE plain ADD day date, ADD at timestamptz");
+$run = $node->safe_psql($database, "$as_app $oddly SELECT orchestry.build_index(\$sql\$$constants\$sql\$)");
+is(wait_for_run($node, $database, $run), 'ok', 'constants in the formats of the session');
+is($node->safe_psql($database, q(SET TimeZone = 'UTC'; SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = 's.odd_constants'::regclass)),
+	q(((day > '2026-02-01'::date) AND (at > '2025-12-31 18:30:00+00'::timestamp with time zone) AND ((s.half(id))::numeric < '1000000000'::numeric))), 'mean what they mean there');
+is(jobs_left(), 0, 'and the index is found');
+is($node->safe_psql($database, "$as_app $oddly SELECT orchestry.build_index(\$sql\$$constants\$sql\$) IS NULL"), 't', 'again as well');
+# An index on a table is none on those that inherit from it, as with CREATE INDEX.
+$node->safe_psql($database, "$as_app CREATE TABLE child () INHERITS (plain)");
+$run = build('CREATE INDEX plain_of_parent ON plain (id)');
+is(wait_for_run($node, $database, $run), 'ok', 'a table that others inherit from');
+is($node->safe_psql($database, q(SELECT count(*) FROM pg_index WHERE indrelid = 's.child'::regclass)), 0, 'they have none of it');
+
 # Killed in the middle of a partition: a writer of that partition keeps CREATE INDEX CONCURRENTLY waiting.
 my $old = $node->background_psql($database);
 $old->query_safe('BEGIN; UPDATE s.p2_b SET v = v WHERE id = 600');
