@@ -55,6 +55,7 @@ CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int');
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', lock_timeout => '0');
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', max_wait => NULL);
 CALL orchestry.ddl('CREATE INDEX CONCURRENTLY ON t (v)');
+CALL orchestry.ddl('CREATE INDEX ON t (v)');
 BEGIN;
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int');
 ROLLBACK;
@@ -70,6 +71,9 @@ CALL orchestry.set_not_null('t', 'v');
 CALL orchestry.set_not_null('t', 'v');
 SELECT attnotnull FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'v';
 SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'c';
+ALTER TABLE t ADD CONSTRAINT v_orchestry_not_null CHECK (v IS DISTINCT FROM NULL); -- left by an interrupted call
+CALL orchestry.set_not_null('t', 'v');
+SELECT count(*) FROM pg_constraint WHERE conname = 'v_orchestry_not_null';
 CALL orchestry.set_not_null('t', 'nothing');
 CREATE VIEW a_view AS SELECT 1 AS a;
 CALL orchestry.set_not_null('a_view', 'a');

@@ -30,7 +30,7 @@ COMMENT ON FUNCTION orchestry.verify_migration(text, text) IS
 CREATE PROCEDURE orchestry.ddl(sql text, lock_timeout interval DEFAULT '200 ms', max_wait interval DEFAULT '10 min')
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_ddl';
 COMMENT ON PROCEDURE orchestry.ddl(text, interval, interval) IS
-'Runs one schema change as the caller and waits for each of its locks no longer than lock_timeout; then it lets go of everything, says in a NOTICE who is in the way, and tries again after a pause, until max_wait is over (55P03). 42601 unless sql is one statement, 0A000 for statements that read or change rows. Not inside a transaction block (25001).';
+'Runs one schema change as the caller and waits for each of its locks no longer than lock_timeout; then it lets go of everything, says in a NOTICE who is in the way, and tries again after a pause, until max_wait is over (55P03). 42601 unless sql is one statement, 0A000 for statements that read or change rows and for CREATE INDEX. What the statement does once it has its locks may take any time. Not inside a transaction block (25001).';
 
 CREATE PROCEDURE orchestry.set_not_null(relation regclass, column_name name, lock_timeout interval DEFAULT '200 ms',
     max_wait interval DEFAULT '10 min')

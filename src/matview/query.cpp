@@ -82,7 +82,6 @@ constexpr std::string_view settled_functions[] = {
     "timestamptz_ne_timestamp",
     "timestamptz_out",
     "timestamptz_pl_interval",
-    "timetz",
     "to_char",
     "to_date",
     "to_json",

@@ -88,6 +88,10 @@ void run_ddl(pg::Session& session, const std::string& sql, const Patience& patie
         throw base::Error(errc::feature_not_supported,
                           statement.command + " CONCURRENTLY cannot be run in a transaction")
             .hint("Build indexes with SELECT orchestry.build_index('CREATE INDEX ...');");
+    if (statement.builds_index)
+        throw base::Error(errc::feature_not_supported,
+                          "CREATE INDEX would hold writers up until the index is built")
+            .hint("Build indexes with SELECT orchestry.build_index('CREATE INDEX ...');");
     change_patiently(session, statement.command, patience, [&] {
         pg::Spi spi;
         spi.run(statement.sql);
@@ -152,8 +156,6 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
     const bool is_not_null =
         catalog::require_column(catalog::columns_of(relid), relid, column).not_null;
     const std::string unproven = unproven_not_null(relid, column);
-    if (is_not_null && unproven.empty())
-        return false;
     // Found again by itself when a call was interrupted.
     const std::string name = base::fitting_name(column + "_orchestry_not_null");
     const std::string alter = "ALTER TABLE " + table + " ", quoted = pg::quote_identifier(column);
@@ -170,12 +172,18 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
         });
         session.ensure_snapshot();
     };
+    const Constraint constraint = find_constraint(relid, name, column);
+    const std::string drop = alter + "DROP CONSTRAINT " + quoted_name;
+    if (is_not_null && unproven.empty()) { // by somebody else meanwhile, if ours is there yet
+        if (constraint.exists)
+            run("DROP CONSTRAINT", AccessExclusiveLock, {drop});
+        return false;
+    }
     if (!unproven.empty()) {
         run("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
             {alter + "VALIDATE CONSTRAINT " + pg::quote_identifier(unproven)});
         return true;
     }
-    const Constraint constraint = find_constraint(relid, name, column);
     if (!constraint.exists) // IS NOT NULL would ask for each field of a composite type
         run("ADD CONSTRAINT", AccessExclusiveLock,
             {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
@@ -190,7 +198,7 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
         }
         if (failure && failure->is(check_violation)) {
             // Nobody asked for a table that refuses NULLs and has some.
-            run("DROP CONSTRAINT", AccessExclusiveLock, {alter + "DROP CONSTRAINT " + quoted_name});
+            run("DROP CONSTRAINT", AccessExclusiveLock, {drop});
             throw base::Error(errc::not_null_violation,
                               "column " + quoted + " of table " + table + " contains NULLs")
                 .detail("Nothing was changed.")
@@ -204,8 +212,7 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
     // Two statements: one alone would drop the CHECK first, and read the table under its strongest
     // lock to prove what the CHECK would have proved.
     run("SET NOT NULL", AccessExclusiveLock,
-        {alter + "ALTER COLUMN " + quoted + " SET NOT NULL",
-         alter + "DROP CONSTRAINT " + quoted_name});
+        {alter + "ALTER COLUMN " + quoted + " SET NOT NULL", drop});
     return true;
 }
 

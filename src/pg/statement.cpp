@@ -16,6 +16,7 @@ struct Piece {
     bool is_transaction;
     bool is_client_copy;
     bool is_concurrent;
+    bool builds_index;
 };
 
 /// Whether a statement without a plan of its own runs one, or moves rows itself.
@@ -46,6 +47,8 @@ Piece describe(const std::string& sql, const RawStmt* raw) {
                              analyze_requires_snapshot(const_cast<RawStmt*>(raw)) &&
                              !IsA(raw->stmt, ExplainStmt) && !IsA(raw->stmt, CreateTableAsStmt) &&
                              !IsA(raw->stmt, DeclareCursorStmt);
+        const IndexStmt* const index =
+            IsA(raw->stmt, IndexStmt) ? castNode(IndexStmt, raw->stmt) : nullptr;
         return Piece{raw->stmt_location,
                      length,
                      CreateCommandName(raw->stmt),
@@ -53,8 +56,9 @@ Piece describe(const std::string& sql, const RawStmt* raw) {
                      is_data || runs_others(raw->stmt),
                      bool{IsA(raw->stmt, TransactionStmt)},
                      is_client_copy(raw->stmt),
-                     (IsA(raw->stmt, IndexStmt) && castNode(IndexStmt, raw->stmt)->concurrent) ||
-                         (IsA(raw->stmt, DropStmt) && castNode(DropStmt, raw->stmt)->concurrent)};
+                     (index && index->concurrent) ||
+                         (IsA(raw->stmt, DropStmt) && castNode(DropStmt, raw->stmt)->concurrent),
+                     index && !index->concurrent && index->relation->inh};
     });
 }
 
@@ -88,7 +92,8 @@ std::vector<Statement> read_statements(const std::string& sql) {
                                             static_cast<std::size_t>(piece.length));
         const std::size_t start = text.find_first_not_of(" \t\r\n\f\v");
         statements.push_back({text.substr(std::min(start, text.size())), piece.command,
-                              piece.is_data, piece.is_about_rows, piece.is_concurrent});
+                              piece.is_data, piece.is_about_rows, piece.is_concurrent,
+                              piece.builds_index});
     }
     return statements;
 }

@@ -18,6 +18,7 @@ struct Statement {
     bool is_data = false;         ///< it reads or changes rows, and has a plan
     bool is_about_rows = false;   ///< that, or COPY, EXPLAIN, EXECUTE and others that run such one
     bool needs_top_level = false; ///< it works on an index CONCURRENTLY
+    bool builds_index = false;    ///< CREATE INDEX, neither CONCURRENTLY nor with ONLY
 };
 
 /// The statements of a text, in its order. Raises 42601, with the position in the text, for what
