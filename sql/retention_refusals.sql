@@ -96,6 +96,34 @@ SELECT orchestry.hold('a', 'round and round') AS hold \gset
 DO $$ BEGIN EXECUTE format('DROP TABLE %s', (SELECT partition FROM orchestry.quarantine WHERE former_name = 'refusal.a_1')); EXCEPTION WHEN object_not_in_prerequisite_state THEN RAISE WARNING 'refused'; END $$;
 SELECT orchestry.release_hold(:hold, 'over');
 
+-- what is a part of a partition goes with it, whatever columns it names; what needs the type of its rows does not
+CREATE TABLE own (name text, at timestamptz) PARTITION BY RANGE (at);
+CREATE TABLE own_1 PARTITION OF own FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE own_2 PARTITION OF own FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+CREATE TABLE own_6 PARTITION OF own FOR VALUES FROM ('2026-06-01') TO ('2026-07-01');
+ALTER TABLE own_1 ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON own_1 USING (name = current_user);
+ALTER TABLE own_1 ADD CHECK ((own_1.*) IS NOT NULL);
+CREATE TRIGGER named BEFORE UPDATE OF name ON own_1 FOR EACH ROW WHEN (old.name <> '') EXECUTE FUNCTION suppress_redundant_updates_trigger();
+SET client_min_messages = error; -- the server's wal_level may not do for it
+CREATE PUBLICATION refusal_some FOR TABLE own_1 WHERE (name <> '');
+SET client_min_messages = warning;
+CREATE FUNCTION takes(own_2) RETURNS int LANGUAGE sql RETURN 1;
+CREATE TABLE near (list own_2[]);
+SELECT orchestry.add_retention_policy('own', '2 months') IS NOT NULL AS added;
+CALL orchestry.run('own');
+SET orchestry.now = '2026-06-30 12:00:00+00';
+SELECT * FROM planned('own');
+\set VERBOSITY sqlstate
+CALL orchestry.run('own'); -- the name in quarantine has an OID
+\set VERBOSITY default
+SELECT former_name FROM orchestry.quarantine WHERE parent = 'own'::regclass;
+DROP TABLE near;
+DROP FUNCTION takes;
+CALL orchestry.run('own');
+SELECT former_name FROM orchestry.quarantine WHERE parent = 'own'::regclass;
+DROP PUBLICATION refusal_some;
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'refusal';
 DROP SCHEMA refusal, refusal_far CASCADE;
 DROP ROLE refusal_owner, refusal_other;

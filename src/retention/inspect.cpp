@@ -72,7 +72,9 @@ std::vector<ForeignKey> select_foreign_keys(const std::string& other, const std:
     return keys;
 }
 
-/// Writes into each thing what else needs it, so that it cannot be dropped alone.
+/// Writes into each thing what else needs it, so that it cannot be dropped alone: what depends on
+/// the table, or on the type of its rows. What is a part of the table as well goes with it,
+/// whatever columns it names: policies, triggers, constraints, publications of some rows.
 void find_dependents(std::vector<Thing*> things) {
     std::vector<Oid> relids;
     for (const Thing* thing : things)
@@ -81,14 +83,21 @@ void find_dependents(std::vector<Thing*> things) {
         return;
     pg::Spi spi;
     spi.run(
-        "SELECT d.refobjid, pg_catalog.string_agg(DISTINCT "
-        "pg_catalog.pg_describe_object(d.classid, d.objid, 0), ', ') "
-        "FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_constraint c "
-        "ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass "
-        "AND c.oid OPERATOR(pg_catalog.=) d.objid "
-        "WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
-        "AND d.refobjid OPERATOR(pg_catalog.=) ANY ($1) AND d.deptype OPERATOR(pg_catalog.=) 'n' "
-        "AND COALESCE(c.conrelid OPERATOR(pg_catalog.<>) d.refobjid, true) GROUP BY d.refobjid",
+        "SELECT t.oid, pg_catalog.string_agg(DISTINCT "
+        "pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') "
+        "FROM pg_catalog.pg_class t LEFT JOIN pg_catalog.pg_type r "
+        "ON r.oid OPERATOR(pg_catalog.=) t.reltype CROSS JOIN LATERAL (VALUES "
+        "('pg_catalog.pg_class'::pg_catalog.regclass, t.oid), "
+        "('pg_catalog.pg_type'::pg_catalog.regclass, r.oid), "
+        "('pg_catalog.pg_type'::pg_catalog.regclass, r.typarray)) o (class, id) "
+        "JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) o.class "
+        "AND d.refobjid OPERATOR(pg_catalog.=) o.id AND d.deptype OPERATOR(pg_catalog.=) 'n' "
+        "WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1) AND NOT EXISTS (SELECT FROM "
+        "pg_catalog.pg_depend own WHERE own.classid OPERATOR(pg_catalog.=) d.classid "
+        "AND own.objid OPERATOR(pg_catalog.=) d.objid AND own.refclassid OPERATOR(pg_catalog.=) "
+        "'pg_catalog.pg_class'::pg_catalog.regclass AND own.refobjid OPERATOR(pg_catalog.=) t.oid "
+        "AND own.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog.\"char\"[])) "
+        "GROUP BY t.oid",
         relids);
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         for (Thing* thing : things)
