@@ -69,6 +69,16 @@ Oid owner_of(Oid relid) {
     });
 }
 
+std::string stranger(Oid relid, Oid role) {
+    const Oid owner = owner_of(relid);
+    // A superuser may act for everybody, which makes nobody's code one to run as a superuser.
+    const bool is_trusted = !OidIsValid(owner) || owner == role || pg::protect([&] {
+        return has_privs_of_role(role, owner) && (!superuser_arg(role) || superuser_arg(owner) ||
+                                                  is_member_of_role_nosuper(role, owner));
+    });
+    return is_trusted ? std::string() : pg::role_name(owner);
+}
+
 // A job belongs here when it was made or resumed in this very database, and has a state: states are
 // not dumped, so a job without one was restored, be it into the database that it came from. Only
 // then its target is trusted.

@@ -76,6 +76,11 @@ class Elevated {
 /// The owner of a relation; InvalidOid when it is gone.
 Oid owner_of(Oid relid);
 
+/// The role that owns a relation, quoted, when another role may not act for it: code in or on what
+/// it owns is not to be run as that other role. Nor is it run as a superuser, unless one owns it or
+/// the role is a member of its owner. Empty: it may, or the relation is gone.
+std::string stranger(Oid relid, Oid role);
+
 /// Acts as the owner of a table for a scope, so that nothing of the owner's code runs with more
 /// rights than the owner has; row security raises instead of hiding rows.
 class AsOwner {

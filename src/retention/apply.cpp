@@ -315,8 +315,9 @@ bool Application::basis_holds() {
 }
 
 bool Application::is_trusted(Oid relid) {
-    const std::string role = stranger(relid, GetUserId());
-    return role.empty() || skip("it belongs to role " + role + " by now");
+    const auto found = strangers_table(relid, GetUserId());
+    return !found || skip(pg::relation_name(found->relid).value_or("it") + " belongs to role " +
+                          found->role + " by now");
 }
 
 /// Whether nobody has yet to read rows of the partition before it goes. It is locked so that no
@@ -364,7 +365,7 @@ bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExte
     Thing thing;
     thing.relid = relid;
     thing.quoted = pg::relation_name(relid).value_or("");
-    for (const Hold& hold : holds_on(catalog::Holds(), relid, extent)) {
+    for (const Hold& hold : holds_on(catalog::Holds(), relid, GetUserId(), extent)) {
         // Rows of a partition that is in use are not searched under a lock that keeps its users
         // waiting. What is detached was searched by the plan just now, and is again before it is
         // dropped; what is removed at once had no hold.

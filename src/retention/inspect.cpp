@@ -144,8 +144,12 @@ void Inspection::fill(Thing& thing, Oid relid,
                       const std::optional<base::TimeExtent>& extent) const {
     thing.relid = relid;
     thing.quoted = pg::relation_name(relid).value_or("");
-    thing.stranger = stranger(relid, owner_);
-    thing.holds = holds_on(holds_, relid, extent);
+    if (const auto found = strangers_table(relid, owner_)) {
+        thing.stranger = found->role;
+        if (found->relid != relid)
+            thing.strangers_part = pg::relation_name(found->relid).value_or("");
+    }
+    thing.holds = holds_on(holds_, relid, owner_, extent);
 }
 
 Partition Inspection::partition(const base::Member& member) const {
@@ -252,19 +256,30 @@ std::vector<ForeignKey> foreign_keys_to(Oid relid) {
     return keys;
 }
 
-std::string stranger(Oid relid, Oid set_owner) {
-    const Oid owner = catalog::owner_of(relid);
-    const bool trusted = !OidIsValid(owner) || owner == set_owner ||
-                         pg::protect([&] { return has_privs_of_role(set_owner, owner); });
-    return trusted ? std::string() : pg::role_name(owner);
+std::optional<StrangersTable> strangers_table(Oid relid, Oid set_owner) {
+    const auto look_at = [&](Oid table) -> std::optional<StrangersTable> {
+        std::string role = stranger(table, set_owner);
+        return role.empty() ? std::nullopt
+                            : std::optional<StrangersTable>({table, std::move(role)});
+    };
+    // Nothing can be below most partitions; looking there takes longer than all the rest.
+    const bool is_leaf = pg::protect([&] {
+        return get_rel_relispartition(relid) && get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE;
+    });
+    if (is_leaf)
+        return look_at(relid);
+    for (const Oid table : pg::family_of(relid))
+        if (auto found = look_at(table))
+            return found;
+    return std::nullopt;
 }
 
-std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
+std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid, Oid set_owner,
                            const std::optional<base::TimeExtent>& extent) {
     std::vector<Hold> result;
     if (holds.empty())
         return result;
-    for (const catalog::Hold& hold : holds.covering(relid, extent))
+    for (const catalog::Hold& hold : catalog::trusted(holds.covering(relid, extent), set_owner))
         result.push_back({hold.id, hold.reason, hold.predicate});
     return result;
 }
@@ -297,8 +312,11 @@ bool ServerWorld::awaits_compression(const Partition& partition) const {
 }
 
 std::optional<std::int64_t> ServerWorld::awaits_archive(const Partition& partition) const {
+    const Oid owner = catalog::owner_of(set_);
     for (const Archiver& archiver : archivers_of(partition.relid))
-        if (may_find_row(unarchived_row_sql(archiver, partition.relid)))
+        // A stranger's condition is not run to find out.
+        if ((!archiver.predicate.empty() && !stranger(archiver.relid, owner).empty()) ||
+            may_find_row(unarchived_row_sql(archiver, partition.relid)))
             return archiver.job.value;
     return std::nullopt;
 }

@@ -16,11 +16,18 @@ Set inspect(Oid parent, base::KeyKind kind, catalog::JobId job);
 std::vector<ForeignKey> foreign_keys_of(Oid relid);
 std::vector<ForeignKey> foreign_keys_to(Oid relid);
 
-/// The role that owns a table, quoted, when the owner of the set may not act for it; else empty.
-std::string stranger(Oid relid, Oid set_owner);
+using catalog::stranger;
 
-/// The holds on a table, as a plan knows them.
-std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid,
+/// A table that the owner of a set may not read for a plan: whatever is in it is run by the reader.
+struct StrangersTable {
+    Oid relid = InvalidOid;
+    std::string role; ///< its owner, quoted
+};
+/// The first such one among a table and all that is below it, which are read together.
+std::optional<StrangersTable> strangers_table(Oid relid, Oid set_owner);
+
+/// The holds on a table, as a plan of the set's owner knows them.
+std::vector<Hold> holds_on(const catalog::Holds& holds, Oid relid, Oid set_owner,
                            const std::optional<base::TimeExtent>& extent = std::nullopt);
 
 /// Answers a plan's questions with the rights of the set's owner.

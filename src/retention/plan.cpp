@@ -181,6 +181,8 @@ class Planner {
               const std::string& blocked_by);
     bool leave_held(const Thing& thing, const std::string& reason);
     const Hold* hold_on(const Thing& thing) const;
+    std::string belongs_to(const std::string& what, const std::string& role,
+                           const std::string& table) const;
     std::string objection(const Thing& thing) const;
     const ForeignKey* referenced_by(const Partition& partition) const;
     bool leave_referenced(const Partition& partition, const std::string& reason);
@@ -251,13 +253,20 @@ std::string needed_by(const std::string& dependents) {
     return "it is needed by " + dependents + ": drop that first";
 }
 
+std::string Planner::belongs_to(const std::string& what, const std::string& role,
+                                const std::string& table) const {
+    return what + " belongs to role " + role + ": ALTER TABLE " + table + " OWNER TO " +
+           set_.owner + ";";
+}
+
 /// Why nothing may be removed that is otherwise to be removed.
 std::string Planner::objection(const Thing& thing) const {
     if (!policy_.veto.empty())
         return policy_.veto;
+    if (!thing.strangers_part.empty())
+        return belongs_to("its part " + thing.strangers_part, thing.stranger, thing.strangers_part);
     if (!thing.stranger.empty())
-        return "it belongs to role " + thing.stranger + ": ALTER TABLE " + thing.quoted +
-               " OWNER TO " + set_.owner + ";";
+        return belongs_to("it", thing.stranger, thing.quoted);
     if (!thing.dependents.empty())
         return needed_by(thing.dependents);
     return {};

@@ -40,6 +40,8 @@ struct Thing {
     std::string quoted;   ///< qualified and quoted
     std::string stranger; ///< its owner, quoted, when the owner of the set may not act for that
                           ///< role; else empty
+    std::string strangers_part; ///< the part of it that belongs to the stranger, quoted; empty: it
+                                ///< does itself
     std::vector<Hold> holds;
     std::string
         dependents; ///< of what is in quarantine: what keeps it from being dropped; empty: nothing

@@ -212,6 +212,9 @@ bool RowRemoval::Impl::basis_holds(Batch& batch) {
         return gone("it does not belong to the table any more");
     if (!stranger(planned_.relid, GetUserId()).empty())
         return gone("it has another owner by now");
+    // To find the newest rows of a group the whole table is read.
+    if (policy_.plan().keep_last > 0 && strangers_table(basis_.relid, GetUserId()))
+        return gone("a part of the table has another owner by now");
     return true;
 }
 

@@ -49,6 +49,7 @@ class RowInspection {
     bool has_archive_for_partitions() const;
     void look_at_move(Leaf& leaf) const;
     void add_partitions(const catalog::PartitionedTable& table);
+    void name_stranger(Leaf& leaf) const;
     void measure(Leaf& leaf) const;
     std::string time_index_of(Oid leaf) const;
     std::string keep_last_index_sql() const;
@@ -115,7 +116,7 @@ void RowInspection::add_leaves(Oid root, const std::optional<base::Range>& range
             continue;
         leaf.quoted = *quoted;
         leaf.is_foreign = kind == RELKIND_FOREIGN_TABLE;
-        leaf.stranger = stranger(leaf.relid, owner_);
+        name_stranger(leaf);
         leaf.leaves_whole = leaves_whole;
         leaf.range = range;
         leaf.member = range ? root : InvalidOid;
@@ -123,6 +124,17 @@ void RowInspection::add_leaves(Oid root, const std::optional<base::Range>& range
             measure(leaf);
         look_at_move(leaf);
         table_.leaves.push_back(std::move(leaf));
+    }
+}
+
+/// To find the newest rows of a group the whole table is read.
+void RowInspection::name_stranger(Leaf& leaf) const {
+    leaf.stranger = stranger(leaf.relid, owner_);
+    if (!leaf.stranger.empty() || policy_.plan().keep_last == 0)
+        return;
+    if (const auto found = strangers_table(relid_, owner_)) {
+        leaf.stranger = found->role;
+        leaf.strangers_table = pg::relation_name(found->relid).value_or("");
     }
 }
 
@@ -177,6 +189,8 @@ void RowInspection::measure(Leaf& leaf) const {
     const HeldRows held = held_rows(holds_, relid_, leaf.relid, policy_);
     leaf.held = held.all;
     leaf.time_index = time_index_of(leaf.relid);
+    if (!leaf.stranger.empty()) // the planner runs code of whoever owns what it plans for
+        return;
     leaf.rows = estimate(relid_, select_from(leaf.quoted));
     leaf.past_rows = estimate(relid_, select_from(leaf.quoted) + " WHERE " +
                                           policy_.condition(horizon_, held.condition));
@@ -294,7 +308,8 @@ HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
         }
     const std::optional<catalog::KeyColumn> key = time_key(relid);
     const bool is_another = key && key->name != policy.column().name;
-    for (const catalog::Hold& hold : holds.covering(leaf)) {
+    for (const catalog::Hold& hold :
+         catalog::trusted(holds.covering(leaf), catalog::owner_of(relid))) {
         if (is_whole(hold)) {
             held.all = hold_text(hold);
             return held;

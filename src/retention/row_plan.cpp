@@ -136,8 +136,11 @@ bool RowPlanner::is_too_young(const Leaf& leaf) const {
 }
 
 /// Whether a look into the leaf, where that is cheap, finds nothing to do. Elsewhere the batches
-/// themselves are the look.
+/// themselves are the look. Into a stranger's leaf nobody looks: reading it may run code of the
+/// stranger, with the rights of the table's owner.
 bool RowPlanner::is_known_to_be_done(const Leaf& leaf) const {
+    if (!leaf.stranger.empty())
+        return false;
     const bool is_cheap = is_small(leaf) || !leaf.time_index.empty();
     return is_cheap && !world_.has_past_row(leaf, horizon_);
 }
@@ -237,6 +240,10 @@ std::string RowPlanner::how(const Leaf& leaf) const {
 std::string RowPlanner::objection(const Leaf& leaf) const {
     if (!policy_.veto.empty())
         return policy_.veto;
+    if (!leaf.strangers_table.empty())
+        return "the newest rows of each group would be looked for in " + leaf.strangers_table +
+               ", which belongs to role " + leaf.stranger + ": ALTER TABLE " +
+               leaf.strangers_table + " OWNER TO " + table_.owner + ";";
     if (!leaf.stranger.empty())
         return "it belongs to role " + leaf.stranger + ": ALTER TABLE " + leaf.quoted +
                " OWNER TO " + table_.owner + ";";

@@ -23,10 +23,12 @@ namespace orchestry::retention {
 struct Leaf {
     std::uint32_t relid = 0;
     std::string quoted;   ///< qualified and quoted
-    std::string stranger; ///< its owner, quoted, when the owner of the policy's table may not act
-                          ///< for that role; else empty
-    bool is_foreign = false;   ///< a foreign table: its rows are elsewhere
-    bool leaves_whole = false; ///< another policy takes it as a whole
+    std::string stranger; ///< whoever owns it, or what is to be read with it, quoted, when the
+                          ///< owner of the policy's table may not act for that role; else empty
+    std::string strangers_table; ///< what is to be read with it and is the stranger's, quoted;
+                                 ///< empty: the leaf is
+    bool is_foreign = false;     ///< a foreign table: its rows are elsewhere
+    bool leaves_whole = false;   ///< another policy takes it as a whole
     std::uint32_t member = 0; ///< the partition of the policy's table that it is, or is in; 0: none
     std::string not_whole; ///< why it cannot move into the archive as a whole; empty: it can, and
                            ///< the archive has no place for single rows of it

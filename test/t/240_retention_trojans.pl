@@ -157,6 +157,46 @@ is(count_log($node, 'trojan "index of a stranger"', $offset), 0, 'it is not look
 like($node->safe_psql($database, "SELECT p.blocked_by FROM orchestry.plan('evil.lent'::pg_catalog.regclass) p WHERE p.object OPERATOR(pg_catalog.=) 'evil.lent_a'"),
 	qr/belongs to role thief: ALTER TABLE evil.lent_a OWNER TO mallory;/, 'and stays where it is');
 
+# Above and below a superuser's set there is mallory, with holds, conditions of policies and indexes of her own.
+my $as_mallory = sub { $node->safe_psql($database, "SET search_path = public; SET client_min_messages = error; $_[0]", extra_params => [ '-U', 'mallory' ]) };
+my $blocked = sub { return $node->safe_psql($database, "SELECT p.blocked_by FROM orchestry.plan('evil.$_[0]'::pg_catalog.regclass) p WHERE p.object OPERATOR(pg_catalog.=) 'evil.$_[0]_a'") };
+my $look_and_run = sub {
+	my ($table) = @_;
+	$offset = -s $node->logfile;
+	as_superuser("SELECT * FROM orchestry.plan('evil.$table'::pg_catalog.regclass); CALL orchestry.run('evil.$table'::pg_catalog.regclass)");
+	return $blocked->($table);
+};
+$node->safe_psql($database, <<'SQL');
+SET search_path = public;
+SET client_min_messages = error;
+CREATE TABLE evil.above (id bigint, at timestamptz) PARTITION BY LIST (id);
+CREATE TABLE evil.mid PARTITION OF evil.above FOR VALUES IN (1) PARTITION BY RANGE (at);
+CREATE TABLE evil.mid_a PARTITION OF evil.mid FOR VALUES FROM ('2001-01-01') TO ('2001-02-01');
+CREATE TABLE evil.mid_c PARTITION OF evil.mid FOR VALUES FROM ('2020-01-01') TO ('2030-01-01');
+CREATE TABLE evil.top (id bigint, at timestamptz) PARTITION BY RANGE (at);
+CREATE TABLE evil.top_a PARTITION OF evil.top FOR VALUES FROM ('2001-01-01') TO ('2001-02-01') PARTITION BY LIST (id);
+CREATE TABLE evil.below PARTITION OF evil.top_a DEFAULT;
+CREATE TABLE evil.top_c PARTITION OF evil.top FOR VALUES FROM ('2020-01-01') TO ('2030-01-01');
+INSERT INTO evil.above VALUES (1, '2001-01-01');
+INSERT INTO evil.top VALUES (1, '2001-01-01');
+ALTER TABLE evil.above OWNER TO mallory;
+ALTER TABLE evil.below OWNER TO mallory;
+SQL
+$as_mallory->(q{SELECT orchestry.hold('evil.above', 'hers', "where" => $$evil.probe('hold above', id) IS NULL$$)});
+$as_mallory->(q{SELECT orchestry.hold('evil.below', 'hers', "where" => $$evil.probe('hold below', id) IS NULL$$)});
+$offset = -s $node->logfile;
+as_superuser("SELECT orchestry.add_retention_policy('evil.$_'::pg_catalog.regclass, INTERVAL '15 years', schedule => '1 year')") for qw(mid top);
+check_log($offset, 'add_retention_policy() under the hold of a stranger');
+like($look_and_run->($_), qr/^hold \d+ \(hers\); to end it/, "a stranger's hold with a predicate keeps all of $_") for qw(mid top);
+check_log($offset, "a stranger's holds");
+$as_mallory->('SELECT pg_catalog.count(orchestry.release_hold(h.hold_id, $$no more$$)) FROM orchestry.holds h WHERE h.reason OPERATOR(pg_catalog.=) $$hers$$ AND h.released_at IS NULL');
+$as_mallory->(qq{SELECT orchestry.add_retention_policy('evil.$_', INTERVAL '15 years', time_column => 'at', "where" => \$\$evil.probe('where of $_', id)\$\$, archive_to => 'evil.her_$_', schedule => '1 year')}) for qw(above below);
+like($look_and_run->('mid'), qr/^rows of it have yet to be archived by job \d+/, 'a condition of a stranger is not run to see what it leaves');
+check_log($offset, 'the condition of a stranger');
+$as_mallory->(q{CREATE INDEX ON evil.below (id) WHERE evil.probe('index below')});
+like($look_and_run->('top'), qr/^its part evil\.below belongs to role mallory: ALTER TABLE evil\.below OWNER TO "?\w+"?;$/, 'what has a part of a stranger stays, and is not looked into');
+check_log($offset, 'a part of a stranger');
+
 # The traps are real.
 my %fired = fired();
 diag('went off: ' . join(', ', map { "$_ (" . join('/', %{ $fired{$_} }) . ')' } sort keys %fired));

@@ -81,6 +81,45 @@ wait_until($node, $database, q(SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=)
 	WHERE s.failures OPERATOR(pg_catalog.=) 0 AND s.next_run_at OPERATOR(pg_catalog.<=) pg_catalog.now() OR EXISTS (SELECT FROM orchestry.run r WHERE r.job_id OPERATOR(pg_catalog.=) s.job_id AND r.finished_at IS NULL)));
 $node->safe_psql($database, 'SELECT orchestry.stop_scheduler()');
 check_log($offset, 'workers');
+# A partition of a superuser's table belongs to mallory, who has set a hold on it: nobody looks into it for a plan, be it for
+# the newest rows of each group.
+my $as_mallory = sub { $node->safe_psql($database, "SET search_path = public; SET client_min_messages = error; $_[0]", extra_params => [ '-U', 'mallory' ]) };
+$node->safe_psql($database, <<'SQL');
+SET search_path = public;
+SET client_min_messages = error;
+CREATE TABLE evil.lent (id bigint, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE evil.lent_a PARTITION OF evil.lent FOR VALUES FROM ('2001-01-01') TO ('2001-02-01');
+CREATE TABLE evil.lent_b PARTITION OF evil.lent FOR VALUES FROM ('2001-02-01') TO ('2001-03-01');
+CREATE INDEX ON evil.lent (id, at);
+INSERT INTO evil.lent VALUES (1, '2001-01-01'), (2, '2001-01-02'), (1, '2001-02-01'), (2, '2001-02-02'), (2, '2001-02-03');
+ALTER TABLE evil.lent_a OWNER TO mallory;
+SQL
+$as_mallory->(q{SELECT orchestry.hold('evil.lent_a', 'hers', "where" => $$evil.probe('hold of a stranger') AND id > 1$$)});
+my $steps = q(SELECT pg_catalog.string_agg(p.object OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) COALESCE(pg_catalog.substring(p.blocked_by, '^hold|.* belongs to role mallory'), 'is free'), ', ' ORDER BY p.object)
+	FROM orchestry.plan('evil.lent'::pg_catalog.regclass) p WHERE p.action OPERATOR(pg_catalog.<>) 'announce');
+my $rows = q(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', l.id, l.at::pg_catalog.date), ', ' ORDER BY l.at) FROM evil.lent l);
+$offset = -s $node->logfile;
+as_superuser(q{SELECT orchestry.add_retention_policy('evil.lent'::pg_catalog.regclass, INTERVAL '15 years', "where" => 'id OPERATOR(pg_catalog.=) 1', schedule => '1 year')});
+is($node->safe_psql($database, $steps), 'evil.lent_a hold, evil.lent_b is free', "a stranger's hold with a predicate keeps all of the partition");
+$as_mallory->(q{SELECT pg_catalog.count(orchestry.release_hold(h.hold_id, 'no more')) FROM orchestry.holds h WHERE h.reason OPERATOR(pg_catalog.=) 'hers'});
+$as_mallory->(q{CREATE INDEX ON evil.lent_a (id) WHERE evil.probe('index of a stranger')});
+is($node->safe_psql($database, $steps), 'evil.lent_a it belongs to role mallory, evil.lent_b is free', 'and what is hers stays');
+as_superuser(q{CALL orchestry.run('evil.lent'::pg_catalog.regclass)});
+check_log($offset, 'a leaf of a stranger');
+# From psql, since looking at them here is planned as well.
+$as_mallory->(q{DROP INDEX evil.lent_a_id_idx});
+is($node->safe_psql($database, $rows), '1 2001-01-01, 2 2001-01-02, 2 2001-02-02, 2 2001-02-03', 'what is not is taken');
+$as_mallory->(q{CREATE INDEX ON evil.lent_a (id) WHERE evil.probe('index of a stranger')});
+$offset = -s $node->logfile;
+as_superuser(q{SELECT orchestry.remove_policy(j.job_id) FROM orchestry.job j WHERE j.target OPERATOR(pg_catalog.=) 'evil.lent'::pg_catalog.regclass;
+	SELECT orchestry.add_retention_policy('evil.lent'::pg_catalog.regclass, INTERVAL '15 years', keep_last => 1, keep_last_by => '{id}', schedule => '1 year')});
+is( $node->safe_psql($database, $steps),
+	'evil.lent_a it belongs to role mallory, evil.lent_b the newest rows of each group would be looked for in evil.lent_a, which belongs to role mallory',
+	'the newest rows of a group are not looked for there');
+as_superuser(q{CALL orchestry.run('evil.lent'::pg_catalog.regclass)});
+check_log($offset, 'a leaf of a stranger beside others');
+is(count_log($node, 'trojan "index of a stranger" user=(?!mallory)'), 0, 'it has not gone off');
+
 my $left = 0;
 $left += $node->safe_psql($database, "SELECT pg_catalog.count(*) FROM $_->{relation} WHERE id OPERATOR(pg_catalog.<) 1000") for grep { !$_->{stays} && !$_->{keep_last_by} } @managed;
 note("$left rows of what was to go are there still: a trap of theirs ended the step");
