@@ -185,6 +185,11 @@ catalog::RunResult Run::execute() {
     }
     if (result_.steps == 0)
         result_.state = RunState::noop;
+    // Planning may read much: nobody is to wait meanwhile for the locks of the last step.
+    if (!steps.empty()) {
+        session_.commit();
+        session_.ensure_snapshot();
+    }
     if (const auto failure = pg::in_subtransaction([&] {
             const StepScope scope(job_.owner); // it plans once more
             task_of(job_.kind).settle(job_, now);

@@ -3,6 +3,7 @@
 #include "capture/capture.hpp"
 #include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
+#include "pg/deadline.hpp"
 #include "pg/fault.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace orchestry::retention {
 
@@ -229,6 +231,7 @@ void rename(Oid relid, const std::string& name) {
 namespace {
 
 constexpr const char* foreign_key_violation = "23503";
+constexpr const char* query_canceled = "57014";
 
 /// A statement goes by name; it must have done its work to the table that was meant.
 void require_detached(Oid relid) {
@@ -253,11 +256,16 @@ class Application {
   private:
     bool lock(const std::vector<pg::LockRequest>& requests);
     bool skip(std::string why);
+    bool skip_for(const Hold& hold);
     bool basis_holds();
     bool is_read_by_all();
+    std::string why_not_read() const;
+    std::string faster_search() const;
     bool is_still_due();
     bool is_still_pending();
     bool is_expired();
+    bool is_free_to_go();
+    bool has_no_held_row();
     bool is_free_of_holds(Oid relid, const std::optional<base::TimeExtent>& extent);
     bool is_trusted(Oid relid);
     bool record(std::optional<base::Instant> detached_at);
@@ -280,12 +288,17 @@ class Application {
     const std::int64_t budget_us_;
     base::KeyKind kind_ = base::KeyKind::timestamptz;
     std::optional<base::Member> member_;
+    std::set<std::int64_t> searched_; // holds of which no row was found, and none can come
     Applied applied_;
 };
 
 bool Application::skip(std::string why) {
     applied_.message = std::move(why);
     return false;
+}
+
+bool Application::skip_for(const Hold& hold) {
+    return skip("hold " + std::to_string(hold.id) + " (" + hold.reason + ") was set meanwhile");
 }
 
 bool Application::lock(const std::vector<pg::LockRequest>& requests) {
@@ -320,23 +333,59 @@ bool Application::is_trusted(Oid relid) {
                           found->role + " by now");
 }
 
+/// Who has yet to read rows of the partition; empty: nobody.
+std::string Application::why_not_read() const {
+    Partition partition;
+    partition.relid = planned_.relid;
+    const ServerWorld world(basis_.parent);
+    if (world.awaits_compression(partition))
+        return "events have come meanwhile that are not compressed yet";
+    if (const auto job = world.awaits_archive(partition))
+        return "rows have come meanwhile that job " + std::to_string(*job) + " has yet to archive";
+    return {};
+}
+
+/// The command after which rows that somebody has yet to read are found, or not, in no time.
+std::string Application::faster_search() const {
+    const bool is_leaf = pg::call<get_rel_relkind>(planned_.relid) == RELKIND_RELATION;
+    for (const Archiver& archiver : archivers_of(planned_.relid))
+        if (!archiver.predicate.empty())
+            return std::string("CREATE INDEX ") + (is_leaf ? "CONCURRENTLY " : "") + "ON " +
+                   planned_.object + " (" +
+                   pg::quote_identifier(catalog::require_key_column(basis_.parent).name) +
+                   ") WHERE " + archiver.predicate + ";";
+    return "VACUUM " + planned_.object + ";";
+}
+
 /// Whether nobody has yet to read rows of the partition before it goes. It is locked so that no
 /// more come, and searched, before its parent is locked against everybody: they would have to wait
-/// for the search.
+/// for the search. Those who write to the partition itself do, but as for any lock of ours.
 bool Application::is_read_by_all() {
     if (!catalog::compression_of(planned_.relid) && archivers_of(planned_.relid).empty())
         return true;
     if (!lock({{planned_.relid, ShareLock}}) || !is_trusted(planned_.relid))
         return false;
-    Partition partition;
-    partition.relid = planned_.relid;
-    const ServerWorld world(basis_.parent);
-    if (world.awaits_compression(partition))
-        return skip("events have come meanwhile that are not compressed yet");
-    if (const auto job = world.awaits_archive(partition))
-        return skip("rows have come meanwhile that job " + std::to_string(*job) +
-                    " has yet to archive");
-    return true;
+    const std::int64_t left_us = budget_us_ - applied_.lock_wait_us;
+    const TimestampTz start = GetCurrentTimestamp();
+    std::string why;
+    std::optional<pg::Failure> failure;
+    bool is_too_slow = false;
+    {
+        pg::GucLevel guc;
+        pg::set_lock_timeout(guc, left_us);
+        const pg::Deadline deadline(left_us);
+        failure = pg::in_subtransaction([&] { why = why_not_read(); });
+        is_too_slow = failure && failure->is(query_canceled) && deadline.passed();
+    }
+    applied_.lock_wait_us += GetCurrentTimestamp() - start;
+    if (is_too_slow)
+        return skip("whether rows have come meanwhile that have yet to be archived or compressed "
+                    "cannot be seen within orchestry.lock_timeout, for which those who write to "
+                    "it wait: " +
+                    faster_search());
+    if (failure)
+        pg::raise(*failure);
+    return why.empty() || skip(std::move(why));
 }
 
 /// Whether the partition is the one that was planned for: attached, with the same bounds, and not
@@ -362,19 +411,13 @@ bool Application::is_still_due() {
 }
 
 bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExtent>& extent) {
-    Thing thing;
-    thing.relid = relid;
-    thing.quoted = pg::relation_name(relid).value_or("");
     for (const Hold& hold : holds_on(catalog::Holds(), relid, GetUserId(), extent)) {
-        // Rows of a partition that is in use are not searched under a lock that keeps its users
-        // waiting. What is detached was searched by the plan just now, and is again before it is
-        // dropped; what is removed at once had no hold.
-        const bool keeps = hold.predicate.empty() || planned_.action == Action::remove ||
-                           (planned_.action == Action::drop &&
-                            ServerWorld(basis_.parent).has_held_row(thing, hold));
-        if (keeps)
-            return skip("hold " + std::to_string(hold.id) + " (" + hold.reason +
-                        ") was set meanwhile");
+        // Rows are not searched under locks that keep people waiting. What is detached was searched
+        // by the plan just now, and is again before it is dropped; what is dropped was searched
+        // before these locks; what is removed at once had no hold.
+        const bool was_searched = planned_.action == Action::detach || searched_.contains(hold.id);
+        if (hold.predicate.empty() || !was_searched)
+            return skip_for(hold);
     }
     return true;
 }
@@ -473,7 +516,32 @@ bool Application::is_expired() {
     const pg::ServerZone zone(basis_.settings.time_zone);
     if (base::add(zone, *record->detached_at, basis_.settings.grace) > catalog::settings::now())
         return skip("its grace is not over");
-    return is_free_of_holds(planned_.relid, record->extent) && is_archived();
+    return true;
+}
+
+/// Whether no row of what is to be dropped is held: the holds of now, one after the other.
+bool Application::has_no_held_row() {
+    Thing thing;
+    thing.relid = planned_.relid;
+    thing.quoted = planned_.object;
+    const auto extent = catalog::find_quarantined(planned_.root)->extent;
+    for (const Hold& hold : holds_on(catalog::Holds(), planned_.relid, GetUserId(), extent)) {
+        if (hold.predicate.empty() || ServerWorld(basis_.parent).has_held_row(thing, hold))
+            return skip_for(hold);
+        searched_.insert(hold.id);
+    }
+    return true;
+}
+
+/// Whether no row keeps what is to be dropped. To see that all of them are read, which takes as
+/// long as it takes: they are kept as they are, but nobody else is locked out of anything yet. Who
+/// changes tables that they reference may still look them up here.
+bool Application::is_free_to_go() {
+    if (!lock({{planned_.relid, ShareLock}}))
+        return false;
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, budget_us_ - applied_.lock_wait_us);
+    return is_expired() && has_no_held_row() && is_archived();
 }
 
 std::string Application::directory() const {
@@ -526,7 +594,8 @@ bool Application::is_archived() {
 }
 
 void Application::drop() {
-    if (!is_expired())
+    if (!is_expired() ||
+        !is_free_of_holds(planned_.relid, catalog::find_quarantined(planned_.root)->extent))
         return;
     pg::run_statements(step_.statements);
     require_dropped(planned_.relid);
@@ -561,6 +630,8 @@ void Application::reinstate() {
 
 Applied Application::act() {
     if (takes_partition(planned_.action) && !is_read_by_all())
+        return applied_;
+    if (planned_.action == Action::drop && !is_free_to_go())
         return applied_;
     if (!lock(step_.lock_requests))
         return applied_;

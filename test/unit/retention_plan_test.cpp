@@ -525,6 +525,9 @@ TEST(RetentionPlan, OtherPeoplesTablesAndNeededOnesBlock) {
     EXPECT_EQ(taken(steps), "drop 22, detach 2") << "one that cannot go does not keep the others";
     EXPECT_TRUE(contains(find(steps, 1)->blocked_by, "ALTER TABLE public.p1 OWNER TO alice;"));
     EXPECT_TRUE(contains(find(steps, 21)->blocked_by, "needed by view v"));
+    set.partitions[0].strangers_part = "public.p1_x";
+    EXPECT_EQ(find(plan(set, keep(months(3)), at(2026, 6, 1), FakeWorld()), 1)->blocked_by,
+              "its part public.p1_x belongs to role bob: ALTER TABLE public.p1_x OWNER TO alice;");
 }
 
 /// Fails when it is asked about rows.

@@ -304,6 +304,13 @@ TEST(RowPlan, VetoAndStrangersBlock) {
     RowPolicy policy = keep({0, 30, 0});
     policy.veto = "the clock";
     EXPECT_EQ(only_step(table({other}), policy).blocked_by, "the clock");
+    FakeRowWorld world;
+    other.pages = 10;
+    other.strangers_table = "public.t2";
+    EXPECT_TRUE(contains(only_step(table({other}), keep({0, 30, 0}), world).blocked_by,
+                         "public.t2, which belongs to role bob: ALTER TABLE public.t2 OWNER TO "
+                         "alice;"));
+    EXPECT_TRUE(world.asked.empty()) << "nobody looks into what is a stranger's";
 }
 
 TEST(RowPlan, TheFirstRemovalIsAnnounced) {
