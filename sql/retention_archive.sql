@@ -161,6 +161,73 @@ SELECT action, object, state, rows FROM history(:parts);
 SELECT at FROM parts ORDER BY at;
 SELECT orchestry.release_hold(:held, 'over');
 
+-- tables that inherit may have columns of their own: an archive that is made has them, another is to have them
+CREATE TABLE base (id int, at timestamptz);
+CREATE TABLE kin (secret text, "Big" numeric(4, 1)) INHERITS (base);
+CREATE TABLE kin_too (secret text) INHERITS (base);
+INSERT INTO kin VALUES (1, '2026-01-01', 'one', 1.5);
+INSERT INTO kin_too VALUES (2, '2026-01-01', 'two');
+INSERT INTO base VALUES (3, '2026-01-01');
+CREATE TABLE attic.base (id int, at timestamptz);
+SELECT orchestry.add_retention_policy('base', '30 days', time_column => 'at', archive_to => 'attic.base');
+DROP TABLE attic.base;
+SELECT orchestry.add_retention_policy('base', '30 days', time_column => 'at', archive_to => 'attic.base') AS base \gset
+CALL orchestry.run('base');
+SELECT * FROM attic.base ORDER BY id;
+SELECT count(*) FROM base;
+ALTER TABLE kin_too ADD COLUMN late int DEFAULT 7;
+INSERT INTO kin_too VALUES (4, '2026-01-01');
+CALL orchestry.run('base');
+SELECT object, state, rows, message FROM history(:base);
+SELECT sql ~ 'RETURNING \*' AS unknown FROM orchestry.plan('base') WHERE destructive;
+SELECT * FROM kin_too;
+SELECT orchestry.remove_policy(:base);
+SELECT orchestry.add_retention_policy('base', '30 days', time_column => 'at', archive_to => 'kin'); -- a part of the same table
+
+-- an archive that forgets: a temporary table, one that is not logged, a partition that is not; where the table forgets as well, it may
+CREATE TABLE logged (id int, at timestamptz);
+CREATE TEMPORARY TABLE passing (LIKE logged);
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'pg_temp.passing');
+\set VERBOSITY terse
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'pg_temp.new');
+\set VERBOSITY default
+SELECT to_regclass('pg_temp.new');
+DROP TABLE passing;
+CREATE UNLOGGED TABLE attic.logged (LIKE logged);
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'attic.logged');
+ALTER TABLE attic.logged SET LOGGED;
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'attic.logged') AS logged \gset
+INSERT INTO logged VALUES (1, '2026-01-01');
+ALTER TABLE attic.logged SET UNLOGGED;
+CALL orchestry.run('logged');
+SELECT state, rows, message FROM history(:logged);
+ALTER TABLE logged SET UNLOGGED;
+CALL orchestry.run('logged');
+SELECT state, rows, message FROM history(:logged);
+TABLE attic.logged;
+ALTER TABLE logged SET LOGGED;
+SELECT orchestry.remove_policy(:logged);
+CREATE TABLE attic.leaves (LIKE logged) PARTITION BY RANGE (at);
+CREATE TABLE attic.leaves_1 PARTITION OF attic.leaves FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE UNLOGGED TABLE attic.leaves_2 PARTITION OF attic.leaves FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'attic.leaves');
+ALTER TABLE attic.leaves_2 SET LOGGED;
+SELECT orchestry.add_retention_policy('logged', '30 days', time_column => 'at', archive_to => 'attic.leaves') IS NOT NULL AS added;
+
+-- a column that the archive alone computes would lose what came; one that both compute is made anew
+CREATE TABLE computed (id int, at timestamptz, x int, twice int GENERATED ALWAYS AS (id * 2) STORED);
+CREATE TABLE attic.computed (id int, at timestamptz, x int GENERATED ALWAYS AS (id * 2) STORED, twice int GENERATED ALWAYS AS (id * 2) STORED);
+SELECT orchestry.add_retention_policy('computed', '30 days', time_column => 'at', archive_to => 'attic.computed');
+ALTER TABLE attic.computed ALTER COLUMN x DROP EXPRESSION;
+SELECT orchestry.add_retention_policy('computed', '30 days', time_column => 'at', archive_to => 'attic.computed') AS computed \gset
+INSERT INTO computed VALUES (1, '2026-01-01', 77);
+CALL orchestry.run('computed');
+TABLE attic.computed;
+CREATE TABLE nothing (at date GENERATED ALWAYS AS (DATE '2026-01-01') STORED);
+CREATE TABLE attic.nothing (at date GENERATED ALWAYS AS (DATE '2026-01-01') STORED);
+INSERT INTO nothing DEFAULT VALUES;
+SELECT orchestry.add_retention_policy('nothing', '30 days', time_column => 'at', archive_to => 'attic.nothing');
+
 RESET orchestry.now;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'live';
 SET search_path = public;

@@ -115,6 +115,17 @@ void announce_rows(const RowTable& table, const CheckedRowPolicy& policy, base::
                "See SELECT * FROM orchestry.plan(" + pg::quote_literal(table.quoted) + ");");
 }
 
+/// Makes the archive where there is none. Raises when rows would not fit; partitions have the
+/// columns of their table.
+void check_archive(Oid relid, const std::string& archive) {
+    const catalog::AsOwner owner(relid);
+    make_archive(relid, archive);
+    const bool is_partitioned = pg::call<get_rel_relkind>(relid) == RELKIND_PARTITIONED_TABLE;
+    for (const Oid leaf : is_partitioned ? std::vector<Oid>{relid} : pg::family_of(relid))
+        if (pg::call<get_rel_relkind>(leaf) != RELKIND_FOREIGN_TABLE) // those are left alone
+            (void)archived_columns(relid, leaf, archive);
+}
+
 /// Checks everything about a policy for rows that can be known before its first run, and makes the
 /// archive.
 RowTable checked_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant now) {
@@ -123,11 +134,8 @@ RowTable checked_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant n
     require_replica_identity(table);
     if (!policy.plan().directory.empty())
         require_directory(catalog::owner_of(relid), policy.plan().directory);
-    else if (!policy.plan().archive.empty()) {
-        const catalog::AsOwner owner(relid);
-        make_archive(relid, policy.plan().archive);
-        (void)archived_columns(relid, policy.plan().archive);
-    }
+    else if (!policy.plan().archive.empty())
+        check_archive(relid, policy.plan().archive);
     return table;
 }
 

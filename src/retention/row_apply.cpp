@@ -103,7 +103,8 @@ RowStep prepare_rows(const RowBasis& basis, const CheckedRowPolicy& policy, Plan
     } else if (p.action == RowAction::archive) {
         const std::string& archive = policy.plan().archive;
         std::string columns = "*"; // when the archive does not fit, which the step will say
-        (void)pg::in_subtransaction([&] { columns = archived_columns(basis.relid, archive); });
+        (void)pg::in_subtransaction(
+            [&] { columns = archived_columns(basis.relid, p.relid, archive); });
         step.sql = moving(step.sql, archive, columns, "", "SELECT count(*) FROM kept");
         if (const Oid target = find_archive(archive); OidIsValid(target))
             step.lock_requests.push_back({target, RowExclusiveLock});
@@ -508,7 +509,7 @@ Batch RowRemoval::Impl::next(std::int64_t lock_budget_us) {
     }
     const bool goes_to_file = !policy_.plan().directory.empty();
     if (planned_.action == RowAction::archive && !goes_to_file)
-        columns_ = archived_columns(basis_.relid, policy_.plan().archive);
+        columns_ = archived_columns(basis_.relid, planned_.relid, policy_.plan().archive);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, lock_budget_us - batch.lock_wait_us);
     const Counts counts = goes_to_file                       ? move_to_file(batch.message)
