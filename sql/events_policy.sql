@@ -142,6 +142,24 @@ CALL orchestry.run('parts');
 TABLE parts_compressed ORDER BY bucket, app;
 SELECT count(*) FROM parts;
 
+-- Tables that inherit: what is above holds them, and so does what is beside.
+CREATE TABLE base (at timestamptz NOT NULL, app text);
+CREATE TABLE side (at timestamptz NOT NULL);
+CREATE TABLE kin () INHERITS (base, side);
+INSERT INTO base SELECT '2026-01-01'::timestamptz + i * interval '1 hour', 'base' FROM generate_series(0, 9) i;
+INSERT INTO kin SELECT '2026-01-01'::timestamptz + i * interval '1 hour', 'kin' FROM generate_series(0, 9) i;
+SELECT orchestry.add_event_compression_policy('base', '1 day', bucket => '1 month', group_by => '{app}');
+SELECT orchestry.hold('side', 'beside', "to" => '2026-01-01 03:00+00');
+CALL orchestry.run('base');
+SELECT tableoid::regclass, count(*), min(at), max(at) FROM base GROUP BY 1;
+SELECT orchestry.hold('base', 'above');
+SELECT orchestry.add_event_compression_policy('kin', '1 day', bucket => '1 month', group_by => '{app}');
+CALL orchestry.run('kin');
+SELECT count(*) FROM kin;
+SELECT orchestry.release_hold(h, 'over') FROM generate_series(5005, 5006) h;
+CALL orchestry.run('kin');
+SELECT count(*) FROM kin;
+
 -- Nothing is dropped before it is compressed, whichever runs first; and what is compressed goes.
 INSERT INTO parts SELECT '2026-01-15'::timestamptz + i * interval '1 hour', 'late' FROM generate_series(0, 9) i;
 SELECT orchestry.add_retention_policy('parts', '60 days', grace => '0');

@@ -178,6 +178,49 @@ SELECT * FROM planned('deep', '2027-07-01');
 SELECT orchestry.release_hold(:h6, 'over');
 SELECT * FROM planned('deep', '2027-07-01');
 
+-- tables that inherit, from several as well: each keeps what it holds in all that are below it, and nothing above
+CREATE TABLE base (id int, at timestamptz);
+CREATE TABLE side (id int, at timestamptz);
+CREATE TABLE kin () INHERITS (base, side);
+CREATE TABLE deep_kin () INHERITS (kin);
+INSERT INTO base VALUES (1, '2020-01-01');
+INSERT INTO kin VALUES (2, '2020-01-01'), (3, '2020-02-01');
+INSERT INTO deep_kin VALUES (4, '2020-01-01'), (5, '2020-02-01');
+SELECT orchestry.add_retention_policy('base', '2 years', time_column => 'at') AS job \gset
+SELECT orchestry.hold('side', 'case 7') AS h7 \gset
+SELECT * FROM planned('base');
+CALL orchestry.run('base');
+SELECT tableoid::regclass, id FROM base ORDER BY id;
+DROP TABLE deep_kin;
+DROP TABLE base CASCADE;
+TRUNCATE deep_kin;
+TRUNCATE side;
+ALTER TABLE kin NO INHERIT side;
+ALTER TABLE deep_kin NO INHERIT kin;
+ALTER TABLE side DROP COLUMN at CASCADE;
+CREATE TABLE other_kin () INHERITS (side); -- what comes is not in the way of a hold
+CREATE TABLE late_kin (id int, at timestamptz);
+ALTER TABLE late_kin INHERIT side;
+DROP TABLE other_kin, late_kin;
+SELECT orchestry.release_hold(:h7, 'over');
+SELECT orchestry.hold('side', 'case 8', "to" => '2020-01-15', "where" => 'id <> 4') AS h8 \gset
+INSERT INTO base VALUES (1, '2020-01-01');
+CALL orchestry.run('base');
+SELECT tableoid::regclass, id FROM base ORDER BY id;
+TRUNCATE kin;
+SELECT orchestry.release_hold(:h8, 'over');
+SELECT orchestry.hold('deep_kin', 'case 9') AS h9 \gset
+INSERT INTO base VALUES (1, '2020-01-01');
+INSERT INTO deep_kin VALUES (6, '2020-01-01');
+CALL orchestry.run('base');
+SELECT tableoid::regclass, id FROM base ORDER BY id;
+TRUNCATE base;
+TRUNCATE ONLY base;
+SELECT orchestry.release_hold(:h9, 'over');
+TRUNCATE base;
+ALTER TABLE kin NO INHERIT side;
+DROP TABLE base CASCADE;
+
 -- temporary tables and what was never held are nobody's concern
 CREATE TEMPORARY TABLE passing_too (id int);
 TRUNCATE passing_too;

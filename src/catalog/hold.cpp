@@ -174,27 +174,48 @@ Holds::Holds() {
         placed.place = place_of(placed.hold.relid);
 }
 
+std::vector<Oid> parents_of(Oid relid) {
+    // What is committed now: the table may have come to its parents while a lock was waited for.
+    if (!pg::call<has_superclass>(relid))
+        return {};
+    pg::Spi spi;
+    spi.read_latest("SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid "
+                    "OPERATOR(pg_catalog.=) $1 ORDER BY i.inhseqno",
+                    relid);
+    std::vector<Oid> parents;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        parents.push_back(spi.row(i).oid(1));
+    return parents;
+}
+
 std::vector<Holds::Above> Holds::place_of(Oid relid) const {
     std::vector<Above> place;
-    const auto is_known = [&](Oid table) {
-        return table == relid || std::any_of(place.begin(), place.end(), [&](const Above& above) {
-                   return above.relid == table;
-               });
+    const auto add = [&](Above next) {
+        // A table may inherit from another in several ways, and somebody may have made what a table
+        // was detached from a partition of that table.
+        const bool is_known =
+            next.relid == relid || std::any_of(place.begin(), place.end(), [&](const Above& above) {
+                return above.relid == next.relid;
+            });
+        if (OidIsValid(next.relid) && !is_known)
+            place.push_back(std::move(next));
     };
-    for (Oid below = relid; OidIsValid(below); below = place.back().relid) {
+    const auto climb = [&](Oid below, bool is_part) {
         const Oid parent = pg::protect([&] {
             return get_rel_relispartition(below) ? get_partition_parent(below, true) : InvalidOid;
         });
-        Above next{parent, {}};
-        if (OidIsValid(parent))
-            next.extent = time_extent(parent, below);
-        else if (const auto found = quarantine_.find(below); found != quarantine_.end())
-            next = {found->second.parent, found->second.extent};
-        // Somebody may have made what a table was detached from a partition of that table.
-        if (!OidIsValid(next.relid) || is_known(next.relid))
-            break;
-        place.push_back(std::move(next));
-    }
+        if (OidIsValid(parent)) {
+            add({parent, time_extent(parent, below), is_part});
+            return;
+        }
+        if (const auto found = quarantine_.find(below); found != quarantine_.end())
+            add({found->second.parent, found->second.extent, is_part});
+        for (const Oid above : parents_of(below))
+            add({above, {}, false});
+    };
+    climb(relid, true);
+    for (std::size_t next = 0; next < place.size(); ++next)
+        climb(Oid{place[next].relid}, place[next].is_part);
     return place;
 }
 
@@ -206,13 +227,14 @@ std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExten
                             [&](const Above& above) { return above.relid == table; });
     };
     std::vector<Above> place = place_of(relid);
-    if (extent && !place.empty())
+    if (extent && !place.empty() && place.front().is_part)
         place.front().extent = extent;
     std::vector<Hold> covering;
     for (const Placed& placed : holds_) {
         const auto above = find(place, placed.hold.relid);
+        const auto below = find(placed.place, relid);
         const bool is_below =
-            placed.hold.relid == relid || find(placed.place, relid) != placed.place.end();
+            placed.hold.relid == relid || (below != placed.place.end() && below->is_part);
         const bool is_above =
             above != place.end() && (!above->extent || above->extent->overlaps(placed.hold.extent));
         if (is_below || is_above)

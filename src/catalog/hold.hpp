@@ -39,23 +39,25 @@ class Holds {
 
     bool empty() const noexcept { return holds_.empty(); }
     /// Those that cover rows of a table: holds on the table, on its partitions, and on tables that
-    /// it is a partition of or was before it came into quarantine. A hold on a part of time covers
-    /// no partition that certainly has no rows of that time. `extent`: the times of the table's
-    /// rows, where the caller knows more than the type of the key says.
+    /// it inherits from, is a partition of or was before it came into quarantine. What inherits
+    /// from the table is a table by itself. A hold on a part of time covers no partition that
+    /// certainly has no rows of that time. `extent`: the times of the table's rows, where the
+    /// caller knows more than the type of the key says.
     std::vector<Hold> covering(Oid relid,
                                const std::optional<base::TimeExtent>& extent = std::nullopt) const;
 
   private:
-    /// What a table is a partition of, or was before it came into quarantine.
+    /// What a table inherits from, is a partition of, or was before it came into quarantine.
     struct Above {
         Oid relid = InvalidOid;
         std::optional<base::TimeExtent> extent; ///< of the partition's rows, where that is known
+        bool is_part = false; ///< the table is in it by nothing but partitioning, and goes with it
     };
     struct Placed {
         Hold hold;
         std::vector<Above> place;
     };
-    /// From the table upwards.
+    /// From the table upwards; what it is a partition of, or was, comes first.
     std::vector<Above> place_of(Oid relid) const;
 
     std::vector<Placed> holds_;
@@ -65,6 +67,9 @@ class Holds {
 /// Holds whose predicates a role may run. One on a stranger's table is code of that stranger: it
 /// comes back without its predicate, so that it holds every row.
 std::vector<Hold> trusted(std::vector<Hold> holds, Oid role);
+
+/// What a table is a partition of, or inherits from, itself.
+std::vector<Oid> parents_of(Oid relid);
 
 /// The table orchestry.hold; InvalidOid when the extension is not there (any more).
 Oid hold_table();

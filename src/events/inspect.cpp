@@ -4,6 +4,7 @@
 #include "catalog/partitioned_table.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace orchestry::events {
 
@@ -11,13 +12,29 @@ using base::Instant;
 
 namespace {
 
-/// Whether a table is the source, or something that it is a partition of.
+/// Whether a table is the source, or something that it is a partition of or inherits from.
 bool is_above(Oid relid, Oid source) {
-    while (OidIsValid(source) && source != relid)
-        source = pg::protect([&] {
-            return get_rel_relispartition(source) ? get_partition_parent(source, true) : InvalidOid;
-        });
-    return OidIsValid(source);
+    const std::vector<Oid> parents = catalog::parents_of(source);
+    return relid == source || std::any_of(parents.begin(), parents.end(),
+                                          [&](Oid parent) { return is_above(relid, parent); });
+}
+
+/// The holds that cover rows of the source, or of tables that inherit from it, whose rows are taken
+/// as well.
+std::vector<catalog::Hold> holds_on(Oid source) {
+    const catalog::Holds holds;
+    std::vector<catalog::Hold> covering = holds.covering(source);
+    if (holds.empty())
+        return covering;
+    for (const Oid relid : pg::family_of(source)) {
+        if (relid == source || pg::call<get_rel_relispartition>(Oid{relid}))
+            continue;
+        for (const catalog::Hold& hold : holds.covering(relid))
+            if (std::none_of(covering.begin(), covering.end(),
+                             [&](const catalog::Hold& known) { return known.id == hold.id; }))
+                covering.push_back(hold);
+    }
+    return covering;
 }
 
 /// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
@@ -28,11 +45,16 @@ std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
         rows = (rows == "true" ? "" : rows + " AND ") + "(" + hold.predicate + ")";
     if (is_above(hold.relid, shape.source))
         return rows;
-    const std::vector<Oid> below = pg::family_of(shape.source);
-    if (std::find(below.begin(), below.end(), hold.relid) == below.end())
+    std::vector<Oid> held = pg::family_of(hold.relid), below = pg::family_of(shape.source);
+    std::sort(held.begin(), held.end());
+    std::sort(below.begin(), below.end());
+    std::vector<Oid> both;
+    std::set_intersection(held.begin(), held.end(), below.begin(), below.end(),
+                          std::back_inserter(both));
+    if (both.empty())
         return {}; // it was a part of the source, and is none any more
     std::string tables;
-    for (const Oid relid : pg::family_of(hold.relid))
+    for (const Oid relid : both)
         tables += (tables.empty() ? "" : ",") + std::to_string(relid);
     return rows + " AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + tables + "}'::pg_catalog.oid[])";
 }
@@ -41,8 +63,8 @@ std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
 
 Kept kept_by_holds(const Shape& shape) {
     Kept kept;
-    for (const catalog::Hold& hold : catalog::trusted(catalog::Holds().covering(shape.source),
-                                                      catalog::owner_of(shape.source))) {
+    for (const catalog::Hold& hold :
+         catalog::trusted(holds_on(shape.source), catalog::owner_of(shape.source))) {
         const std::string rows = held_rows(shape, hold);
         if (rows == "true")
             kept.everything =

@@ -26,7 +26,7 @@ void refuse_if_held(Oid relid, const char* what, Locked locked = Locked::yes) {
     if (relid == exempt_relid || !OidIsValid(catalog::hold_table()) || !catalog::is_installed() ||
         is_temporary(relid))
         return;
-    if (locked == Locked::not_yet || pg::call<get_rel_relispartition>(relid) ||
+    if (locked == Locked::not_yet || pg::call<has_superclass>(relid) ||
         catalog::find_quarantined(relid))
         pg::protect([] { LockRelationOid(catalog::hold_table(), catalog::hold_lock_mode); });
     const catalog::Holds holds;
@@ -73,20 +73,22 @@ void check_drop(Oid relid, int column) {
     refuse_if_held(relid, column == 0 ? "drop" : "drop a column of");
 }
 
-/// A partition comes to its parent or leaves it. Only DETACH in one go is stopped here: for the
+/// A table comes to a parent or leaves it. Of DETACH only that in one go is stopped here: for the
 /// second half of DETACH CONCURRENTLY, whose locks are weaker, it would be too late.
-void check_leaving(Oid partition, Oid parent) {
-    // The command's own changes are not visible yet: what comes has no parent, what leaves has one.
-    if (!pg::call<has_superclass>(partition))
+void check_leaving(Oid child, Oid parent) {
+    // The command's own changes are not visible yet: what comes is not there, what leaves is.
+    const std::vector<Oid> parents = catalog::parents_of(child);
+    if (std::find(parents.begin(), parents.end(), parent) == parents.end())
         return;
-    const bool in_one_go = pg::protect([&] {
+    const bool is_to_leave = pg::protect([&] {
         const Relation relation = relation_open(parent, NoLock);
         const bool exclusively = CheckRelationLockedByMe(relation, AccessExclusiveLock, false);
+        const bool is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
         relation_close(relation, NoLock);
-        return exclusively;
+        return exclusively || !is_partitioned;
     });
-    if (in_one_go)
-        refuse_if_held(partition, "detach");
+    if (is_to_leave)
+        refuse_if_held(child, "detach");
 }
 
 /// TRUNCATE is refused where there is something to lose: pg_restore empties the tables that it has

@@ -1,6 +1,6 @@
 // No path around a hold: while the library is loaded, DROP TABLE, TRUNCATE, DROP COLUMN, DETACH
-// PARTITION and whatever cascades to them are refused for held tables, and so is dropping the
-// record of the holds.
+// PARTITION, NO INHERIT and whatever cascades to them are refused for held tables, and so is
+// dropping the record of the holds.
 #pragma once
 
 #include <cstdint>
