@@ -228,6 +228,35 @@ CREATE TABLE attic.nothing (at date GENERATED ALWAYS AS (DATE '2026-01-01') STOR
 INSERT INTO nothing DEFAULT VALUES;
 SELECT orchestry.add_retention_policy('nothing', '30 days', time_column => 'at', archive_to => 'attic.nothing');
 
+-- a foreign key that deletes rows of others, which no archive gets; one that changes them does no harm
+CREATE TABLE par (id int PRIMARY KEY, at timestamptz) PARTITION BY RANGE (id);
+CREATE TABLE par_1 PARTITION OF par FOR VALUES FROM (0) TO (10);
+CREATE TABLE chi (id int, pid int CONSTRAINT chi_of_par REFERENCES par ON DELETE CASCADE);
+SELECT orchestry.add_retention_policy('par', '30 days', time_column => 'at', archive_to => 'attic.par');
+SELECT to_regclass('attic.par') AS made;
+SELECT orchestry.add_retention_policy('par', '30 days', time_column => 'at') AS par \gset
+SELECT orchestry.alter_policy(:par, '{"archive_to": "attic.par"}');
+ALTER TABLE chi DROP CONSTRAINT chi_of_par, ADD CONSTRAINT chi_of_par FOREIGN KEY (pid) REFERENCES par ON DELETE SET NULL;
+SELECT orchestry.alter_policy(:par, '{"archive_to": "attic.par"}');
+INSERT INTO par VALUES (1, '2026-01-01'), (2, '2026-01-01');
+INSERT INTO chi VALUES (1, 1);
+CALL orchestry.run('par');
+SELECT (SELECT count(*) FROM par), (SELECT count(*) FROM attic.par);
+TABLE chi;
+-- made later: onto the table, or onto a partition
+INSERT INTO par VALUES (3, '2026-01-01');
+ALTER TABLE chi DROP CONSTRAINT chi_of_par, ADD CONSTRAINT chi_of_par FOREIGN KEY (pid) REFERENCES par ON DELETE CASCADE;
+SELECT action, object, blocked_by FROM orchestry.plan('par');
+CALL orchestry.run('par');
+ALTER TABLE chi DROP CONSTRAINT chi_of_par, ADD CONSTRAINT chi_of_part FOREIGN KEY (pid) REFERENCES par_1 ON DELETE CASCADE;
+SELECT action, object, blocked_by FROM orchestry.plan('par');
+SELECT orchestry.alter_policy(:par, '{"archive_to": null}');
+SELECT action, object, blocked_by FROM orchestry.plan('par');
+ALTER TABLE chi DROP CONSTRAINT chi_of_part;
+SELECT orchestry.alter_policy(:par, '{"archive_to": "attic.par"}');
+CALL orchestry.run('par');
+SELECT (SELECT count(*) FROM par), (SELECT count(*) FROM attic.par);
+
 RESET orchestry.now;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'live';
 SET search_path = public;

@@ -253,6 +253,29 @@ SELECT orchestry.release_hold(:grandchild, 'over');
 CALL orchestry.run('parent');
 SELECT (SELECT count(*) FROM parent), (SELECT count(*) FROM child), (SELECT count(*) FROM grandchild);
 
+-- one that changes rows changes none that are held, also where the change goes on
+CREATE TABLE head (id int PRIMARY KEY, at timestamptz);
+CREATE TABLE tail (id int PRIMARY KEY, head int UNIQUE REFERENCES head ON DELETE SET NULL);
+CREATE TABLE tip (tail int DEFAULT 0 REFERENCES tail (head) ON UPDATE CASCADE);
+INSERT INTO head VALUES (1, '2026-01-01 00:00:00+00');
+INSERT INTO tail VALUES (1, 1);
+INSERT INTO tip VALUES (1);
+SELECT orchestry.add_retention_policy('head', '30 days', time_column => 'at') AS head \gset
+SELECT orchestry.hold('tip', 'case 6', "where" => 'tail = 1') AS tip \gset
+SELECT action, blocked_by FROM planned('head');
+CALL orchestry.run('head');
+TABLE tip;
+SELECT orchestry.release_hold(:tip, 'over');
+SELECT orchestry.hold('tail', 'case 7') AS tail \gset
+SELECT action, blocked_by FROM planned('head');
+SELECT orchestry.release_hold(:tail, 'over');
+ALTER TABLE tail DROP CONSTRAINT tail_head_fkey, ADD FOREIGN KEY (head) REFERENCES head ON DELETE SET DEFAULT;
+SELECT orchestry.hold('tail', 'case 8') AS tail \gset
+SELECT action, blocked_by FROM planned('head');
+SELECT orchestry.release_hold(:tail, 'over');
+CALL orchestry.run('head');
+SELECT (SELECT count(*) FROM head), tail.head, tip.tail FROM tail, tip;
+
 -- triggers run as they would for the owner, and what one keeps stays
 CREATE TABLE watched (id int, at timestamptz);
 CREATE TABLE watch (id int, by name);

@@ -126,12 +126,27 @@ void check_archive(Oid relid, const std::string& archive) {
             (void)archived_columns(relid, leaf, archive);
 }
 
+/// Raises where rows elsewhere would go with those that are archived.
+void require_no_cascade(Oid relid) {
+    const auto cascade = find_cascade(pg::family_of(relid));
+    if (!cascade)
+        return;
+    throw Error(errc::not_prerequisite_state,
+                "rows of " + cascade->table + " would be lost with those of " +
+                    pg::require_relation_name(relid) + " that are archived")
+        .detail("Foreign key " + cascade->constraint + " deletes them, and they go nowhere.")
+        .hint("Run ALTER TABLE " + cascade->table + " DROP CONSTRAINT " + cascade->constraint +
+              "; and make it again without ON DELETE CASCADE, or leave out \"archive_to\".");
+}
+
 /// Checks everything about a policy for rows that can be known before its first run, and makes the
 /// archive.
 RowTable checked_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant now) {
     check_row_keep(policy.plan(), now);
     RowTable table = inspect_rows(relid, policy, now);
     require_replica_identity(table);
+    if (!policy.plan().archive.empty())
+        require_no_cascade(relid);
     if (!policy.plan().directory.empty())
         require_directory(catalog::owner_of(relid), policy.plan().directory);
     else if (!policy.plan().archive.empty())

@@ -192,9 +192,9 @@ bool RowRemoval::Impl::is_part_of_table() const {
 /// Whether the table, its owner and the policy are as they were when the step was planned: its
 /// statements go by name.
 bool RowRemoval::Impl::basis_holds(Batch& batch) {
-    const auto gone = [&](const char* why) {
+    const auto gone = [&](std::string why) {
         batch.state = Batch::State::gone;
-        batch.message = why;
+        batch.message = std::move(why);
         return false;
     };
     const std::optional<std::string> name = pg::relation_name(basis_.relid);
@@ -216,6 +216,10 @@ bool RowRemoval::Impl::basis_holds(Batch& batch) {
     // To find the newest rows of a group the whole table is read.
     if (policy_.plan().keep_last > 0 && strangers_table(basis_.relid, GetUserId()))
         return gone("a part of the table has another owner by now");
+    if (planned_.action == RowAction::archive)
+        if (const auto cascade = find_cascade({basis_.relid, planned_.relid}))
+            return gone("rows of " + cascade->table + " would go with it by foreign key " +
+                        cascade->constraint + " by now");
     return true;
 }
 

@@ -91,6 +91,11 @@ RowTable RowInspection::table() {
     if (policy_.plan().keep_last > 0)
         table_.keep_last_index_sql = keep_last_index_sql();
     table_.foreign_key_indexes_sql = foreign_key_indexes_sql();
+    if (!policy_.plan().archive.empty())
+        if (const auto cascade = find_cascade(pg::family_of(relid_)))
+            table_.cascade = "rows of " + cascade->table + " would go with it by foreign key " +
+                             cascade->constraint + ", and into no archive: ALTER TABLE " +
+                             cascade->table + " DROP CONSTRAINT " + cascade->constraint + ";";
     return std::move(table_);
 }
 
@@ -278,20 +283,41 @@ RowTable inspect_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant n
     return RowInspection(relid, policy, now).table();
 }
 
-std::vector<Oid> cascade_targets(Oid relid, Oid leaf) {
+std::vector<Touched> touched_along(Oid relid, Oid leaf) {
     pg::Spi spi;
-    spi.run("WITH RECURSIVE reached (relid) AS (SELECT c.conrelid FROM pg_catalog.pg_constraint c "
+    spi.run("WITH RECURSIVE reached (relid, loses_rows) AS (SELECT c.conrelid, c.confdeltype "
+            "OPERATOR(pg_catalog.=) 'c' FROM pg_catalog.pg_constraint c "
             "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
-            "'c' AND c.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2]) "
-            "UNION SELECT c.conrelid FROM pg_catalog.pg_constraint c JOIN reached r "
+            "ANY ('{c,n,d}'::pg_catalog.\"char\"[]) "
+            "AND c.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2]) "
+            "UNION SELECT c.conrelid, r.loses_rows AND c.confdeltype OPERATOR(pg_catalog.=) 'c' "
+            "FROM pg_catalog.pg_constraint c JOIN reached r "
             "ON c.confrelid OPERATOR(pg_catalog.=) r.relid "
-            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) "
-            "'c') SELECT r.relid FROM reached r ORDER BY r.relid",
+            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND CASE WHEN r.loses_rows THEN "
+            "c.confdeltype ELSE c.confupdtype END OPERATOR(pg_catalog.=) "
+            "ANY ('{c,n,d}'::pg_catalog.\"char\"[])) "
+            "SELECT r.relid, pg_catalog.bool_or(r.loses_rows) FROM reached r "
+            "GROUP BY r.relid ORDER BY r.relid",
             relid, leaf);
-    std::vector<Oid> relids;
+    std::vector<Touched> touched;
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        relids.push_back(spi.row(i).oid(1));
-    return relids;
+        touched.push_back({spi.row(i).oid(1), spi.row(i).boolean(2)});
+    return touched;
+}
+
+std::optional<Cascade> find_cascade(const std::vector<Oid>& relids) {
+    pg::Spi spi;
+    // By what the server does it with: unlike the keys that reference a table, its triggers are
+    // found by an index. Every partition has them.
+    spi.run("SELECT c.conrelid, pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_trigger t "
+            "JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) t.tgconstraint "
+            "WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY ($1) AND t.tgfoid OPERATOR(pg_catalog.=) "
+            "'pg_catalog.\"RI_FKey_cascade_del\"()'::pg_catalog.regprocedure "
+            "ORDER BY c.conparentid OPERATOR(pg_catalog.<>) 0, 1, 2 LIMIT 1",
+            relids);
+    if (spi.rows() == 0)
+        return std::nullopt;
+    return Cascade{pg::relation_name(spi.row(0).oid(1)).value_or(""), spi.row(0).text(2)};
 }
 
 HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
@@ -299,11 +325,13 @@ HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
     HeldRows held;
     if (holds.empty())
         return held;
-    // Which of the rows that would be deleted along are held is not looked up: none may be.
-    for (const Oid other : cascade_targets(relid, leaf))
-        for (const catalog::Hold& hold : holds.covering(other)) {
-            held.all = "rows would go from " + pg::relation_name(other).value_or("") +
-                       " as well, which is under " + hold_text(hold);
+    // Which of the rows that would be deleted or changed along are held is not looked up: none may
+    // be.
+    for (const Touched& other : touched_along(relid, leaf))
+        for (const catalog::Hold& hold : holds.covering(other.relid)) {
+            held.all = std::string("rows would ") + (other.loses_rows ? "go from " : "change in ") +
+                       pg::relation_name(other.relid).value_or("") + " as well, which is under " +
+                       hold_text(hold);
             return held;
         }
     const std::optional<catalog::KeyColumn> key = time_key(relid);

@@ -9,9 +9,23 @@ namespace orchestry::retention {
 /// Reads a table as its policy for rows sees it at `now`.
 RowTable inspect_rows(Oid relid, const CheckedRowPolicy& policy, base::Instant now);
 
-/// The tables from which a DELETE from a table, or from a partition of it, would delete rows by ON
-/// DELETE CASCADE, over any number of foreign keys.
-std::vector<Oid> cascade_targets(Oid relid, Oid leaf);
+/// A table whose rows a DELETE elsewhere would delete or change, by the ON DELETE and ON UPDATE of
+/// foreign keys.
+struct Touched {
+    Oid relid = InvalidOid;
+    bool loses_rows = false; ///< else some are changed
+};
+/// Those that a DELETE from a table, or from a partition of it, would touch, over any number of
+/// foreign keys.
+std::vector<Touched> touched_along(Oid relid, Oid leaf);
+
+/// A foreign key that would delete rows along, which an archive does not get.
+struct Cascade {
+    std::string table;      ///< whose rows they are, qualified and quoted
+    std::string constraint; ///< quoted
+};
+/// Such a key onto one of some tables; nullopt: there is none.
+std::optional<Cascade> find_cascade(const std::vector<Oid>& relids);
 
 /// What the holds leave of a leaf's rows.
 struct HeldRows {

@@ -247,6 +247,8 @@ std::string RowPlanner::objection(const Leaf& leaf) const {
     if (!leaf.stranger.empty())
         return "it belongs to role " + leaf.stranger + ": ALTER TABLE " + leaf.quoted +
                " OWNER TO " + table_.owner + ";";
+    if (!policy_.archive.empty() && !table_.cascade.empty())
+        return table_.cascade;
     if (!table_.keep_last_index_sql.empty() && !is_small(leaf))
         return "the newest rows of each group cannot be found without an index: " +
                table_.keep_last_index_sql;

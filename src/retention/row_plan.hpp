@@ -53,6 +53,8 @@ struct RowTable {
                                      ///< one, or none is needed
     /// The commands that make what deleting a row searches for rows that reference it.
     std::vector<std::string> foreign_key_indexes_sql;
+    std::string cascade; ///< why rows elsewhere would be lost when these move, and what mends it;
+                         ///< empty: none would
 };
 
 /// What the user wants to hold for the rows.

@@ -44,7 +44,8 @@ sub by_both
 	return as_superuser(join '', @{ $of_user[0] }) . as_user('clerk', join '', @{ $of_user[1] });
 }
 
-# Half of the policies have an archive, which is made with the owner's rights.
+# Half of the policies have an archive, which is made with the owner's rights; none where a delete goes on into other tables,
+# whose rows it would not get.
 my $n = 0;
 my @setups;
 for my $trap (@traps)
@@ -52,7 +53,7 @@ for my $trap (@traps)
 	my @arguments = (table($trap), "INTERVAL '15 years'", '"where" => ' . literal($trap->{where} // 'id > 0'), "schedule => '1 year'");
 	push @arguments, 'time_column => ' . literal($trap->{key_name} // 'at');
 	push @arguments, "keep_last => 1, keep_last_by => '{$trap->{keep_last_by}}'" if $trap->{keep_last_by};
-	push @arguments, "archive_to => 'evil.archive_$n'" if ++$n % 2;
+	push @arguments, "archive_to => 'evil.archive_$n'" if ++$n % 2 && ($trap->{after} // '') !~ /ON DELETE CASCADE/;
 	push @setups, "SELECT orchestry.add_retention_policy(@{[ join ', ', @arguments ]})";
 }
 my $offset = -s $node->logfile;

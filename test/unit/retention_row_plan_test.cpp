@@ -296,6 +296,18 @@ TEST(RowPlan, WhatIsNobodysBusinessHereIsLeftAlone) {
     EXPECT_EQ(only_step(table({whole}), policy).action, RowAction::archive);
 }
 
+TEST(RowPlan, RowsThatWouldTakeOthersAlongAreNotArchived) {
+    RowTable referenced = table({leaf(1)});
+    referenced.cascade = "rows of public.note would go with it";
+    RowPolicy policy = keep({0, 30, 0});
+    EXPECT_EQ(only_step(referenced, policy).blocked_by, "");
+    policy.archive = "public.old";
+    EXPECT_EQ(only_step(referenced, policy).blocked_by, referenced.cascade);
+    policy.archive = "file:/srv/archive";
+    policy.directory = "/srv/archive";
+    EXPECT_EQ(only_step(referenced, policy).blocked_by, referenced.cascade);
+}
+
 TEST(RowPlan, VetoAndStrangersBlock) {
     Leaf other = leaf(1);
     other.stranger = "bob";
