@@ -229,6 +229,28 @@ CALL orchestry.run('held');
 SELECT string_agg(id::text, ' ' ORDER BY id) FROM held;
 SELECT orchestry.release_hold(:by_condition, 'over');
 
+-- a hold on a span of time, where no key says which time is meant: any of them
+CREATE DOMAIN kept_moment AS timestamptz;
+CREATE TABLE times (id int, closed_at timestamptz, created_at timestamptz, "On" date, seen timestamp, said kept_moment, other uuid) PARTITION BY LIST (id);
+CREATE TABLE times_all PARTITION OF times DEFAULT;
+INSERT INTO times SELECT n, '2022-01-01' FROM generate_series(1, 9) n;
+UPDATE times SET created_at = '2020-06-01' WHERE id = 1;
+UPDATE times SET created_at = '2022-01-01', seen = '2019-06-01', said = '2021-06-01' WHERE id = 2;
+UPDATE times SET "On" = '2020-12-31' WHERE id = 3;
+UPDATE times SET seen = '2020-01-01' WHERE id = 4;
+UPDATE times SET said = '2020-06-01' WHERE id = 5;
+UPDATE times SET closed_at = '2020-06-01' WHERE id = 6;
+UPDATE times SET other = '0172a000-0000-7000-8000-000000000000' WHERE id = 8;
+SELECT orchestry.add_retention_policy('times', '30 days', time_column => 'closed_at') AS times \gset
+SELECT orchestry.hold('times', 'case 5', "from" => '2020-01-01', "to" => '2021-01-01') AS span \gset
+CALL orchestry.run('times');
+SELECT string_agg(id::text, ' ' ORDER BY id) FROM times;
+SELECT orchestry.release_hold(:span, 'over');
+SELECT orchestry.hold('times', 'case 5', "to" => '2021-01-01', "where" => 'id > 4') AS span \gset
+CALL orchestry.run('times');
+SELECT string_agg(id::text, ' ' ORDER BY id) FROM times;
+SELECT orchestry.release_hold(:span, 'over');
+
 -- foreign keys: what is referenced stays and the constraint is named; a cascade takes rows along, but none that are held
 CREATE TABLE parent (id int PRIMARY KEY, at timestamptz);
 CREATE TABLE child (id int PRIMARY KEY, parent int CONSTRAINT child_of_parent REFERENCES parent);

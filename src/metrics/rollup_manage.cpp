@@ -290,8 +290,8 @@ JobId create_rollup(const std::string& name, Oid source,
             .detail("With _buckets at its end it names a table, and a name has at most " +
                     std::to_string(NAMEDATALEN - 1) + " bytes.");
     if (settings.predicate)
-        settings.predicate =
-            pg::check_predicate(source, *settings.predicate, "where", pg::Session::must_not_matter);
+        settings.predicate = pg::check_predicate(source, *settings.predicate, "where",
+                                                 pg::SessionState::must_not_matter);
     if (parent)
         inherit(settings, *parent);
     const CheckedRollup policy(std::move(settings));

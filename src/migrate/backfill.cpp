@@ -266,7 +266,7 @@ std::optional<catalog::JobId> start_backfill(Oid relid, const std::string& assig
                               setting("IntervalStyle")};
     if (predicate)
         backfill.predicate =
-            pg::check_predicate(relid, *predicate, "where", pg::Session::may_matter);
+            pg::check_predicate(relid, *predicate, "where", pg::SessionState::may_matter);
     wait_for_others();
     if (const auto unfinished = find_unfinished(relid, backfill)) {
         take_up_again(*unfinished, backfill);

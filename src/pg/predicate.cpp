@@ -59,7 +59,7 @@ bool find_session_fault(Node* node, void* fault) {
     return true;
 }
 
-Node* analyze(Relation relation, const char* text, Node* expression, Session session,
+Node* analyze(Relation relation, const char* text, Node* expression, SessionState session,
               Fault* fault) {
     ParseState* const state = make_parsestate(nullptr);
     state->p_sourcetext = text;
@@ -72,7 +72,7 @@ Node* analyze(Relation relation, const char* text, Node* expression, Session ses
         *fault = Fault::subquery;
     else if (contain_volatile_functions(analyzed))
         *fault = Fault::is_volatile;
-    else if (session == Session::must_not_matter)
+    else if (session == SessionState::must_not_matter)
         (void)find_session_fault(analyzed, fault);
     free_parsestate(state);
     return analyzed;
@@ -81,7 +81,7 @@ Node* analyze(Relation relation, const char* text, Node* expression, Session ses
 } // namespace
 
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
-                            Session session) {
+                            SessionState session) {
     const OpenRelation relation(relid, AccessShareLock);
     const std::string callers_path = namespace_search_path;
     // Reading a constant of a domain runs the domain's checks: code of the table's owner.

@@ -8,7 +8,7 @@
 namespace orchestry::pg {
 
 /// Whether a condition may depend on when, by whom and under which settings it is evaluated.
-enum class Session { may_matter, must_not_matter };
+enum class SessionState { may_matter, must_not_matter };
 
 /// Checks that a text is one condition over the columns of a table, and nothing besides: it cannot
 /// end the statement it will be part of, reads no other table and calls nothing volatile. Returns
@@ -19,6 +19,6 @@ enum class Session { may_matter, must_not_matter };
 /// is the row as a whole. Names are looked up in the caller's search_path, but as the table's
 /// owner, whose functions may be called.
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
-                            Session session = Session::may_matter);
+                            SessionState session = SessionState::may_matter);
 
 } // namespace orchestry::pg

@@ -178,6 +178,13 @@ std::string lies_within(const base::TimeExtent& extent, const std::string& colum
     return text;
 }
 
+KeyKind kind_of_time(Oid type) {
+    return type == TIMESTAMPTZOID ? KeyKind::timestamptz
+           : type == TIMESTAMPOID ? KeyKind::timestamp
+           : type == DATEOID      ? KeyKind::date
+                                  : KeyKind::uuid_v7;
+}
+
 /// The operator by which a type's values are equal, as SQL.
 std::string equality_of(Oid type) {
     const Oid equal =
@@ -259,23 +266,18 @@ std::string CheckedRowPolicy::within(const base::TimeExtent& extent) const {
 }
 
 std::string held_condition(const catalog::Hold& hold, const CheckedRowPolicy& policy,
-                           const std::optional<catalog::KeyColumn>& key) {
+                           const std::vector<TimeColumn>& others) {
     std::string when = policy.within(hold.extent);
-    if (!when.empty() && key) {
-        const KeyKind kind = key->type == TIMESTAMPTZOID ? KeyKind::timestamptz
-                             : key->type == TIMESTAMPOID ? KeyKind::timestamp
-                             : key->type == DATEOID      ? KeyKind::date
-                                                         : KeyKind::uuid_v7;
-        // Which of the two was meant nobody said: rows are held by either.
-        when = "(" + when + " OR " +
-               lies_within(hold.extent,
-                           column_of(CheckedRowPolicy::row, pg::quote_identifier(key->name)), kind,
-                           key->type) +
-               ")";
-    }
+    // Which of the times was meant nobody said: rows are held by any of them.
+    if (!when.empty())
+        for (const TimeColumn& other : others)
+            when += " OR " +
+                    lies_within(hold.extent,
+                                column_of(CheckedRowPolicy::row, pg::quote_identifier(other.name)),
+                                kind_of_time(other.type), other.type);
     if (hold.predicate.empty())
-        return when.empty() ? "true" : when;
-    return when.empty() ? hold.predicate : when + " AND (" + hold.predicate + ")";
+        return when.empty() ? "true" : "(" + when + ")";
+    return when.empty() ? hold.predicate : "(" + when + ") AND (" + hold.predicate + ")";
 }
 
 // --- what is left open --------------------------------------------------------------------------
@@ -331,8 +333,8 @@ Settings completed_rows(Settings settings, Oid relid) {
     if (!settings.key_unit && is_number_of_units(column.type))
         settings.key_unit = guess_unit(relid, column.name);
     if (settings.predicate)
-        settings.predicate =
-            pg::check_predicate(relid, *settings.predicate, "where", pg::Session::must_not_matter);
+        settings.predicate = pg::check_predicate(relid, *settings.predicate, "where",
+                                                 pg::SessionState::must_not_matter);
     if (settings.archive_to && !archive_directory(*settings.archive_to))
         settings.archive_to = qualified(*settings.archive_to, relid);
     return settings;

@@ -57,9 +57,9 @@ class CheckedRowPolicy {
 /// check_predicate() raises, and 22023 when the numbers do not tell what they count.
 Settings completed_rows(Settings settings, Oid relid);
 
-/// A condition that a hold's rows of a table meet; "true": all do. `key`: the table's partition
-/// key, when that is a time and another column than the policy's.
+/// A condition that a hold's rows of a table meet; "true": all do. `others`: other columns of a
+/// time type by which a hold on a span of time counts.
 std::string held_condition(const catalog::Hold& hold, const CheckedRowPolicy& policy,
-                           const std::optional<catalog::KeyColumn>& key);
+                           const std::vector<TimeColumn>& others);
 
 } // namespace orchestry::retention
