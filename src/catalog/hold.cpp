@@ -4,6 +4,7 @@
 #include "pg/fault.hpp"
 #include "pg/lock.hpp"
 #include "pg/predicate.hpp"
+#include "pg/xact.hpp"
 
 #include <algorithm>
 
@@ -60,6 +61,23 @@ void require_holdable(Oid relid) {
         .hint("Hold the tables that its rows come from.");
 }
 
+/// Waits for those who remove rows, but not without end: one of them may be a long transaction with
+/// a TRUNCATE. Nobody who only uses tables waits behind this.
+void lock_record() {
+    const std::vector<pg::LockRequest> locks{{hold_table(), RowExclusiveLock}};
+    const auto failure = pg::in_subtransaction([&] {
+        (void)pg::lock_relations(locks, settings::lock_budget_us() * settings::lock_attempts);
+    });
+    if (!failure)
+        return;
+    if (!failure->is(errc::lock_not_available))
+        pg::raise(*failure);
+    const std::string blockers = pg::describe_blockers(locks);
+    throw Error(errc::lock_not_available, "rows are being removed at this moment")
+        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
+        .hint("Try again; to wait for longer, SET orchestry.lock_timeout = '10s';");
+}
+
 std::int64_t insert_hold(const Hold& hold) {
     const Elevated elevated;
     pg::Spi spi;
@@ -98,6 +116,7 @@ std::int64_t add_hold(Hold hold) {
     (void)pg::lock_relations({{hold.relid, AccessShareLock}}, settings::lock_budget_us());
     if (!hold.predicate.empty())
         hold.predicate = pg::check_predicate(hold.relid, hold.predicate, "where");
+    lock_record();
     return insert_hold(hold);
 }
 
@@ -134,6 +153,7 @@ void release_hold(std::int64_t id, const std::string& reason) {
     else if (!superuser())
         throw Error(errc::insufficient_privilege,
                     "must be superuser to release the hold of a table that is gone");
+    lock_record();
     const Elevated elevated;
     pg::Spi spi;
     spi.run("UPDATE orchestry.hold SET released_at = $2, released_by = session_user, "

@@ -28,7 +28,7 @@ std::int64_t add_hold(Hold hold);
 
 /// Ends a hold, for a reason. Raises 22023 when the reason is empty, 42704 when there is none with
 /// this id, 55000 when it was released before, 42501 unless the current user has the rights of the
-/// table's owner.
+/// table's owner, 55P03 as add_hold().
 void release_hold(std::int64_t id, const std::string& reason);
 
 /// The holds that are in force, as of the moment of construction, whatever snapshot the transaction

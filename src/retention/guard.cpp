@@ -16,18 +16,14 @@ constinit Oid exempt_relid = InvalidOid;
 
 bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP; }
 
-enum class Locked { yes, not_yet };
-
-/// Raises when something keeps the rows of a table. Where the caller holds the lock under which
-/// they are to go, a hold on the table itself that is being set at this moment is either seen or
-/// will find the table gone; one on a table that it belongs to is waited for, and so is any where
-/// the lock is yet to come.
-void refuse_if_held(Oid relid, const char* what, Locked locked = Locked::yes) {
+/// Raises when something keeps the rows of a table. The caller has the lock under which they are to
+/// go: a hold on the table itself that is being set at this moment is either seen or will find the
+/// table gone; one on a table that it belongs to is waited for.
+void refuse_if_held(Oid relid, const char* what) {
     if (relid == exempt_relid || !OidIsValid(catalog::hold_table()) || !catalog::is_installed() ||
         is_temporary(relid))
         return;
-    if (locked == Locked::not_yet || pg::call<has_superclass>(relid) ||
-        catalog::find_quarantined(relid))
+    if (pg::call<has_superclass>(relid) || catalog::find_quarantined(relid))
         pg::protect([] { LockRelationOid(catalog::hold_table(), catalog::hold_lock_mode); });
     const catalog::Holds holds;
     if (holds.empty())
@@ -92,20 +88,27 @@ void check_leaving(Oid child, Oid parent) {
 }
 
 /// TRUNCATE is refused where there is something to lose: pg_restore empties the tables that it has
-/// just made. A partitioned table has nothing of its own, and its partitions come one by one. The
-/// server asks before it locks the table that the command names.
+/// just made. A partitioned table has nothing of its own, and its partitions come one by one.
 void check_truncate(Oid relid) {
+    if (pg::call<get_rel_relkind>(relid) != RELKIND_RELATION)
+        return;
+    // The server asks before it locks the table that the command names, and before it knows whether
+    // the user may empty it: nobody is to wait for those who may not. As for whoever sets a hold,
+    // the table comes before orchestry.hold.
+    pg::protect([&] {
+        if (pg_class_aclcheck(relid, GetUserId(), ACL_TRUNCATE) == ACLCHECK_OK)
+            LockRelationOid(relid, AccessExclusiveLock);
+    });
     const bool has_blocks = pg::protect([&] {
         const Relation relation = try_relation_open(relid, AccessShareLock);
         if (!relation)
             return false; // the command will say so
-        const bool found = relation->rd_rel->relkind == RELKIND_RELATION &&
-                           RelationGetNumberOfBlocks(relation) > 0;
+        const bool found = RelationGetNumberOfBlocks(relation) > 0;
         relation_close(relation, AccessShareLock);
         return found;
     });
     if (has_blocks)
-        refuse_if_held(relid, "truncate", Locked::not_yet);
+        refuse_if_held(relid, "truncate");
 }
 
 void check_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void* arg) {
