@@ -32,6 +32,7 @@ SELECT * FROM steps('ev') WHERE action = 'detach';
 -- the command in the message makes it quick
 CREATE INDEX CONCURRENTLY ON search.ev_1 (at) WHERE is_info(level);
 ANALYZE ev_1;
+SET orchestry.lock_timeout = '1 min'; -- however busy the machine is
 CALL orchestry.run('ev');
 SELECT * FROM steps('ev') WHERE action = 'detach';
 
