@@ -18,6 +18,9 @@ isnt($status, 0, 'a patience that is over');
 like($stderr, qr/canceling statement due to lock timeout.*DETAIL:  process \d+ \(user \S+ application "long reader", idle in transaction, transaction open for \d+ s\) holds AccessShareLock on public\.t/s,
 	'says who is in the way');
 is($node->safe_psql($database, "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass"), 1, 'and holds nothing');
+(undef, undef, $stderr) = $node->psql($database, "CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int', lock_timeout => '40 ms', max_wait => '2 s')");
+my $attempts = () = $stderr =~ /did not get its locks in time/g;
+cmp_ok($attempts, '<=', 8, 'the pauses between attempts grow, whatever wakes it'); # 50 ms at least, then 100, 200, ...
 
 for my $case (
 	["CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int', lock_timeout => '20 ms')", "SELECT count(*) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'w'", 1],
