@@ -249,6 +249,25 @@ TABLE whole_rows;
 ALTER TABLE wide DROP COLUMN doubled;
 CALL orchestry.refresh('whole_rows');
 TABLE whole_rows;
+-- names that are not in the rows, but in what is made of them
+CREATE TYPE mood AS ENUM ('ok', 'sad');
+CREATE TYPE addr AS (street text);
+CREATE TABLE named (m mood, a addr);
+INSERT INTO named VALUES ('ok', ROW('main'));
+CREATE MATERIALIZED VIEW names AS SELECT concat(m) AS label, to_jsonb(a) AS field FROM named;
+CREATE MATERIALIZED VIEW no_names AS SELECT m, a FROM named;
+SELECT orchestry.add_refresh_policy('names') IS NOT NULL, orchestry.add_refresh_policy('no_names') IS NOT NULL;
+CALL orchestry.refresh('names');
+CALL orchestry.refresh('no_names');
+SELECT action, reason FROM orchestry.plan('names');
+ALTER TYPE mood RENAME VALUE 'ok' TO 'fine';
+SELECT action, reason FROM orchestry.plan('names');
+CALL orchestry.refresh('names');
+ALTER TYPE addr RENAME ATTRIBUTE street TO road;
+CALL orchestry.refresh('names');
+TABLE names;
+SELECT action, reason FROM orchestry.plan('names') UNION SELECT action, reason FROM orchestry.plan('no_names');
+TABLE no_names;
 CREATE TABLE narrow_1 PARTITION OF narrow FOR VALUES FROM (0) TO (10);
 SELECT action, reason FROM orchestry.plan('on_narrow');
 
