@@ -47,11 +47,14 @@ class FixedPoint {
     static constexpr std::size_t limb_count = Count;
 
     void merge(const FixedPoint& other) noexcept {
-        carry();
+        if (additions_ + other.additions_ + 1 >= most_additions)
+            carry();
         for (std::size_t i = 0; i < Count; ++i)
             limbs_[i] += other.limbs_[i];
-        // The other one's limbs may be as full as ours may be between two carries.
-        carry();
+        // What the other one's limbs had from its last carry is less than one addition.
+        additions_ += other.additions_ + 1;
+        if (additions_ >= most_additions)
+            carry();
     }
 
     struct Parts {
@@ -73,17 +76,18 @@ class FixedPoint {
             const std::int64_t limb = parts.limbs[i];
             limbs_[parts.first + i] += parts.negative ? -limb : limb;
         }
-        carry();
+        count_addition();
     }
 
   protected:
     static constexpr int limb_bits = 32;
+    static constexpr int most_additions = 512; // of 2^53 each, to what is below 2^33: below 2^63
     static constexpr std::uint64_t limb_mask = 0xffff'ffff;
 
     std::int64_t& limb(std::size_t i) noexcept { return limbs_[i]; }
     /// To be called once for each addition, none of which adds 2^53 or more to a limb.
     void count_addition() noexcept {
-        if (++additions_ == 512)
+        if (++additions_ >= most_additions)
             carry();
     }
 

@@ -233,7 +233,9 @@ void Application::refresh() {
         catalog::consume(basis_.job, step_.extent);
     }
     ORCHESTRY_FAULT_POINT("buckets computed");
-    spi.run(store_sql(basis_.shape, step_.extent));
+    spi.run(has_stored_sql(basis_.shape, step_.extent));
+    const bool has_stored = spi.row(0).boolean(1);
+    spi.run(has_stored ? store_sql(basis_.shape, step_.extent) : store_first_sql(basis_.shape));
     const std::int64_t written = spi.row(0).bigint(1), removed = spi.row(0).bigint(2);
     ORCHESTRY_FAULT_POINT("buckets stored");
     applied_.rows = written + removed;

@@ -324,18 +324,23 @@ std::vector<std::string> create_rollup_sql(const std::vector<RollupLevel>& level
     const RollupShape& rows = levels.back().shape;
     const std::string about = "Statistics of " + rows.value_column + " of " + rows.source_name +
                               " per " + base::to_string(shape.bucket);
-    return {"CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
-            "COMMENT ON TABLE " + shape.stored + " IS " +
-                pg::quote_literal(about + ", as last computed. Read " + shape.view +
-                                  ", which is right at every moment."),
-            "CREATE VIEW " + shape.view + " AS " + dirty_spans_sql(levels) + "SELECT " +
-                joined(all_columns(shape), "s.") + " FROM " + shape.stored + " s WHERE NOT (" +
-                bucket_is("s", "<@", dirty_sql(levels, 0)) + ") UNION ALL SELECT " +
-                columns_of_fresh(shape) + " FROM (" + live_sql(levels, 0) + ") f",
-            "COMMENT ON VIEW " + shape.view + " IS " +
-                pg::quote_literal(about +
-                                  ", right at every moment: stored buckets where nothing has "
-                                  "changed, all others computed from the source.")};
+    std::vector<std::string> statements = {
+        "CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
+        "COMMENT ON TABLE " + shape.stored + " IS " +
+            pg::quote_literal(about + ", as last computed. Read " + shape.view +
+                              ", which is right at every moment."),
+        "CREATE VIEW " + shape.view + " AS " + dirty_spans_sql(levels) + "SELECT " +
+            joined(all_columns(shape), "s.") + " FROM " + shape.stored + " s WHERE NOT (" +
+            bucket_is("s", "<@", dirty_sql(levels, 0)) + ") UNION ALL SELECT " +
+            columns_of_fresh(shape) + " FROM (" + live_sql(levels, 0) + ") f",
+        "COMMENT ON VIEW " + shape.view + " IS " +
+            pg::quote_literal(about + ", right at every moment: stored buckets where nothing has "
+                                      "changed, all others computed from the source.")};
+    // Whoever asks for one app does not read those of all apps.
+    if (!shape.groups.empty())
+        statements.push_back("CREATE INDEX ON " + shape.stored + " (" + shape.groups.front() +
+                             ", bucket)");
+    return statements;
 }
 
 std::string statistics_of_summary() {
@@ -352,11 +357,32 @@ std::string fresh_sql(const RollupShape& shape, const TimeExtent& extent) {
            buckets_sql(shape, instant_sql(extent.from), instant_sql(extent.to)) + ") f";
 }
 
-std::string store_sql(const RollupShape& shape, const TimeExtent& extent) {
-    const std::string columns = joined(all_columns(shape));
+namespace {
+
+/// "written AS (...)": rows of "fresh" are stored, in order: what is looked for together, one app
+/// in all its metrics, lies together.
+std::string written_sql(const RollupShape& shape, const std::string& condition) {
     std::string assignments;
     for (const std::string& name : values())
         assignments += (assignments.empty() ? "" : ", ") + name + " = EXCLUDED." + name;
+    return "written AS (INSERT INTO " + shape.stored + " (" + joined(all_columns(shape)) +
+           ") SELECT " + joined(all_columns(shape), "f.") + " FROM fresh f" + condition +
+           " ORDER BY " + joined(key(shape), "f.") + " ON CONFLICT (" + joined(key(shape)) +
+           ") DO UPDATE SET " + assignments + " RETURNING 1)";
+}
+
+} // namespace
+
+std::string has_stored_sql(const RollupShape& shape, const TimeExtent& extent) {
+    return "SELECT EXISTS (SELECT FROM " + shape.stored + " s WHERE " + within("s", extent) + ")";
+}
+
+std::string store_first_sql(const RollupShape& shape) {
+    return "WITH " + written_sql(shape, "") +
+           " SELECT (SELECT pg_catalog.count(*) FROM written), 0::pg_catalog.int8";
+}
+
+std::string store_sql(const RollupShape& shape, const TimeExtent& extent) {
     const std::string stored = " FROM " + shape.stored + " s WHERE " + within("s", extent);
     // Grouping, unlike a join, takes NULLs for equal and is always hashed.
     return "WITH differing AS (SELECT pg_catalog.max(u.place) AS place FROM (SELECT " +
@@ -371,13 +397,10 @@ std::string store_sql(const RollupShape& shape, const TimeExtent& extent) {
            ", NULL::pg_catalog.tid AS at, 1 AS fresh FROM fresh f UNION ALL SELECT " +
            joined(key(shape), "s.") + ", s.ctid, 0" + stored + ") u GROUP BY " +
            joined(key(shape), "u.") +
-           " HAVING pg_catalog.sum(u.fresh) OPERATOR(pg_catalog.=) 0)) RETURNING 1), "
-           "written AS (INSERT INTO " +
-           shape.stored + " (" + columns + ") SELECT " + joined(all_columns(shape), "f.") +
-           " FROM fresh f WHERE f.place OPERATOR(pg_catalog.=) ANY (SELECT n.place FROM differing "
-           "n) ON CONFLICT (" +
-           joined(key(shape)) + ") DO UPDATE SET " + assignments +
-           " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM written), "
+           " HAVING pg_catalog.sum(u.fresh) OPERATOR(pg_catalog.=) 0)) RETURNING 1), " +
+           written_sql(shape, " WHERE f.place OPERATOR(pg_catalog.=) ANY (SELECT n.place FROM "
+                              "differing n)") +
+           " SELECT (SELECT pg_catalog.count(*) FROM written), "
            "(SELECT pg_catalog.count(*) FROM vanished)";
 }
 

@@ -62,6 +62,10 @@ std::string fresh_sql(const RollupShape& shape, const base::TimeExtent& extent);
 /// Makes the stored buckets of some times those of fresh_sql(), which are there as the table
 /// `fresh`. Writes only what differs. One row: how many rows were written, how many removed.
 std::string store_sql(const RollupShape& shape, const base::TimeExtent& extent);
+/// Whether there are any: a query of one boolean. Where there are none, which is so for most
+/// buckets when they are over, store_first_sql() does what store_sql() does without comparing.
+std::string has_stored_sql(const RollupShape& shape, const base::TimeExtent& extent);
+std::string store_first_sql(const RollupShape& shape);
 
 /// Removes the stored buckets of some times.
 std::string remove_sql(const RollupShape& shape, const base::TimeExtent& extent);

@@ -10,7 +10,8 @@
 namespace orchestry::base {
 namespace {
 
-constexpr double greatest = std::numeric_limits<double>::max();
+// Of its bits as many as can be fall into one limb.
+const double full = std::ldexp(9007199254740991.0, 2015 - 1074);
 constexpr double smallest = std::numeric_limits<double>::denorm_min();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -102,6 +103,37 @@ TEST(ExactSum, OrderAndSplitDoNotMatter) {
         EXPECT_EQ(value_of(other), expected);
         EXPECT_EQ(left.parts().limbs, other.parts().limbs);
         EXPECT_EQ(left.parts().first, other.parts().first);
+    }
+}
+
+TEST(ExactSum, TakesAnyNumberOfMergesOfAnySize) {
+    // Of its bits as many as can be fall into one limb.
+    const double full = std::ldexp(9007199254740991.0, 2015 - 1074);
+    for (const int size : {0, 1, 2, 255, 256, 510, 511, 512, 513}) {
+        ExactSum piece;
+        ExactSquares squares;
+        for (int i = 0; i < size; ++i) {
+            piece.add(-full);
+            squares.add_square_of(full);
+        }
+        ExactSum sum;
+        ExactSum by_parts;
+        ExactSquares all_squares;
+        for (int i = 0; i < 3000; ++i) {
+            sum.merge(piece);
+            by_parts.add_parts(piece.parts());
+            all_squares.merge(squares);
+        }
+        ExactSum expected;
+        ExactSquares expected_squares;
+        for (int i = 0; i < 3000 * size; ++i) {
+            expected.add(-full);
+            expected_squares.add_square_of(full);
+        }
+        EXPECT_EQ(sum.parts().limbs, expected.parts().limbs) << size;
+        EXPECT_EQ(sum.parts().negative, expected.parts().negative) << size;
+        EXPECT_EQ(by_parts.parts().limbs, expected.parts().limbs) << size;
+        EXPECT_EQ(all_squares.parts().limbs, expected_squares.parts().limbs) << size;
     }
 }
 
