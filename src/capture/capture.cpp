@@ -92,10 +92,13 @@ class Clock {
     AttrNumber column_ = InvalidAttrNumber;
 };
 
-/// A partition that leaves with its rows, and the buckets that were computed from them.
+/// A partition that leaves with its rows, and the buckets that were computed from them. What takes
+/// that back, or the coming back of the partition, is known by its subtransaction.
 struct Leaving {
     Oid partition;
     base::InstantSet computed;
+    SubTransactionId left_in;
+    SubTransactionId returned_in = InvalidSubTransactionId;
 };
 
 /// What one job is told of.
@@ -179,7 +182,8 @@ void write_all(bool commits) {
         if (!commits || !writer.relies_on_marks(changes.job, changes.marks))
             writer.mark(changes.job, changes.marks);
         for (const Leaving& leaving : changes.leaving)
-            writer.freeze(changes.job, leaving.partition, leaving.computed);
+            if (leaving.returned_in == InvalidSubTransactionId)
+                writer.freeze(changes.job, leaving.partition, leaving.computed);
     }
 }
 
@@ -192,10 +196,44 @@ void on_transaction_event(XactEvent event, void*) {
         pending = nullptr;
 }
 
+void forget_aborted(std::pmr::list<Leaving>& all, SubTransactionId id) noexcept {
+    all.remove_if([id](const Leaving& leaving) { return leaving.left_in == id; });
+    for (Leaving& leaving : all)
+        if (leaving.returned_in == id)
+            leaving.returned_in = InvalidSubTransactionId;
+}
+
+void hand_over(std::pmr::list<Leaving>& all, SubTransactionId id,
+               SubTransactionId parent) noexcept {
+    for (Leaving& leaving : all) {
+        if (leaving.left_in == id)
+            leaving.left_in = parent;
+        if (leaving.returned_in == id)
+            leaving.returned_in = parent;
+    }
+}
+
+/// Marks may stay when what they stand for is rolled back: a bucket is computed once more. A frozen
+/// span may not.
+void on_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+                             void*) {
+    if (!pending)
+        return;
+    for (Changes& changes : pending->changes) {
+        if (event == SUBXACT_EVENT_ABORT_SUB)
+            forget_aborted(changes.leaving, id);
+        if (event == SUBXACT_EVENT_COMMIT_SUB)
+            hand_over(changes.leaving, id, parent);
+    }
+}
+
 } // namespace
 
 void install_capture() {
-    pg::protect([] { RegisterXactCallback(on_transaction_event, nullptr); });
+    pg::protect([] {
+        RegisterXactCallback(on_transaction_event, nullptr);
+        RegisterSubXactCallback(on_subtransaction_event, nullptr);
+    });
 }
 
 void mark_at_commit(JobId job, const TimeExtent& extent) {
@@ -207,8 +245,8 @@ void mark_at_commit(JobId job, const TimeExtent& extent) {
 void freeze_at_commit(JobId job, Oid partition, const TimeExtent& extent) {
     catalog::lock_marks(job);
     Changes& changes = changes_of(job);
-    Leaving& leaving =
-        changes.leaving.emplace_back(Leaving{partition, base::InstantSet(&pending->memory)});
+    Leaving& leaving = changes.leaving.emplace_back(Leaving{
+        partition, base::InstantSet(&pending->memory), pg::call<GetCurrentSubTransactionId>()});
     leaving.computed.add(extent);
     leaving.computed.remove(catalog::marked(job));
     leaving.computed.remove(changes.marks);
@@ -217,8 +255,9 @@ void freeze_at_commit(JobId job, Oid partition, const TimeExtent& extent) {
 void thaw_returned(JobId job, Oid partition) {
     catalog::lock_marks(job);
     catalog::thaw_partition(job, partition);
-    changes_of(job).leaving.remove_if(
-        [&](const Leaving& leaving) { return leaving.partition == partition; });
+    for (Leaving& leaving : changes_of(job).leaving)
+        if (leaving.partition == partition && leaving.returned_in == InvalidSubTransactionId)
+            leaving.returned_in = pg::call<GetCurrentSubTransactionId>();
 }
 
 void note_change(const TriggerData& data) {

@@ -10,8 +10,7 @@
 namespace orchestry::base {
 namespace {
 
-// Of its bits as many as can be fall into one limb.
-const double full = std::ldexp(9007199254740991.0, 2015 - 1074);
+constexpr double greatest = std::numeric_limits<double>::max();
 constexpr double smallest = std::numeric_limits<double>::denorm_min();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
