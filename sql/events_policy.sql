@@ -310,6 +310,30 @@ CALL orchestry.run('whose');
 SELECT app, sum(event_count) FROM mine GROUP BY app ORDER BY app;
 SELECT count(*) FROM orchestry.jobs WHERE target = 'mine'::regclass;
 
+-- A target that does not take what it is given, row by row and whole: nothing goes.
+CREATE TABLE guarded (at timestamptz NOT NULL, app text) PARTITION BY RANGE (at);
+CREATE TABLE guarded_1 PARTITION OF guarded FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE guarded_2 PARTITION OF guarded FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+INSERT INTO guarded SELECT '2026-01-01'::timestamptz + i * interval '1 min', 'app' FROM generate_series(0, 39999) i;
+INSERT INTO guarded VALUES ('2026-02-01', 'app');
+SELECT orchestry.add_event_compression_policy('guarded', '1 day', group_by => '{app}') AS guarded \gset
+CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER leave_out BEFORE INSERT ON guarded_compressed FOR EACH ROW EXECUTE FUNCTION leave_out();
+SELECT action, object FROM orchestry.plan('guarded') WHERE destructive ORDER BY 1;
+CALL orchestry.run_job(:guarded);
+SELECT (SELECT count(*) FROM guarded) AS events, (SELECT count(*) FROM guarded_compressed) AS stored;
+ALTER TABLE guarded DETACH PARTITION guarded_1;
+CALL orchestry.run_job(:guarded);
+SELECT (SELECT count(*) FROM guarded) AS events, (SELECT count(*) FROM guarded_compressed) AS stored;
+ALTER TABLE guarded ATTACH PARTITION guarded_1 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+DROP TRIGGER leave_out ON guarded_compressed;
+-- A trigger for whole statements sees all events that go.
+CREATE TABLE audit (events bigint);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO evc.audit SELECT count(*) FROM gone; RETURN NULL; END';
+CREATE TRIGGER audit AFTER DELETE ON guarded REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION audit();
+CALL orchestry.run_job(:guarded);
+SELECT sum(events) AS seen, (SELECT count(*) FROM guarded) AS events, (SELECT sum(event_count) FROM guarded_compressed) AS stored FROM audit;
+
 SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE kind = 'events' OR target IN ('parts'::regclass, 'parts_compressed'::regclass, 'old_compressed'::regclass, 'years_compressed'::regclass);
 DROP SCHEMA evc CASCADE;
 DROP ROLE evc_stranger, evc_owner;

@@ -12,6 +12,8 @@ CREATE INDEX dirty_mark_job_idx ON orchestry.dirty_mark (job_id, from_at);
 -- Dumped: in a dump tables, what was computed from them and the marks are of one moment.
 SELECT pg_extension_config_dump('orchestry.dirty_mark', '');
 ALTER TABLE orchestry.dirty_mark DISABLE TRIGGER ALL;
+-- It has no key, and a publication of all tables would forbid to delete from it.
+ALTER TABLE orchestry.dirty_mark REPLICA IDENTITY FULL;
 
 CREATE TABLE orchestry.frozen_span (
     job_id          bigint NOT NULL REFERENCES orchestry.job ON DELETE CASCADE,
@@ -30,6 +32,7 @@ COMMENT ON COLUMN orchestry.frozen_span.removed IS 'Whether what was computed fr
 CREATE INDEX frozen_span_job_idx ON orchestry.frozen_span (job_id);
 SELECT pg_extension_config_dump('orchestry.frozen_span', '');
 ALTER TABLE orchestry.frozen_span DISABLE TRIGGER ALL;
+ALTER TABLE orchestry.frozen_span REPLICA IDENTITY FULL;
 
 CREATE FUNCTION orchestry._capture() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_capture';

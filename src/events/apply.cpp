@@ -130,6 +130,12 @@ std::string Application::changed_since() const {
 void Application::count(const pg::Row& row) {
     applied_.rows = row.bigint(1);
     const std::int64_t merged = row.bigint(2);
+    if (const std::int64_t stored = row.bigint(3); stored != merged)
+        throw Error(errc::not_prerequisite_state,
+                    "of " + std::to_string(merged) + " rows that events were summed up to, table " +
+                        basis_.shape.target_name + " took " + std::to_string(stored))
+            .detail("No event was removed.")
+            .hint("Look for triggers on that table that leave rows out.");
     applied_.message = "into " + std::to_string(merged) + (merged == 1 ? " row of " : " rows of ") +
                        basis_.shape.target_name;
     applied_.done = true;
@@ -154,11 +160,11 @@ void Application::compress_partition() {
     pg::Spi spi;
     const pg::KeptRows summed(spi, "summed", statements[0]);
     ORCHESTRY_FAULT_POINT("partition summed up");
-    spi.run(statements[1]);
+    const std::uint64_t stored = spi.run(statements[1]);
     ORCHESTRY_FAULT_POINT("partition merged");
     spi.run(statements[2]);
     ORCHESTRY_FAULT_POINT("partition emptied");
-    spi.run(std::string(count_summed_sql));
+    spi.run(count_summed_sql(std::to_string(stored)));
     count(spi.row(0));
 }
 

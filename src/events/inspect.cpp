@@ -238,7 +238,8 @@ std::vector<base::TimeExtent> partition_bounds(const Shape& shape) {
 std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instant horizon) {
     std::vector<Whole> wholes;
     const auto kind = key_kind(shape);
-    if (!kept.condition.empty() || !kind)
+    // Triggers for whole statements are those of the table that is named, whose rows these are.
+    if (!kept.condition.empty() || !kind || !is_simple(shape.source))
         return wholes;
     const Oid owner = catalog::owner_of(shape.source);
     for (const base::Member& member :

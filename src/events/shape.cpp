@@ -445,7 +445,8 @@ std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t 
     return "WITH gone AS (DELETE FROM " + shape.source_name + " WHERE " + condition +
            " RETURNING " + parts.returning() + "), summed AS (" +
            summed_sql(policy, parts, lower, upper, "gone") + "), stored AS (" +
-           merge_sql(shape, parts) + ") " + count_summed_sql;
+           merge_sql(shape, parts) + " RETURNING 1) " +
+           count_summed_sql("(SELECT pg_catalog.count(*) FROM stored)");
 }
 
 PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_t samples,

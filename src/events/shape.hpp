@@ -61,10 +61,13 @@ std::string time_condition(const Shape& shape, const base::TimeExtent& extent);
 std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                          base::Instant lower, base::Instant upper, const std::string& condition);
 
-/// Counts rows `summed`: the rows that were taken, and the rows of the target.
-inline constexpr const char* count_summed_sql =
-    "SELECT COALESCE(pg_catalog.sum(event_count), 0)::pg_catalog.int8, pg_catalog.count(*) "
-    "FROM summed";
+/// Counts rows `summed`: the rows that were taken, the rows of the target that they are, and what
+/// `stored` is, an expression of how many rows the target took.
+inline std::string count_summed_sql(const std::string& stored) {
+    return "SELECT COALESCE(pg_catalog.sum(event_count), 0)::pg_catalog.int8, "
+           "pg_catalog.count(*), " +
+           stored + "::pg_catalog.int8 FROM summed";
+}
 
 /// The same for all rows of a partition, under a lock that keeps rows from coming: the rows of
 /// `summed` first, then what merges them, and what empties the partition.

@@ -326,6 +326,8 @@ std::vector<std::string> create_rollup_sql(const std::vector<RollupLevel>& level
                               " per " + base::to_string(shape.bucket);
     std::vector<std::string> statements = {
         "CREATE TABLE " + shape.stored + " (" + columns + ") WITH (fillfactor = 85)",
+        // Groups may be NULL, so no key could tell a publication of all tables which row goes.
+        "ALTER TABLE " + shape.stored + " REPLICA IDENTITY FULL",
         "COMMENT ON TABLE " + shape.stored + " IS " +
             pg::quote_literal(about + ", as last computed. Read " + shape.view +
                               ", which is right at every moment."),
