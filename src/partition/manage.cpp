@@ -233,22 +233,24 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now) {
 namespace {
 
 constexpr const char* deadlock_detected = "40P01";
-constexpr const char* check_violation = "23514";
 
 /// One promotion, from a plan of its own to the swap.
 class Promotion {
   public:
-    Promotion(pg::Session& session, Oid parent)
-        : session_(session), parent_(parent), name_(pg::require_relation_name(parent)) {}
+    Promotion(pg::Session& session, Oid parent, catalog::JobId job)
+        : session_(session), parent_(parent), job_(job), name_(pg::require_relation_name(parent)) {}
     void run();
 
   private:
     void plan();
     void add_check();
     void validate_check();
+    void drop_check();
     void swap();
+    std::string check_name() const { return inclusion_name(kind_, step_.range); }
     const Exclusion* find_check() const;
     void refresh();
+    void alter_default(LOCKMODE mode, const std::string& change);
     template <typename F>
     std::optional<pg::Failure> commit_alone(F act);
     template <typename F>
@@ -256,6 +258,7 @@ class Promotion {
 
     pg::Session& session_;
     const Oid parent_;
+    const catalog::JobId job_;
     const std::string name_;
     KeyKind kind_ = KeyKind::timestamptz;
     Set set_;
@@ -264,7 +267,8 @@ class Promotion {
 };
 
 /// Runs `act` as the owner in a transaction of its own, and again after a pause while it does not
-/// get its locks.
+/// get its locks. Only a commit raises here; whatever else goes wrong, an interrupted pause
+/// included, is returned.
 template <typename F>
 std::optional<pg::Failure> Promotion::commit_alone(F act) {
     for (int attempt = 1;; ++attempt) {
@@ -278,8 +282,11 @@ std::optional<pg::Failure> Promotion::commit_alone(F act) {
             failure && (failure->is(errc::lock_not_available) || failure->is(deadlock_detected));
         if (!retry || attempt >= catalog::settings::lock_attempts)
             return failure;
-        pg::wait(base::backoff_us(attempt, lock_pause_base_us, lock_pause_cap_us, parent_),
-                 pg::WaitFor::lock_retry);
+        if (auto interrupted = pg::in_subtransaction([&] {
+                pg::wait(base::backoff_us(attempt, lock_pause_base_us, lock_pause_cap_us, parent_),
+                         pg::WaitFor::lock_retry);
+            }))
+            return interrupted;
     }
 }
 
@@ -321,30 +328,38 @@ void Promotion::refresh() {
 }
 
 const Exclusion* Promotion::find_check() const {
-    const std::string name = inclusion_name(kind_, step_.range);
+    const std::string name = check_name();
     for (const Exclusion& check : set_.fallback->exclusions)
         if (check.name == name)
             return &check;
     return nullptr;
 }
 
+/// Runs one ALTER TABLE of the default partition. Its lock, and whatever other one the statement
+/// takes, are waited for within one budget.
+void Promotion::alter_default(LOCKMODE mode, const std::string& change) {
+    const std::int64_t budget_us = catalog::settings::lock_budget_us();
+    const std::int64_t waited_us = pg::lock_relations({{set_.fallback->relid, mode}}, budget_us);
+    refresh(); // it may have got another name while we waited
+    const StatementScope pinned(budget_us - waited_us);
+    pg::run_statements({"ALTER TABLE " + set_.fallback->quoted + " " + change});
+}
+
 void Promotion::add_check() {
-    (void)pg::lock_relations({{set_.fallback->relid, AccessExclusiveLock}},
-                             catalog::settings::lock_budget_us());
-    refresh();
     if (find_check())
         return; // left by a call that was interrupted
-    pg::run_statements({"ALTER TABLE " + set_.fallback->quoted + " ADD CONSTRAINT " +
-                        pg::quote_identifier(inclusion_name(kind_, step_.range)) + " CHECK (" +
-                        set_.key + " IS NOT NULL AND " + range_condition(set_, step_) +
-                        ") NOT VALID"});
+    alter_default(AccessExclusiveLock, "ADD CONSTRAINT " + pg::quote_identifier(check_name()) +
+                                           " CHECK (" + set_.key + " IS NOT NULL AND " +
+                                           range_condition(set_, step_) + ") NOT VALID");
 }
 
 void Promotion::validate_check() {
-    (void)pg::lock_relations({{set_.fallback->relid, ShareUpdateExclusiveLock}},
-                             catalog::settings::lock_budget_us());
-    pg::run_statements({"ALTER TABLE " + set_.fallback->quoted + " VALIDATE CONSTRAINT " +
-                        pg::quote_identifier(inclusion_name(kind_, step_.range))});
+    alter_default(ShareUpdateExclusiveLock,
+                  "VALIDATE CONSTRAINT " + pg::quote_identifier(check_name()));
+}
+
+void Promotion::drop_check() {
+    alter_default(AccessExclusiveLock, "DROP CONSTRAINT " + pg::quote_identifier(check_name()));
 }
 
 /// Detach, attach and a new default partition, in one short transaction. A large one is not read:
@@ -387,19 +402,29 @@ void Promotion::swap() {
 }
 
 void Promotion::run() {
-    must_commit_alone([&] { plan(); });
-    if (large_) {
-        must_commit_alone([&] { add_check(); });
-        if (const auto failure = commit_alone([&] { validate_check(); })) {
-            if (failure->is(check_violation)) // a row came between the plan and the constraint
-                must_commit_alone([&] {
-                    pg::run_statements({drop_constraint_sql(set_.fallback->quoted,
-                                                            inclusion_name(kind_, step_.range))});
-                });
-            pg::raise(*failure);
-        }
+    must_commit_alone([&] {
+        plan();
+        // The partitions change in the end; and until then the job's next run has to look for a
+        // constraint of ours, whatever becomes of us.
+        catalog::unsettle(job_);
+    });
+    if (!large_) {
+        must_commit_alone([&] { swap(); });
+        return;
     }
-    must_commit_alone([&] { swap(); });
+    must_commit_alone([&] { add_check(); });
+    std::optional<pg::Failure> failure = commit_alone([&] { validate_check(); });
+    if (!failure)
+        failure = commit_alone([&] { swap(); });
+    if (!failure)
+        return;
+    // Rows of other ranges are being refused for nothing now.
+    if (const auto kept = commit_alone([&] { drop_check(); }))
+        pg::report(WARNING,
+                   "constraint " + pg::quote_identifier(check_name()) +
+                       " still keeps rows out of the default partition of table " + name_,
+                   kept->message, "Run CALL orchestry.run(" + pg::quote_literal(name_) + ");");
+    pg::raise(*failure);
 }
 
 } // namespace
@@ -414,9 +439,7 @@ void promote_default(pg::Session& session, Oid parent) {
     if (!single_flight)
         throw Error(object_in_use, "the partition job of table " + name + " is running")
             .hint("Wait until it has ended: SELECT * FROM orchestry.progress;");
-    Promotion(session, parent).run();
-    session.ensure_snapshot();
-    catalog::unsettle(job);
+    Promotion(session, parent, job).run();
 }
 
 } // namespace orchestry::partition

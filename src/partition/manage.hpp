@@ -26,9 +26,10 @@ Oid create_partition_at(Oid parent, std::int64_t position, base::Instant now);
 
 /// Makes the default partition the ordinary partition that all its rows fit into, without moving a
 /// row, and puts a new empty one in its place. Commits between its steps; rows for other ranges are
-/// refused by the default partition from the first of them on. What an interrupted call leaves
-/// behind is completed by the next one, or removed by the table's job. Raises 55000 when the rows
-/// do not fit one partition, 55006 while the table's job runs.
+/// refused by the default partition from the first of them on, until all is done or it has failed:
+/// then its constraint is taken away again, and by the next run of the table's job where that does
+/// not get its lock or the process is killed. Raises 55000 when the rows do not fit one partition,
+/// 55006 while the table's job runs.
 void promote_default(pg::Session& session, Oid parent);
 
 } // namespace orchestry::partition
