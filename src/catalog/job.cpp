@@ -146,6 +146,21 @@ Elevated::Elevated() : context_(owner_under_lock(), pg::Restriction::none) {}
 
 std::int64_t system_identifier() { return static_cast<std::int64_t>(GetSystemIdentifier()); }
 
+void require_no_newer_job(const char* kind, Oid target) {
+    Elevated elevated;
+    pg::Spi spi;
+    if (spi.read_latest("SELECT FROM orchestry.job j WHERE j.kind OPERATOR(pg_catalog.=) $1 "
+                        "AND j.target OPERATOR(pg_catalog.=) $2 "
+                        "AND j.origin_system OPERATOR(pg_catalog.=) $3 "
+                        "AND j.origin_database OPERATOR(pg_catalog.=) $4",
+                        kind, target, system_identifier(), MyDatabaseId) == 0)
+        return;
+    throw base::Error("40001", "could not serialize access due to a concurrent policy for " +
+                                   pg::relation_name(target).value_or("the table"))
+        .detail("It was committed after this transaction had begun to read.")
+        .hint("Run the transaction again.");
+}
+
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
     Elevated elevated;
     pg::Spi spi;

@@ -102,6 +102,11 @@ Oid job_table();
 /// has it.
 std::optional<pg::SessionLock> lock_job(JobId id);
 
+/// Raises 40001 when a table has a job of this kind, which then the transaction's snapshot does not
+/// show (REPEATABLE READ): for who has looked for one, holds a lock under which they are made, and
+/// is about to make one.
+void require_no_newer_job(const char* kind, Oid target);
+
 /// Writes the job and its state; the first run is due at once unless `first_run` says otherwise.
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run);
 std::optional<Job> find_job(JobId id);

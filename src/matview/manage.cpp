@@ -91,6 +91,7 @@ JobId add_policy(Oid matview, const Settings& settings, const base::Span& max_ru
                              catalog::settings::lock_budget_us());
     if (const auto known = known_job(matview, name, settings, max_runtime_us, schedule))
         return *known;
+    catalog::require_no_newer_job("matview", matview);
     const JobId job = catalog::insert_job(
         {"matview", matview, schedule, settings.time_zone, max_runtime}, now, now);
     store_settings(job, settings);

@@ -9,8 +9,9 @@ namespace orchestry::matview {
 /// Gives a materialized view a policy, with a job that is due at once. `schedule`: empty for by
 /// deadline. The caller must own the view. Asked for the same again, it says so in a NOTICE and
 /// changes nothing. Raises, with nothing changed: 42809 for what is no materialized view, 42501,
-/// 22023 for settings that are wrong, 42710 when it has another policy, 55000 when the library is
-/// not preloaded and change_detection is triggers.
+/// 22023 for settings that are wrong, 42710 when it has another policy, 40001 when it has one that
+/// the transaction's snapshot does not show, 55000 when the library is not preloaded and
+/// change_detection is triggers.
 catalog::JobId add_policy(Oid matview, const Settings& settings, const base::Span& max_runtime,
                           const std::string& schedule, base::Instant now);
 

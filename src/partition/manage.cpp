@@ -168,6 +168,7 @@ catalog::JobId add_policy(Oid parent, const Settings& settings, const std::strin
         known = find_policy(parent); // somebody may have been faster
         if (is_known(known, policy.settings(), schedule, name))
             return known->job;
+        catalog::require_no_newer_job("partition", parent);
         const Set set = inspect(parent, policy.kind());
         require_create_privilege(set);
         const StatementScope pinned(budget_us - waited_us);

@@ -11,7 +11,8 @@ namespace orchestry::partition {
 /// caller must own the table; partitions are made as the owner. Asked for the same again, it says
 /// so in a NOTICE and changes nothing. Raises, with nothing changed: 42501, 42809, 0A000, 22023 for
 /// what does not fit, 42710 when the table has another policy, 55P03 when the locks are not had
-/// within orchestry.lock_timeout.
+/// within orchestry.lock_timeout, 40001 when it has one that the transaction's snapshot does not
+/// show.
 catalog::JobId add_policy(Oid parent, const Settings& settings, const std::string& schedule,
                           base::Instant now);
 
