@@ -135,6 +135,13 @@ CALL orchestry.promote_default(NULL);
 CALL orchestry.promote_default('plain');
 CALL orchestry.promote_default('by_int');
 
+-- a key of seconds beyond all times: no partition that is made would have it
+CREATE TABLE seconds (at bigint) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('seconds', '1 day', '0', key_unit => 's') IS NOT NULL AS added;
+SELECT * FROM refusal($$SELECT orchestry.create_partition('seconds', 9223372036854775807)$$);
+SELECT * FROM refusal($$SELECT orchestry.create_partition('seconds', -9223372036854775807)$$);
+SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target = 'seconds'::regclass;
+
 RESET search_path;
 SET client_min_messages = warning;
 DROP TABLE pg_temp.temporary;

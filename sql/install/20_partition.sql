@@ -62,7 +62,7 @@ COMMENT ON FUNCTION orchestry.add_partition_policy(regclass, text, text, text, t
 CREATE FUNCTION orchestry.create_partition(parent regclass, at anyelement) RETURNS regclass
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_create_partition';
 COMMENT ON FUNCTION orchestry.create_partition(regclass, anyelement) IS
-'Makes the partition that a row with key at goes to, as the table''s policy would, and returns it; one that exists is returned with a NOTICE. at is of the key''s type, or a time for a key that is a time (42804). 55000 when the table has no policy, or when rows of the default partition or a name are in the way. The caller must own the table.';
+'Makes the partition that a row with key at goes to, as the table''s policy would, and returns it; one that exists is returned with a NOTICE. at is of the key''s type, or a time for a key that is a time (42804). 55000 when the table has no policy, or when rows of the default partition, a foreign default partition or a name are in the way; 22008 when the calendar does not reach at. The caller must own the table.';
 CREATE FUNCTION orchestry.create_partition(parent regclass, at text) RETURNS regclass
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_create_partition';
 COMMENT ON FUNCTION orchestry.create_partition(regclass, text) IS

@@ -299,8 +299,15 @@ std::vector<PlannedStep> Planner::all() {
 }
 
 std::vector<PlannedStep> Planner::one(std::int64_t position) {
-    if (!member_at(position))
-        create(piece_at(position), "asked for");
+    if (member_at(position))
+        return {};
+    create(piece_at(position), "asked for");
+    if (steps_.empty() || !steps_.back().range.contains(position))
+        throw base::Error(base::errc::datetime_overflow,
+                          "key " + bound_text(set_.kind, Bound::value(position)) +
+                              " is out of range for the partitions of " + set_.quoted)
+            .detail("It means a time that the calendar does not reach.")
+            .hint("See SELECT * FROM orchestry.timeline(" + quoted(set_.quoted, '\'') + ");");
     return std::move(steps_);
 }
 

@@ -211,7 +211,7 @@ std::vector<PlannedStep> plan(const Set& set, const Policy& policy, base::Instan
 
 /// The steps that make the partition for one position, cut where it meets existing ones; the last
 /// one creates it, those before prepare a large default partition. None when a partition has the
-/// position already.
+/// position already. Error 22008 when the position is of a time that the calendar does not reach.
 std::vector<PlannedStep> plan_one(const Set& set, const Policy& policy, base::Instant now,
                                   const World& world, std::int64_t position);
 

@@ -693,6 +693,17 @@ TEST(PartitionPlan, OnePartitionIsCutAtItsNeighbours) {
         plan_one(set, policy_of(monthly), at(2026, 11, 1), world, at(2026, 1, 10).us).empty());
 }
 
+TEST(PartitionPlan, OnePartitionHasTheKeyThatItIsMadeFor) {
+    const FakeWorld world;
+    const auto one = [&](std::int64_t position) {
+        return plan_one(empty_set(KeyKind::epoch_s), policy_of(daily), at(2026, 11, 1), world,
+                        position);
+    };
+    EXPECT_TRUE(one(1'700'000'000).back().range.contains(1'700'000'000));
+    (void)error_of(base::errc::datetime_overflow, [&] { one(base::highest_position); });
+    (void)error_of(base::errc::datetime_overflow, [&] { one(-base::highest_position); });
+}
+
 // --- bounds as text -----------------------------------------------------------------------------
 
 TEST(PartitionPlan, LiteralsMeanTheSameEverywhere) {
