@@ -151,6 +151,20 @@ CALL orchestry.promote_default($$"Odd 'name"$$);
 SELECT tableoid::regclass, * FROM "Odd 'name" ORDER BY at;
 SELECT * FROM placed WHERE partition::text LIKE '%Odd%' OR partition::text LIKE '%other%';
 
+-- the name that a promoted one gets must be free in its own schema, not in that of the table
+CREATE TABLE elsewhere (at date) PARTITION BY RANGE (at);
+CREATE TABLE "other ' schema".elsewhere_default PARTITION OF elsewhere DEFAULT;
+INSERT INTO elsewhere VALUES ('2026-03-01');
+SET client_min_messages = error;
+SELECT orchestry.add_partition_policy('elsewhere', '1 month', '0') IS NOT NULL AS added;
+RESET client_min_messages;
+CREATE TABLE "other ' schema".elsewhere_p202603 ();
+CREATE VIEW elsewhere_p202603 AS SELECT 1;
+CALL orchestry.promote_default('elsewhere');
+DROP TABLE "other ' schema".elsewhere_p202603;
+CALL orchestry.promote_default('elsewhere');
+SELECT tableoid::regclass, at FROM elsewhere;
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'dflt';
 SET client_min_messages = warning;
 RESET search_path;

@@ -250,6 +250,7 @@ class Promotion {
     void swap();
     std::string check_name() const { return inclusion_name(kind_, step_.range); }
     const Exclusion* find_check() const;
+    Set place() const;
     void refresh();
     void alter_default(LOCKMODE mode, const std::string& change);
     template <typename F>
@@ -304,8 +305,9 @@ void Promotion::plan() {
                                catalog::require_key_column(parent_), Names::checked_before);
     kind_ = policy.kind();
     refresh();
-    const ServerWorld world(set_);
-    step_ = plan_promotion(set_, policy.plan(), catalog::settings::now(), world);
+    const Set place = this->place();
+    const ServerWorld world(place);
+    step_ = plan_promotion(place, policy.plan(), catalog::settings::now(), world);
     if (!step_.blocked_by.empty())
         throw Error(errc::not_prerequisite_state, "default partition " + set_.fallback->quoted +
                                                       " cannot become an ordinary partition")
@@ -313,6 +315,16 @@ void Promotion::plan() {
             .hint("See SELECT object, blocked_by FROM orchestry.plan(" + pg::quote_literal(name_) +
                   ");");
     large_ = world.default_pages() > small_default_pages;
+}
+
+/// The set as if it were in the schema of the default partition: there it gets its new name, and a
+/// new default partition its old one.
+Set Promotion::place() const {
+    Set place = set_;
+    place.schema_id = pg::protect([&] { return get_rel_namespace(set_.fallback->relid); });
+    place.schema = pg::quote_identifier(
+        pg::protect([&]() -> const char* { return get_namespace_name(place.schema_id); }));
+    return place;
 }
 
 /// Reads the set again, and insists on a default partition: the same one, after the first time.
@@ -373,18 +385,14 @@ void Promotion::swap() {
     const std::int64_t waited_us = pg::lock_relations(locks, budget_us);
     refresh();
     const Exclusion* const check = find_check();
-    const auto holder = ServerWorld(set_).holder_of(step_.name);
+    const Set place = this->place();
+    const auto holder = ServerWorld(place).holder_of(step_.name);
     if ((large_ && !(check && check->validated)) || holder ||
         !catalog::is_free(parent_, kind_, step_.range))
         throw Error(errc::not_prerequisite_state, "table " + name_ + " was changed meanwhile")
             .hint("Run CALL orchestry.promote_default(" + pg::quote_literal(name_) + "); again.");
 
     const StatementScope pinned(budget_us - waited_us);
-    // The new default partition takes the place of the old one, schema and name included.
-    Set place = set_;
-    place.schema_id = pg::protect([&] { return get_rel_namespace(set_.fallback->relid); });
-    place.schema = pg::quote_identifier(
-        pg::protect([&]() -> const char* { return get_namespace_name(place.schema_id); }));
     const std::string old_name =
         pg::protect([&]() -> const char* { return get_rel_name(set_.fallback->relid); });
     const Template shape(place);
