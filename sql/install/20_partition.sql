@@ -80,7 +80,7 @@ COMMENT ON FUNCTION orchestry.partition_of(regclass, text) IS
 CREATE PROCEDURE orchestry.promote_default(parent regclass)
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_promote_default';
 COMMENT ON PROCEDURE orchestry.promote_default(regclass) IS
-'Makes the default partition the ordinary partition that all its rows fit into, without moving a row, and puts a new empty default partition in its place. A large one is checked first while others use it; from then on it refuses rows of other ranges. Not inside a transaction block (25001); 55000 when the rows do not fit one partition, 55006 while the table''s job runs. The caller must own the table.';
+'Makes the default partition the ordinary partition that all its rows fit into, without moving a row, and puts a new empty default partition in its place. A large one is checked first while others use it; from then on it refuses rows of other ranges, until the promotion is done or has failed. Not inside a transaction block (25001); 55000 when the rows do not fit one partition, 55006 while the table''s job runs. The caller must own the table.';
 
 CREATE FUNCTION orchestry.explain(target regclass)
 RETURNS TABLE (job_id bigint, kind text, object text, state text, reason text, next_action text, next_at timestamptz)
