@@ -22,7 +22,19 @@ SELECT pg_stat_force_next_flush();
 SELECT action, reason FROM orchestry.plan('events', (SELECT last_analyze FROM pg_stat_user_tables WHERE relid = 'events'::regclass) + interval '23 hours') WHERE action = 'analyze';
 SELECT action, reason FROM orchestry.plan('events', (SELECT last_analyze FROM pg_stat_user_tables WHERE relid = 'events'::regclass) + interval '25 hours') WHERE action = 'analyze';
 
+-- a foreign partition would be read from its server, which may not even answer
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+CREATE TABLE mixed (id int, at timestamptz) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('mixed', '1 month', '0') IS NOT NULL AS added;
+INSERT INTO mixed SELECT i, '2026-03-10 00:00Z' FROM generate_series(1, 1000) i;
+CREATE FOREIGN TABLE mixed_old PARTITION OF mixed FOR VALUES FROM ('2020-01-01 00:00Z') TO ('2026-03-01 00:00Z') SERVER nowhere;
+SELECT pg_stat_force_next_flush();
+SELECT action, reason FROM orchestry.plan('mixed');
+CALL orchestry.run('mixed');
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'stats';
 SET client_min_messages = warning;
 RESET search_path;
 DROP SCHEMA stats CASCADE;
+DROP FOREIGN DATA WRAPPER nowhere CASCADE;

@@ -165,7 +165,23 @@ DROP TABLE "other ' schema".elsewhere_p202603;
 CALL orchestry.promote_default('elsewhere');
 SELECT tableoid::regclass, at FROM elsewhere;
 
+-- foreign tables are not looked into by an ATTACH: nothing is made beside a default partition that is or has one
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+CREATE TABLE remote (at date) PARTITION BY RANGE (at);
+CREATE FOREIGN TABLE remote_default PARTITION OF remote DEFAULT SERVER nowhere;
+SELECT orchestry.add_partition_policy('remote', '1 month', '0') IS NOT NULL AS added;
+SELECT action, blocked_by FROM orchestry.plan('remote');
+SELECT orchestry.create_partition('remote', '2026-07-01');
+CALL orchestry.promote_default('remote');
+CREATE TABLE below (at date) PARTITION BY RANGE (at);
+CREATE TABLE below_default PARTITION OF below DEFAULT PARTITION BY LIST (at);
+CREATE FOREIGN TABLE below_default_1 PARTITION OF below_default DEFAULT SERVER nowhere;
+SELECT orchestry.add_partition_policy('below', '1 month', '0') IS NOT NULL AS added;
+SELECT count(*) FROM pg_inherits WHERE inhparent IN ('remote'::regclass, 'below'::regclass);
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'dflt';
 SET client_min_messages = warning;
 RESET search_path;
 DROP SCHEMA dflt, "other ' schema" CASCADE;
+DROP FOREIGN DATA WRAPPER nowhere CASCADE;

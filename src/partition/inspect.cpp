@@ -232,6 +232,13 @@ std::int64_t ServerWorld::default_pages() const {
     return (spi.row(0).bigint(1) + BLCKSZ - 1) / BLCKSZ;
 }
 
+bool ServerWorld::has_foreign_table(std::uint32_t relid) const {
+    const std::vector<Oid> family = pg::family_of(relid);
+    return std::any_of(family.begin(), family.end(), [](Oid member) {
+        return pg::call<get_rel_relkind>(member) == RELKIND_FOREIGN_TABLE;
+    });
+}
+
 // The default partition is read as the owner: planning a query runs functions of its indexes and
 // constraints.
 

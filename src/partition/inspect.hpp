@@ -45,6 +45,7 @@ class ServerWorld : public World {
 
     std::optional<std::string> holder_of(const std::string& name) const override;
     std::int64_t default_pages() const override;
+    bool has_foreign_table(std::uint32_t relid) const override;
     bool default_has_rows(const PlannedStep& step) const override;
     std::optional<Extent> default_extent() const override;
 

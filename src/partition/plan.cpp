@@ -314,6 +314,10 @@ std::vector<PlannedStep> Planner::one(std::int64_t position) {
 PlannedStep Planner::promotion() {
     PlannedStep step;
     step.action = Action::create;
+    if (world_.has_foreign_table(set_.fallback->relid)) {
+        step.blocked_by = "it is, or has, a foreign table, whose rows the server does not check";
+        return step;
+    }
     const std::optional<Extent> extent = world_.default_extent();
     if (!extent) {
         step.blocked_by =
@@ -564,6 +568,16 @@ std::string Planner::choose_name(const Range& piece, std::string& blocked_by) co
 /// Decides how the default partition lets the new one in.
 void Planner::prepare_default(PlannedStep& step) {
     const DefaultPartition& fallback = *set_.fallback;
+    // An ATTACH does not look into foreign tables, and rows in them that belong to the new
+    // partition would not be seen by queries any more. Looking ourselves proves nothing: they can
+    // come at any time, whatever we lock.
+    if (world_.has_foreign_table(fallback.relid)) {
+        step.blocked_by = "default partition " + fallback.quoted +
+                          " is, or has, a foreign table, in which the server does not look for "
+                          "rows of this range; make sure that there are none and none come, and "
+                          "run the statements of this step by hand";
+        return;
+    }
     const std::string name = exclusion_name(set_.kind, step.range);
     const auto exclusion =
         std::find_if(fallback.exclusions.begin(), fallback.exclusions.end(),
@@ -670,15 +684,18 @@ void Planner::analyze() {
     if (!never && !stale)
         return;
     PlannedStep step;
-    step.action = statistics.cheap ? Action::analyze : Action::leave;
+    const bool foreign = statistics.cheap && world_.has_foreign_table(set_.relid);
+    step.action = statistics.cheap && !foreign ? Action::analyze : Action::leave;
     step.object = set_.quoted;
     step.reason = never ? "the whole table was never analyzed, which autovacuum does not do"
                         : "rows changed since the whole table was analyzed more than a day ago, "
                           "which autovacuum does not do";
-    if (!statistics.cheap)
-        step.reason += "; it is large, and ANALYZE reads or locks many partitions at once: run "
-                       "ANALYZE " +
-                       set_.quoted + "; at a quiet time";
+    if (step.action == Action::leave)
+        step.reason += std::string(foreign ? "; it has foreign tables, which ANALYZE reads from "
+                                             "their servers"
+                                           : "; it is large, and ANALYZE reads or locks many "
+                                             "partitions at once") +
+                       ": run ANALYZE " + set_.quoted + "; at a quiet time";
     steps_.push_back(std::move(step));
 }
 
@@ -687,6 +704,7 @@ class EmptyWorld : public World {
   public:
     std::optional<std::string> holder_of(const std::string&) const override { return std::nullopt; }
     std::int64_t default_pages() const override { return 0; }
+    bool has_foreign_table(std::uint32_t) const override { return false; }
     bool default_has_rows(const PlannedStep&) const override { return false; }
     std::optional<Extent> default_extent() const override { return std::nullopt; }
 };

@@ -183,6 +183,8 @@ class World {
     virtual std::optional<std::string> holder_of(const std::string& name) const = 0;
     /// The size of the default partition, in blocks.
     virtual std::int64_t default_pages() const = 0;
+    /// Whether a table, or a partition at any depth below it, is a foreign table.
+    virtual bool has_foreign_table(std::uint32_t relid) const = 0;
     /// Whether the default partition has a row in the range of the partition to be made.
     virtual bool default_has_rows(const PlannedStep& step) const = 0;
     /// nullopt when the default partition is empty or has a row that no range can take (NULL,

@@ -38,12 +38,16 @@ class FakeWorld : public World {
     std::map<std::string, std::string> holders;
     std::vector<std::int64_t> default_keys;
     std::int64_t pages = 0;
+    std::set<std::uint32_t> foreign_trees;
 
     std::optional<std::string> holder_of(const std::string& name) const override {
         const auto found = holders.find(name);
         return found == holders.end() ? std::nullopt : std::optional(found->second);
     }
     std::int64_t default_pages() const override { return pages; }
+    bool has_foreign_table(std::uint32_t relid) const override {
+        return foreign_trees.contains(relid);
+    }
     bool default_has_rows(const PlannedStep& step) const override {
         return std::any_of(default_keys.begin(), default_keys.end(),
                            [&](std::int64_t key) { return step.range.contains(key); });
@@ -599,6 +603,24 @@ TEST(PartitionPlan, ALargeDefaultInTheRangeOfNowIsNotTouched) {
     EXPECT_TRUE(contains(steps[0].blocked_by, "large"));
 }
 
+TEST(PartitionPlan, NothingIsMadeBesideAForeignDefault) {
+    FakeWorld world;
+    world.default_keys = {at(2026, 11, 2).us};
+    Set set = set_with_default();
+    ASSERT_EQ(plan_promotion(set, one_month(), at(2026, 11, 21), world).blocked_by, "");
+    world.foreign_trees = {set.fallback->relid};
+    auto steps = plan(set, policy_of(monthly), at(2026, 11, 21), world);
+    // Not even where there is a constraint, which on a foreign table is believed.
+    set.fallback->exclusions = {{exclusion_name(set.kind, steps.back().range), true}};
+    steps = plan(set, policy_of(monthly), at(2026, 11, 21), world);
+    EXPECT_EQ(
+        std::count_if(steps.begin(), steps.end(),
+                      [](const PlannedStep& step) { return contains(step.blocked_by, "foreign"); }),
+        4);
+    EXPECT_TRUE(
+        contains(plan_promotion(set, one_month(), at(2026, 11, 21), world).blocked_by, "foreign"));
+}
+
 // --- integers -----------------------------------------------------------------------------------
 
 Set integer_set(std::optional<std::int64_t> position) {
@@ -672,6 +694,10 @@ TEST(PartitionPlan, TheParentIsAnalyzedOnceADayWhenRowsChanged) {
     EXPECT_EQ(planned({true, false, yesterday, true}), Names{}) << "no row changed";
     EXPECT_EQ(planned({true, true, an_hour_ago, true}), Names{}) << "fresh";
     EXPECT_EQ(planned({true, true, yesterday, false}), Names{"leave"}) << "would read too much";
+    FakeWorld elsewhere;
+    elsewhere.foreign_trees = {set.relid};
+    set.statistics = {true, true, yesterday, true};
+    EXPECT_EQ(names(plan(set, policy_of(monthly), now, elsewhere)), Names{"leave"});
 }
 
 // --- one partition ------------------------------------------------------------------------------
