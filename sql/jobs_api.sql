@@ -150,12 +150,23 @@ SELECT orchestry.alter_policy(:job, '{"max_runtime": "0"}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT orchestry.alter_policy(:job, '{"max_runtime": "long"}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT orchestry.alter_policy(:job, '{"max_runtime": "300000 years"}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT orchestry.alter_policy(:job, '{"max_runtime": "36500 days 1 microsecond"}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT orchestry.alter_policy(:job, '{"no_such_setting": 1}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT schedule, max_runtime FROM orchestry.jobs;
 SELECT orchestry.alter_policy(:job, '{}');
 SELECT orchestry.alter_policy(:job, '{"schedule": "0 2 * * *", "max_runtime": "90 min"}');
 SELECT schedule, max_runtime, next_run_at FROM orchestry.jobs;
+
+-- The longest max_runtime there is; a row that says more all the same stops no other job.
+SELECT orchestry.alter_policy(:job, '{"max_runtime": "100 years"}');
+SELECT max_runtime FROM orchestry.jobs;
+UPDATE orchestry.job SET max_runtime = '300000 years';
+SELECT count(*) AS steps FROM orchestry.plan();
+UPDATE orchestry.job SET max_runtime = '1 hour';
 
 -- Pause and resume.
 SELECT orchestry.pause_job(:job, 'while we look');

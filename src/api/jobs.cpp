@@ -401,19 +401,17 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
                 "($1 OPERATOR(pg_catalog.-) 'schedule' OPERATOR(pg_catalog.-) "
                 "'max_runtime')::pg_catalog.text, "
                 "$1 OPERATOR(pg_catalog.@>) '{\"max_runtime\": null}', "
-                "($1 OPERATOR(pg_catalog.->>) 'max_runtime')::pg_catalog.interval "
-                "OPERATOR(pg_catalog.>) "
-                "'0'::pg_catalog.interval, $1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}'",
+                "$1 OPERATOR(pg_catalog.@>) '{\"schedule\": null}'",
                 settings_json);
         const pg::Row row = spi.row(0);
-        by_deadline = row.boolean(6) && jobs::task_of(job.kind).due(job, settings::now());
-        if (row.boolean(4) || (row.boolean(6) && !by_deadline))
+        by_deadline = row.boolean(5) && jobs::task_of(job.kind).due(job, settings::now());
+        if (row.boolean(4) || (row.boolean(5) && !by_deadline))
             throw base::Error(base::errc::null_value, "schedule and max_runtime must not be null");
         schedule = row.text(1);
         if (!row.is_null(2))
             max_runtime = row.span(2);
-        if (!row.is_null(5) && !row.boolean(5))
-            throw base::Error(base::errc::invalid_parameter, "max_runtime must be positive");
+        if (max_runtime)
+            catalog::check_max_runtime(*max_runtime);
         rest = row.text(3);
     }
     if (!schedule.empty())

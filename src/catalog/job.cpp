@@ -7,9 +7,12 @@ namespace orchestry::catalog {
 
 namespace {
 
+/// Shared by all jobs, so nothing in it may fail because of what one of them says: max_runtime is
+/// cut to what check_max_runtime() lets pass, whoever has written the row.
 constexpr const char* select_jobs_sql =
     "SELECT j.job_id, j.kind, j.target, c.relowner, j.schedule, j.time_zone, j.anchor, "
-    "(EXTRACT(epoch FROM j.max_runtime) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
+    "(EXTRACT(epoch FROM LEAST(j.max_runtime, '36500 days'::pg_catalog.interval)) "
+    "OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
     "j.paused, "
     "j.pause_reason, NOT (j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
     "OPERATOR(pg_catalog.=) $2 AND s.job_id IS NOT NULL), s.next_run_at, COALESCE(s.failures, 0), "
@@ -161,7 +164,20 @@ void require_no_newer_job(const char* kind, Oid target) {
         .hint("Run the transaction again.");
 }
 
+void check_max_runtime(const base::Span& max_runtime) {
+    // In floating point no sum overflows. Months have 30 days, as where the server compares.
+    const double days = 30.0 * static_cast<double>(max_runtime.months) +
+                        static_cast<double>(max_runtime.days) +
+                        static_cast<double>(max_runtime.us) / base::us_per_day;
+    if (days <= 0)
+        throw base::Error(base::errc::invalid_parameter, "max_runtime must be positive");
+    if (days > 36'500)
+        throw base::Error(base::errc::invalid_parameter, "max_runtime must be at most 100 years")
+            .hint("Use an interval such as '1 hour' or '1 day'.");
+}
+
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run) {
+    check_max_runtime(job.max_runtime);
     Elevated elevated;
     pg::Spi spi;
     spi.run(

@@ -107,7 +107,11 @@ std::optional<pg::SessionLock> lock_job(JobId id);
 /// is about to make one.
 void require_no_newer_job(const char* kind, Oid target);
 
+/// Raises 22023 unless a run may take that long: more than nothing, and 36,500 days at most.
+void check_max_runtime(const base::Span& max_runtime);
+
 /// Writes the job and its state; the first run is due at once unless `first_run` says otherwise.
+/// Raises 22023 for a max_runtime that is none.
 JobId insert_job(const NewJob& job, base::Instant now, base::Instant next_run);
 std::optional<Job> find_job(JobId id);
 /// "job 3 (rollup), job 5 (rollup)", for messages; those that are gone are left out.

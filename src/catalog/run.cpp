@@ -312,7 +312,7 @@ std::vector<int> overdue_workers(std::int64_t grace_us) {
             "AND a.backend_start OPERATOR(pg_catalog.=) r.backend_start "
             "AND a.backend_type OPERATOR(pg_catalog.=) 'orchestry worker' "
             "WHERE r.state OPERATOR(pg_catalog.=) 'running' AND r.started_at "
-            "OPERATOR(pg_catalog.+) j.max_runtime "
+            "OPERATOR(pg_catalog.+) LEAST(j.max_runtime, '36500 days'::pg_catalog.interval) "
             "OPERATOR(pg_catalog.+) $1 OPERATOR(pg_catalog.<) $2",
             base::Span{0, 0, grace_us}, settings::now());
     std::vector<int> pids;

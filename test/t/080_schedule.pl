@@ -262,6 +262,11 @@ wait_at_gate($node, $database);
 grow($more[1]); # the first worker is busy by now
 wait_at_gate($node, $database, 2);
 pass('two jobs of one owner run beside each other');
+# A limit that no time can bear, in a row that somebody wrote, keeps no overdue worker alive.
+$node->safe_psql($database, "UPDATE orchestry.job SET max_runtime = '300000 years' WHERE job_id = $more[0]; UPDATE orchestry.run SET started_at = now() - interval '1 day' WHERE job_id = $more[1] AND state = 'running'");
+wait_for_log($node, qr/orchestry worker \d+ is terminated: its run is overdue/);
+pass('what is overdue is ended, whatever the limits of others');
+$node->safe_psql($database, "UPDATE orchestry.job SET max_runtime = '1 hour' WHERE job_id = $more[0]");
 set_gate($node, $database, 'open');
 wait_until($node, $database, "SELECT bool_and(last_state = 'ok') FROM orchestry.jobs WHERE job_id IN ($more[0], $more[1])");
 my $holder = $node->background_psql($database);
