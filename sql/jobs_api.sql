@@ -168,6 +168,13 @@ UPDATE orchestry.job SET max_runtime = '300000 years';
 SELECT count(*) AS steps FROM orchestry.plan();
 UPDATE orchestry.job SET max_runtime = '1 hour';
 
+-- A job whose time zone the server does not know any more hides nobody else's partitions.
+CREATE TABLE api.nowhere (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('api.nowhere', interval '1 day') AS nowhere \gset
+UPDATE orchestry.job SET time_zone = 'Mars/Phobos' WHERE job_id = :nowhere;
+SELECT parent, count(*) FROM orchestry.partitions GROUP BY 1 ORDER BY 1;
+SELECT orchestry.remove_policy(:nowhere);
+
 -- Pause and resume.
 SELECT orchestry.pause_job(:job, 'while we look');
 SELECT orchestry.pause_job(:job);

@@ -5,6 +5,7 @@
 #include "catalog/hold.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
+#include "pg/xact.hpp"
 
 namespace orchestry::catalog {
 
@@ -252,10 +253,13 @@ std::optional<base::Instant> next_due() {
 void pull_in_schedules(base::Instant now) {
     const std::vector<Job> jobs =
         select_jobs_where("s.next_run_at OPERATOR(pg_catalog.>) $3", pg::param(now));
-    for (const Job& job : jobs)
-        if (const base::Instant slot = job.schedule.empty() ? now : next_slot(job, now);
-            slot < *job.next_run_at)
+    for (const Job& job : jobs) {
+        base::Instant slot = now; // and so where none can be told: the job's run says what is wrong
+        if (!job.schedule.empty())
+            (void)pg::in_subtransaction([&] { slot = next_slot(job, now); });
+        if (slot < *job.next_run_at)
             set_next_run(job.id, slot);
+    }
 }
 
 std::vector<OwnerQueue> queued_owners() {

@@ -116,8 +116,12 @@ void Scheduler::complain(const pg::Failure& failure) {
 void Scheduler::queue_due_jobs() {
     const base::Instant now = settings::now();
     if (now < previous_now_) // the clock went back: what was far ahead must not stay there
-        catalog::pull_in_schedules(now);
-    previous_now_ = now;
+        attempt([&] {        // if this fails, the next tick tries again, and what is due is queued
+            catalog::pull_in_schedules(now);
+            previous_now_ = now;
+        });
+    else
+        previous_now_ = now;
     std::vector<catalog::Job> due = catalog::due_jobs(now);
     std::vector<catalog::Job> unsettled = due;
     attempt([&] { settle_quietly(unsettled, now); });

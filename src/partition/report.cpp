@@ -1,6 +1,7 @@
 #include "partition/report.hpp"
 
 #include "base/civil.hpp"
+#include "pg/xact.hpp"
 
 #include <algorithm>
 
@@ -58,41 +59,49 @@ std::optional<std::int64_t> number_of_bound(KeyKind kind, const Bound& bound) {
                                                                : std::nullopt;
 }
 
+std::vector<PartitionRow> list_partitions_of(const catalog::Job& job, base::Instant now) {
+    const Oid parent = job.target;
+    const Managed managed(job, parent);
+    const Set& set = managed.set;
+    const std::int64_t at = here(set, managed.policy.plan(), now);
+    std::vector<PartitionRow> rows;
+    for (const Member& member : set.members) {
+        const Range& range = member.range;
+        rows.push_back({parent, member.relid, false, instant_of_bound(managed, range.lower),
+                        instant_of_bound(managed, range.upper),
+                        number_of_bound(set.kind, range.lower),
+                        number_of_bound(set.kind, range.upper),
+                        "FROM (" + bound_sql(set.kind, range.lower, member.exact_lower) + ") TO (" +
+                            bound_sql(set.kind, range.upper, member.exact_upper) + ")",
+                        phase_of(member, at), job.id});
+    }
+    if (set.fallback)
+        rows.push_back(
+            {parent, set.fallback->relid, true, {}, {}, {}, {}, "DEFAULT", "default", job.id});
+    return rows;
+}
+
 } // namespace
 
 std::vector<PartitionRow> list_partitions(base::Instant now) {
+    constexpr const char* query_canceled = "57014";
     const bool monitor = catalog::may_act_for(ROLE_PG_MONITOR);
     std::vector<PartitionRow> rows;
-    for (catalog::Job& job : catalog::jobs_of(InvalidOid)) {
+    for (const catalog::Job& job : catalog::jobs_of(InvalidOid)) {
         if (job.kind != "partition" || job.restored || !OidIsValid(job.owner) ||
             !(monitor || catalog::may_act_for(job.owner)) ||
             !catalog::has_supported_key(job.target))
             continue;
-        const Oid parent = job.target;
-        const Managed managed(std::move(job), parent);
-        const Set& set = managed.set;
-        const std::int64_t at = here(set, managed.policy.plan(), now);
-        for (const Member& member : set.members) {
-            const Range& range = member.range;
-            rows.push_back(
-                {parent, member.relid, false, instant_of_bound(managed, range.lower),
-                 instant_of_bound(managed, range.upper), number_of_bound(set.kind, range.lower),
-                 number_of_bound(set.kind, range.upper),
-                 "FROM (" + bound_sql(set.kind, range.lower, member.exact_lower) + ") TO (" +
-                     bound_sql(set.kind, range.upper, member.exact_upper) + ")",
-                 phase_of(member, at), managed.job.id});
-        }
-        if (set.fallback)
-            rows.push_back({parent,
-                            set.fallback->relid,
-                            true,
-                            {},
-                            {},
-                            {},
-                            {},
-                            "DEFAULT",
-                            "default",
-                            managed.job.id});
+        std::vector<PartitionRow> more;
+        const auto failure = pg::in_subtransaction([&] { more = list_partitions_of(job, now); });
+        if (failure && failure->is(query_canceled))
+            pg::raise(*failure);
+        if (failure) // one policy that is wrong does not hide the others
+            pg::report(WARNING,
+                       "the partitions of " + job.target_name +
+                           " are not listed: " + failure->message,
+                       failure->detail, failure->hint);
+        rows.insert(rows.end(), more.begin(), more.end());
     }
     return rows;
 }

@@ -282,6 +282,21 @@ like($node->safe_psql($database, "SELECT message FROM orchestry.runs WHERE job_i
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
+# Nor does it stop a scheduler that begins and looks when everything is due, and it does not stand where it was.
+$node->safe_psql($database, "SELECT orchestry.pause_job($more[1])");
+wait_until($node, $database, q(SELECT NOT EXISTS (SELECT FROM orchestry.jobs WHERE state IN ('queued', 'waiting', 'running'))));
+$node->safe_psql($database, "UPDATE orchestry.job_state SET next_run_at = now() + interval '1 year' WHERE job_id = $more[1]; UPDATE orchestry.job SET paused = false WHERE job_id = $more[1]");
+my $old_scheduler = scheduler_pid($node, $database);
+$last = job_row($more[2], 'last_run_id');
+my $failed_at = job_row($more[1], 'last_at');
+$node->safe_psql($database, "SELECT pg_terminate_backend($old_scheduler)");
+wait_for_scheduler($node, $database, $old_scheduler);
+grow($more[2]);
+wait_until($node, $database, "SELECT last_run_id > $last AND last_state = 'ok' FROM orchestry.jobs WHERE job_id = $more[2]");
+pass('a job in an unknown time zone does not stop a new scheduler');
+wait_until($node, $database, "SELECT last_at > '$failed_at' AND last_state = 'failed' AND next_run_at < now() + interval '1 day' FROM orchestry.jobs WHERE job_id = $more[1]");
+pass('nor is that job forgotten');
+
 # The scheduler's clock jumps, forth and back.
 $node->safe_psql($database, "SELECT orchestry.remove_policy($more[1])");
 wait_until($node, $database, q(SELECT NOT EXISTS (SELECT FROM orchestry.jobs WHERE state <> 'scheduled')));
