@@ -267,12 +267,13 @@ std::vector<OwnerQueue> queued_owners() {
     pg::Spi spi;
     spi.run("SELECT r.owner, pg_catalog.count(*), (SELECT pg_catalog.count(*) FROM "
             "pg_catalog.pg_stat_activity a "
-            "WHERE a.usesysid OPERATOR(pg_catalog.=) r.owner AND a.backend_type "
-            "OPERATOR(pg_catalog.=) 'orchestry worker' "
+            "WHERE a.usesysid OPERATOR(pg_catalog.=) r.owner AND a.datid OPERATOR(pg_catalog.=) $1 "
+            "AND a.backend_type OPERATOR(pg_catalog.=) 'orchestry worker' "
             "AND NOT EXISTS (SELECT FROM orchestry.run b WHERE b.pid OPERATOR(pg_catalog.=) a.pid "
             "AND b.state OPERATOR(pg_catalog.=) 'running')), pg_catalog.min(r.run_id) "
             "FROM orchestry.run r WHERE r.state IN ('queued', 'waiting') "
-            "GROUP BY r.owner ORDER BY pg_catalog.min(r.run_id)");
+            "GROUP BY r.owner ORDER BY pg_catalog.min(r.run_id)",
+            MyDatabaseId);
     std::vector<OwnerQueue> queues;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);

@@ -82,7 +82,7 @@ void pull_in_schedules(base::Instant now);
 struct OwnerQueue {
     Oid owner = InvalidOid;
     std::int64_t runs = 0;    // queued or waiting
-    std::int64_t workers = 0; // of that owner, without a run at the moment
+    std::int64_t workers = 0; // of that owner, in this database, without a run at the moment
     std::int64_t oldest_run = 0;
 };
 std::vector<OwnerQueue> queued_owners();

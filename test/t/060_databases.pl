@@ -83,6 +83,10 @@ $node->safe_psql('postgres', 'CREATE DATABASE mine');
 $node->safe_psql('mine', 'CREATE EXTENSION orchestry_ext');
 my $run = background($node, 'mine', 'SELECT pg_sleep(3600)');
 wait_until($node, 'mine', "SELECT state = 'running' FROM orchestry.run WHERE run_id = $run");
+# It is its owner's, but not this database's: what is queued here gets a worker of its own.
+$node->safe_psql('postgres', q(SELECT orchestry.alter_policy(job_id, '{"ahead": "9 days"}') FROM orchestry.jobs));
+wait_until($node, 'postgres', 'SELECT count(*) >= 10 FROM orchestry.partitions');
+pass('a busy worker of another database keeps nobody waiting');
 my ($status, $out, $err) = $node->psql('postgres', 'DROP DATABASE mine');
 like($err, qr/database "mine" is being accessed by other users/, 'a database in which a run is busy is not dropped');
 is($node->safe_psql('postgres', 'DROP DATABASE mine WITH (FORCE); SELECT count(*) FROM pg_database WHERE datname = \'mine\''),
