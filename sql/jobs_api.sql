@@ -175,6 +175,13 @@ UPDATE orchestry.job SET time_zone = 'Mars/Phobos' WHERE job_id = :nowhere;
 SELECT parent, count(*) FROM orchestry.partitions GROUP BY 1 ORDER BY 1;
 SELECT orchestry.remove_policy(:nowhere);
 
+-- A job without a state was restored: only resume_job() makes it one of this database, whatever is altered.
+DELETE FROM orchestry.job_state;
+SELECT orchestry.alter_policy(:job, '{"schedule": "2 hours"}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT state, schedule FROM orchestry.jobs;
+SELECT orchestry.resume_job(:job);
+SELECT state FROM orchestry.jobs;
 -- Pause and resume.
 SELECT orchestry.pause_job(:job, 'while we look');
 SELECT orchestry.pause_job(:job);

@@ -384,7 +384,13 @@ ORCHESTRY_FUNCTION(orchestry_resume_all) {
 
 ORCHESTRY_FUNCTION(orchestry_alter_policy) {
     const Args args(fcinfo, "alter_policy");
-    const Job job = owned_job(args);
+    const Job job = catalog::get_job({args.bigint(0, "job_id")});
+    if (job.restored) // its table is not known yet, and a state would make it one of this database
+        throw base::Error(base::errc::not_prerequisite_state,
+                          "job " + std::to_string(job.id.value) +
+                              " was restored from another database")
+            .hint("Run SELECT orchestry.resume_job(" + std::to_string(job.id.value) + "); first.");
+    catalog::require_owner(job);
     const pg::Param settings_json{JSONBOID, args.datum(1, "settings")};
     std::string schedule, rest;
     std::optional<base::Span> max_runtime;
