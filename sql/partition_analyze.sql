@@ -33,6 +33,16 @@ SELECT pg_stat_force_next_flush();
 SELECT action, reason FROM orchestry.plan('mixed');
 CALL orchestry.run('mixed');
 
+-- what a run has found to have nothing to do is looked at again by whoever asks for a run
+CREATE TABLE yearly (id int, at timestamptz) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('yearly', '1 year', '1 year') IS NOT NULL AS added;
+CALL orchestry.run('yearly');
+INSERT INTO yearly SELECT i % 10, '2026-03-10 00:00Z' FROM generate_series(1, 1000) i;
+SELECT pg_stat_force_next_flush();
+SELECT action FROM orchestry.plan('yearly');
+CALL orchestry.run('yearly');
+SELECT tablename, attname, n_distinct FROM pg_stats WHERE schemaname = 'stats' AND tablename = 'yearly' AND inherited ORDER BY 1, 2;
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'stats';
 SET client_min_messages = warning;
 RESET search_path;

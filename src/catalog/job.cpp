@@ -1,5 +1,6 @@
 #include "catalog/job.hpp"
 
+#include "base/arith.hpp"
 #include "catalog/settings.hpp"
 #include "pg/zone.hpp"
 
@@ -283,6 +284,14 @@ void require_owner(const Job& job) {
         .hint("Run SET ROLE to the owner first, or ask the owner to do this.");
 }
 
+namespace {
+
+/// A fingerprint is of the partitions alone, not of their rows: what rows ask for (statistics that
+/// are out of date, say) is looked at that often.
+constexpr std::int64_t longest_settlement_us = base::us_per_day;
+
+} // namespace
+
 void settle(const Job& job, std::int64_t fingerprint, base::Instant now,
             std::optional<base::Instant> until) {
     if (!until || *until <= now) {
@@ -290,11 +299,13 @@ void settle(const Job& job, std::int64_t fingerprint, base::Instant now,
             unsettle(job.id);
         return;
     }
+    const bool is_far = base::saturating_subtract(until->us, now.us) > longest_settlement_us;
     Elevated elevated;
     pg::Spi spi;
     spi.run("UPDATE orchestry.job_state SET fingerprint = $2, settled_from = $3, "
             "settled_until = $4 WHERE job_id OPERATOR(pg_catalog.=) $1",
-            job.id.value, fingerprint, now, *until);
+            job.id.value, fingerprint, now,
+            is_far ? base::plus(now, longest_settlement_us) : *until);
 }
 
 void unsettle(JobId id) {

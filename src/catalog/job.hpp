@@ -136,8 +136,9 @@ bool may_act_for(Oid owner);
 void require_owner(const Job& job);
 void require_owner_of(Oid relid);
 
-/// Remembers that a job has nothing to do from `now` until `until`, while the partitions of its
-/// table are those of `fingerprint`; or, when that is no time at all, that nothing is known.
+/// Remembers that a job has nothing to do from `now` until `until`, or for a day when that is
+/// later, while the partitions of its table are those of `fingerprint`; or, when that is no time at
+/// all, that nothing is known.
 void settle(const Job& job, std::int64_t fingerprint, base::Instant now,
             std::optional<base::Instant> until);
 /// Whatever was known of the job may be wrong now.

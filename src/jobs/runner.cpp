@@ -559,7 +559,8 @@ void put_in_order(std::vector<Job>& jobs) {
 
 std::vector<Outcome> run_jobs(pg::Session& session, std::vector<Job> jobs, Trigger trigger) {
     session.ensure_snapshot();
-    settle_quietly(jobs, settings::now());
+    if (trigger != Trigger::manual) // whoever asks for a run gets one, as plan() shows it
+        settle_quietly(jobs, settings::now());
     if (jobs.size() > 1)
         put_in_order(jobs);
     session.commit(pg::Durability::eventual);

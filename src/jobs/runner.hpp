@@ -24,8 +24,8 @@ std::vector<Step> plan_job(const catalog::Job& job, base::Instant now);
 Outcome run_job(pg::Session& session, catalog::JobId id, catalog::Trigger trigger,
                 std::optional<catalog::RunId> claimed = std::nullopt);
 
-/// Runs the jobs one after the other; one that fails does not stop the next. Those that certainly
-/// have nothing to do are dealt with all at once.
+/// Runs the jobs one after the other; one that fails does not stop the next. Unless somebody asked
+/// for them, those that are settled are dealt with all at once.
 std::vector<Outcome> run_jobs(pg::Session& session, std::vector<catalog::Job> jobs,
                               catalog::Trigger trigger);
 
