@@ -154,6 +154,8 @@ SELECT orchestry.alter_policy(:job, '{"max_runtime": "300000 years"}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT orchestry.alter_policy(:job, '{"max_runtime": "36500 days 1 microsecond"}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT orchestry.alter_policy(:job, '{"schedule": ""}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT orchestry.alter_policy(:job, '{"no_such_setting": 1}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT schedule, max_runtime FROM orchestry.jobs;

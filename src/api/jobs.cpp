@@ -414,14 +414,14 @@ ORCHESTRY_FUNCTION(orchestry_alter_policy) {
         if (row.boolean(4) || (row.boolean(5) && !by_deadline))
             throw base::Error(base::errc::null_value, "schedule and max_runtime must not be null");
         schedule = row.text(1);
+        if (!row.is_null(1))
+            (void)catalog::parse_schedule(schedule);
         if (!row.is_null(2))
             max_runtime = row.span(2);
         if (max_runtime)
             catalog::check_max_runtime(*max_runtime);
         rest = row.text(3);
     }
-    if (!schedule.empty())
-        (void)catalog::parse_schedule(schedule);
     if (rest != "{}")
         jobs::task_of(job.kind).alter(job, rest);
     {
