@@ -184,6 +184,22 @@ SELECT orchestry.alter_policy(:job, '{"schedule": "2 hours"}');
 SELECT state, schedule FROM orchestry.jobs;
 SELECT orchestry.resume_job(:job);
 SELECT state FROM orchestry.jobs;
+-- Without its table only a superuser can remove it.
+CREATE TABLE api.gone (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('api.gone', interval '1 day') AS gone \gset
+DELETE FROM orchestry.job_state WHERE job_id = :gone;
+DROP TABLE api.gone;
+CREATE ROLE regress_orchestry_restorer;
+SET ROLE regress_orchestry_restorer;
+SELECT orchestry.resume_job(:gone);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orchestry.remove_policy(:gone);
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+DROP ROLE regress_orchestry_restorer;
+SELECT orchestry.resume_job(:gone);
+SELECT orchestry.remove_policy(:gone);
+
 -- Pause and resume.
 SELECT orchestry.pause_job(:job, 'while we look');
 SELECT orchestry.pause_job(:job);

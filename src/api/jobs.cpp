@@ -344,7 +344,8 @@ ORCHESTRY_FUNCTION(orchestry_resume_job) {
         if (!confirm_restored(job))
             throw base::Error("42P01", "table " + job.target_name + " of job " +
                                            std::to_string(job.id.value) + " does not exist")
-                .hint("Run SELECT orchestry.remove_policy(" + std::to_string(job.id.value) + ");");
+                .hint(std::string(superuser() ? "Run" : "Ask a superuser to run") +
+                      " SELECT orchestry.remove_policy(" + std::to_string(job.id.value) + ");");
         job = catalog::get_job(job.id);
     }
     catalog::require_owner(job); // an error here undoes the above
