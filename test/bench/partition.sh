@@ -149,7 +149,10 @@ for n in $PARENTS; do
 
     tidy
     echo "CALL orchestry.run();" | seconds >/dev/null # the first look at each table is a full one
-    ours=$(for ((i = 0; i < RUNS; i++)); do echo "CALL orchestry.run();" | seconds; done | median)
+    ours=$(for ((i = 0; i < RUNS; i++)); do
+        sql -c "UPDATE orchestry.job_state SET next_run_at = now()" # as the scheduler finds them
+        echo "CALL orchestry.run_due();" | seconds
+    done | median)
     plain=$(for ((i = 0; i < RUNS; i++)); do echo "CALL plain_maintain(current_date, current_date + 8);" | seconds; done | median)
     partman=-
     if $has_partman; then
