@@ -17,6 +17,7 @@ orchestry.history_keep_runs = 1000000
 orchestry.history_keep = '20000 d'
 orchestry.batch_target_time = '1 ms'
 autovacuum_naptime = '1 s'
+log_min_messages = debug2
 CONF
 
 # walked: block by block into an archive. indexed: by an index, deleted, which a trigger sees; it has too many young rows to
@@ -89,19 +90,15 @@ sub add_work
 	return;
 }
 
-# Kills a process, and waits until the postmaster has seen it and restarts the others. False: it had just ended by itself.
+# Kills a process, and waits until the server is restarting. False: the process had just ended by itself. The postmaster says
+# how each of them has ended, when it comes to that.
 sub kills_server
 {
 	my ($pid) = @_;
 	my $offset = -s $node->logfile;
 	return 0 unless kill 'KILL', $pid;
-	usleep(1_000) while -e "/proc/$pid";
-	my $deadline = time + 1; # what the postmaster has reaped it says at once
-	until (count_log($node, "PID $pid\\) was terminated by signal 9", $offset))
-	{
-		return 0 if time > $deadline;
-		usleep(5_000);
-	}
+	wait_for_log($node, qr/PID $pid\) (was terminated|exited)/, $offset);
+	return 0 unless count_log($node, "PID $pid\\) was terminated by signal 9", $offset);
 	wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
 	return 1;
 }
