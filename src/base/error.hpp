@@ -19,6 +19,7 @@ inline constexpr const char* invalid_binary_representation = "22P03";
 inline constexpr const char* active_transaction = "25001";
 inline constexpr const char* feature_not_supported = "0A000";
 inline constexpr const char* not_null_violation = "23502";
+inline constexpr const char* serialization_failure = "40001";
 inline constexpr const char* insufficient_privilege = "42501";
 inline constexpr const char* name_too_long = "42622";
 inline constexpr const char* undefined_column = "42703";
@@ -31,6 +32,7 @@ inline constexpr const char* duplicate_table = "42P07";
 inline constexpr const char* program_limit_exceeded = "54000";
 inline constexpr const char* not_prerequisite_state = "55000";
 inline constexpr const char* lock_not_available = "55P03";
+inline constexpr const char* query_canceled = "57014";
 inline constexpr const char* internal = "XX000";
 inline constexpr const char* data_corrupted = "XX001";
 } // namespace errc

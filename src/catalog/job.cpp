@@ -159,8 +159,9 @@ void require_no_newer_job(const char* kind, Oid target) {
                         "AND j.origin_database OPERATOR(pg_catalog.=) $4",
                         kind, target, system_identifier(), MyDatabaseId) == 0)
         return;
-    throw base::Error("40001", "could not serialize access due to a concurrent policy for " +
-                                   pg::relation_name(target).value_or("the table"))
+    throw base::Error(base::errc::serialization_failure,
+                      "could not serialize access due to a concurrent policy for " +
+                          pg::relation_name(target).value_or("the table"))
         .detail("It was committed after this transaction had begun to read.")
         .hint("Run the transaction again.");
 }

@@ -61,7 +61,7 @@ std::vector<Finding> examine(std::int64_t budget_us) {
         std::vector<Finding> found;
         const pg::Deadline deadline(budget_us);
         const auto failure = pg::in_subtransaction([&] { found = run_check(code); });
-        if (failure && failure->is("57014") && !deadline.passed())
+        if (failure && failure->is(base::errc::query_canceled) && !deadline.passed())
             pg::raise(*failure); // whoever called for the end means all of it
         if (failure)
             found = {describe(code, *failure, deadline.passed(), budget_us)};

@@ -97,7 +97,7 @@ Verdict verify_pruning(Oid parent, Oid open) {
         return {{}, "prunes", {}, "there is no partition of now to ask for"};
     Verdict verdict;
     const auto failure = pg::in_subtransaction([&] { verdict = plan_for_one(parent, open); });
-    if (failure && failure->is("57014"))
+    if (failure && failure->is(base::errc::query_canceled))
         pg::raise(*failure); // whoever cancels means all of it
     if (failure)             // the planner asks whoever has a foreign partition
         return {

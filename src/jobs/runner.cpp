@@ -20,9 +20,7 @@ namespace settings = catalog::settings;
 
 namespace {
 
-constexpr const char* query_canceled = "57014";
 constexpr const char* deadlock_detected = "40P01";
-constexpr const char* serialization_failure = "40001"; // a row moved to another partition
 constexpr const char* disk_full = "53100";
 
 /// Retries of a failed run: soon at first, then further and further apart.
@@ -230,7 +228,7 @@ void Run::count(const catalog::StepRecord& record, const StepResult& applied) {
 /// Whether a failure is of the moment: others were in the way.
 bool is_worth_another_try(const pg::Failure& failure) {
     return failure.is(base::errc::lock_not_available) || failure.is(deadlock_detected) ||
-           failure.is(serialization_failure);
+           failure.is(base::errc::serialization_failure); // a row moved to another partition
 }
 
 /// Tries the step, or its preparation, until it is done, fails, or has used up its attempts to get
@@ -467,7 +465,8 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         result.state = RunState::failed;
         result.failure = pg::describe_current_exception();
     }
-    const bool canceled = result.state == RunState::failed && result.failure.is(query_canceled);
+    const bool canceled =
+        result.state == RunState::failed && result.failure.is(base::errc::query_canceled);
     {
         const HoldCancel recording;
         const base::Instant now = settings::now();

@@ -84,7 +84,6 @@ std::vector<PartitionRow> list_partitions_of(const catalog::Job& job, base::Inst
 } // namespace
 
 std::vector<PartitionRow> list_partitions(base::Instant now) {
-    constexpr const char* query_canceled = "57014";
     const bool monitor = catalog::may_act_for(ROLE_PG_MONITOR);
     std::vector<PartitionRow> rows;
     for (const catalog::Job& job : catalog::jobs_of(InvalidOid)) {
@@ -94,7 +93,7 @@ std::vector<PartitionRow> list_partitions(base::Instant now) {
             continue;
         std::vector<PartitionRow> more;
         const auto failure = pg::in_subtransaction([&] { more = list_partitions_of(job, now); });
-        if (failure && failure->is(query_canceled))
+        if (failure && failure->is(base::errc::query_canceled))
             pg::raise(*failure);
         if (failure) // one policy that is wrong does not hide the others
             pg::report(WARNING,

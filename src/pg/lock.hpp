@@ -72,8 +72,8 @@ class SessionLock {
 /// "Extension".
 enum class WaitFor { work, lock_retry };
 
-/// Sleeps until the latch is set, `timeout_us` passed or the postmaster died; interrupts are
-/// served.
+/// Sleeps until `timeout_us` passed or the postmaster died, or, for work, the latch is set;
+/// interrupts are served.
 void wait(std::int64_t timeout_us, WaitFor what);
 
 } // namespace orchestry::pg

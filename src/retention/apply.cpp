@@ -231,7 +231,6 @@ void rename(Oid relid, const std::string& name) {
 namespace {
 
 constexpr const char* foreign_key_violation = "23503";
-constexpr const char* query_canceled = "57014";
 
 /// A statement goes by name; it must have done its work to the table that was meant.
 void require_detached(Oid relid) {
@@ -375,7 +374,7 @@ bool Application::is_read_by_all() {
         pg::set_lock_timeout(guc, left_us);
         const pg::Deadline deadline(left_us);
         failure = pg::in_subtransaction([&] { why = why_not_read(); });
-        is_too_slow = failure && failure->is(query_canceled) && deadline.passed();
+        is_too_slow = failure && failure->is(base::errc::query_canceled) && deadline.passed();
     }
     applied_.lock_wait_us += GetCurrentTimestamp() - start;
     if (is_too_slow)

@@ -12,8 +12,6 @@ namespace orchestry::retention {
 
 namespace {
 
-constexpr const char* query_canceled = "57014";
-
 /// A name in the schema of a relation, qualified and quoted.
 std::string beside(Oid relid, const std::string& name) {
     const char* const schema =
@@ -291,7 +289,7 @@ bool ServerWorld::may_find_row(const std::string& query) const {
         pg::Spi spi;
         found = spi.run(query) > 0;
     });
-    if (failure && failure->is(query_canceled))
+    if (failure && failure->is(base::errc::query_canceled))
         pg::raise(*failure);
     return failure || found;
 }

@@ -20,7 +20,6 @@ namespace settings = catalog::settings;
 namespace errc = base::errc;
 
 constexpr const char* deadlock_detected = "40P01";
-constexpr const char* serialization_failure = "40001";
 constexpr const char* foreign_key_violation = "23503";
 
 /// A walk waits this long for a row that somebody has locked. Then it looks for locked rows, which
@@ -359,7 +358,7 @@ std::optional<RowRemoval::Impl::Counts> RowRemoval::Impl::walk_through(const Blo
     if (!failure)
         return counts;
     if (failure->is(errc::lock_not_available) || failure->is(deadlock_detected) ||
-        failure->is(serialization_failure))
+        failure->is(base::errc::serialization_failure))
         return std::nullopt;
     pg::raise(*failure);
 }
