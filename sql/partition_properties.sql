@@ -130,6 +130,24 @@ CREATE TABLE unlogged (at date) PARTITION BY RANGE (at);
 CREATE UNLOGGED TABLE unlogged_1 PARTITION OF unlogged FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
 SELECT orchestry.add_partition_policy('unlogged', '1 month', '0') IS NOT NULL AS added;
 SELECT relname, relpersistence FROM pg_class WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'unlogged'::regclass) ORDER BY 1;
+-- but not a single one that is unlogged while it is being loaded
+CREATE TABLE loading (at date) PARTITION BY RANGE (at);
+CREATE TABLE loading_1 PARTITION OF loading FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+CREATE UNLOGGED TABLE loading_2 PARTITION OF loading FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+SELECT orchestry.add_partition_policy('loading', '1 month', '0') IS NOT NULL AS added;
+SELECT relname, relpersistence FROM pg_class WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'loading'::regclass) ORDER BY 1;
+-- a replica identity that the parent does not have is that of the newest partition
+CREATE TABLE published (id int NOT NULL, at date NOT NULL, UNIQUE (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE published_1 PARTITION OF published FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+CREATE TABLE published_2 PARTITION OF published FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+ALTER TABLE published_2 REPLICA IDENTITY FULL;
+SELECT orchestry.add_partition_policy('published', '1 month', '0') IS NOT NULL AS added;
+ALTER TABLE published_p202604 REPLICA IDENTITY USING INDEX published_p202604_id_at_key;
+SELECT orchestry.create_partition('published', '2026-05-01');
+ALTER TABLE published_p202605 REPLICA IDENTITY NOTHING;
+SELECT orchestry.create_partition('published', '2026-06-01');
+SELECT c.relname, c.relreplident, i.indexrelid::regclass FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisreplident WHERE h.inhparent = 'published'::regclass ORDER BY 1;
 CREATE TABLE keyed (id int, at date, parent_id int, parent_at date, PRIMARY KEY (id, at), FOREIGN KEY (parent_id, parent_at) REFERENCES keyed) PARTITION BY RANGE (at);
 CREATE TABLE notes (id int, at date, FOREIGN KEY (id, at) REFERENCES keyed);
 SELECT orchestry.add_partition_policy('keyed', '1 month', '0') IS NOT NULL AS added;

@@ -9,14 +9,15 @@ namespace orchestry::partition {
 
 // --- what a new partition looks like ------------------------------------------------------------
 
-namespace {
-
 /// What is read of the newest partition that is a plain table.
 struct Sibling {
-    char persistence = RELPERSISTENCE_PERMANENT;
+    Oid relid = InvalidOid;
     Oid access_method = InvalidOid;
+    char replica_identity = REPLICA_IDENTITY_DEFAULT;
     List* options = NIL; // of DefElem, toast options with their namespace
 };
+
+namespace {
 
 /// Reads storage options into DefElems. C-like.
 void add_options(Oid relid, const char* option_namespace, Sibling& sibling) {
@@ -42,8 +43,11 @@ bool read_sibling(Oid relid, Sibling& sibling) {
     const auto* const form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
     const bool plain = form->relkind == RELKIND_RELATION;
     const Oid toast = form->reltoastrelid;
-    sibling.persistence = form->relpersistence;
-    sibling.access_method = form->relam;
+    if (plain) {
+        sibling.relid = relid;
+        sibling.access_method = form->relam;
+        sibling.replica_identity = form->relreplident;
+    }
     ReleaseSysCache(tuple);
     if (!plain)
         return false;
@@ -51,6 +55,21 @@ bool read_sibling(Oid relid, Sibling& sibling) {
     if (OidIsValid(toast))
         add_options(toast, "toast", sibling);
     return true;
+}
+
+/// Whether new partitions are not to be logged: the parent says so where the server lets it (up to
+/// 17) and no partition says otherwise, or every partition is like that. A single one that is
+/// unlogged while it is being loaded must not make all later ones lose their rows in a crash.
+bool are_unlogged(const Set& set, char parent) {
+    bool unlogged = parent == RELPERSISTENCE_UNLOGGED;
+    for (auto member = set.members.rbegin(); member != set.members.rend(); ++member) {
+        if (pg::call<get_rel_relkind>(member->relid) != RELKIND_RELATION)
+            continue;
+        if (pg::call<get_rel_persistence>(member->relid) != RELPERSISTENCE_UNLOGGED)
+            return false;
+        unlogged = true;
+    }
+    return unlogged;
 }
 
 std::string options_clause(const List* options) {
@@ -86,6 +105,18 @@ const char* command_of(char polcmd) {
     }
 }
 
+/// The index of the parent to which the replica identity of its partition belongs, if any.
+Oid parents_replica_index(Oid partition) {
+    return pg::protect([&] {
+        const Relation relation = table_open(partition, AccessShareLock);
+        const Oid index = RelationGetReplicaIndex(relation);
+        table_close(relation, AccessShareLock);
+        return OidIsValid(index) && get_rel_relispartition(index)
+                   ? get_partition_parent(index, false)
+                   : InvalidOid;
+    });
+}
+
 /// Whom a privilege is granted to.
 std::string grantee(Oid role) { return role == ACL_ID_PUBLIC ? "PUBLIC" : pg::role_name(role); }
 
@@ -98,20 +129,19 @@ Template::Template(const Set& set)
     if (const char* const comment = pg::protect(
             [&]() -> const char* { return GetComment(set.relid, RelationRelationId, 0); }))
         statements_.push_back({"COMMENT ON TABLE ", " IS " + pg::quote_literal(comment)});
-    read_storage(set, parent.get());
-    read_statistics_targets(parent.get());
-    read_privileges(parent.get());
-    read_row_policies(parent.get());
-    read_replica_identity(parent.get());
-}
-
-void Template::read_storage(const Set& set, Relation parent) {
     Sibling sibling;
-    sibling.persistence = parent->rd_rel->relpersistence;
     for (auto member = set.members.rbegin(); member != set.members.rend(); ++member)
         if (pg::protect([&] { return read_sibling(member->relid, sibling); }))
             break;
-    if (sibling.persistence == RELPERSISTENCE_UNLOGGED)
+    read_storage(set, parent.get(), sibling);
+    read_statistics_targets(parent.get());
+    read_privileges(parent.get());
+    read_row_policies(parent.get());
+    read_replica_identity(parent.get(), sibling);
+}
+
+void Template::read_storage(const Set& set, Relation parent, const Sibling& sibling) {
+    if (are_unlogged(set, parent->rd_rel->relpersistence))
         persistence_ = "UNLOGGED ";
     // From 17 on a parent can say which access method its new partitions have.
     const Oid access_method =
@@ -256,16 +286,21 @@ void Template::read_row_policies(Relation parent) {
     }
 }
 
-void Template::read_replica_identity(Relation parent) {
-    switch (parent->rd_rel->relreplident) {
+/// ALTER TABLE ... REPLICA IDENTITY of a parent does not reach its partitions, so that many parents
+/// have the default while their partitions have what is published: then the newest decides.
+void Template::read_replica_identity(Relation parent, const Sibling& sibling) {
+    const bool has_own = parent->rd_rel->relreplident != REPLICA_IDENTITY_DEFAULT;
+    switch (has_own ? parent->rd_rel->relreplident : sibling.replica_identity) {
     case REPLICA_IDENTITY_FULL:
         replica_identity_ = "FULL";
         break;
     case REPLICA_IDENTITY_NOTHING:
-        replica_identity_ = "NOTHING";
+        if (has_own) // one partition alone may be like that for a while only
+            replica_identity_ = "NOTHING";
         break;
     case REPLICA_IDENTITY_INDEX:
-        replica_index_ = pg::call<RelationGetReplicaIndex>(parent);
+        replica_index_ = has_own ? pg::call<RelationGetReplicaIndex>(parent)
+                                 : parents_replica_index(sibling.relid);
         break;
     default:
         break;

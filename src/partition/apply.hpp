@@ -7,6 +7,8 @@
 
 namespace orchestry::partition {
 
+struct Sibling;
+
 /// What a new partition takes over from its set, and the statements that make one.
 ///
 /// LIKE copies columns, defaults, CHECK and NOT NULL constraints, indexes, storage, compression,
@@ -43,11 +45,11 @@ class Template {
         std::string check_nodes;
     };
 
-    void read_storage(const Set& set, Relation parent);
+    void read_storage(const Set& set, Relation parent, const Sibling& sibling);
     void read_statistics_targets(Relation parent);
     void read_privileges(Relation parent);
     void read_row_policies(Relation parent);
-    void read_replica_identity(Relation parent);
+    void read_replica_identity(Relation parent, const Sibling& sibling);
     std::string deparse(const std::string& nodes, const std::string& name) const;
 
     Oid parent_;
