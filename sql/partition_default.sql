@@ -180,6 +180,19 @@ CREATE FOREIGN TABLE below_default_1 PARTITION OF below_default DEFAULT SERVER n
 SELECT orchestry.add_partition_policy('below', '1 month', '0') IS NOT NULL AS added;
 SELECT count(*) FROM pg_inherits WHERE inhparent IN ('remote'::regclass, 'below'::regclass);
 
+-- the command that moves rows out of the way goes by the names of columns, which may stand in another order there
+CREATE TABLE people (at timestamptz NOT NULL, first text, last text) PARTITION BY RANGE (at);
+CREATE TABLE people_default (gone int, at timestamptz NOT NULL, last text, first text);
+ALTER TABLE people_default DROP COLUMN gone;
+ALTER TABLE people ATTACH PARTITION people_default DEFAULT;
+INSERT INTO people VALUES ('2026-04-15 12:00Z', 'John', 'Smith'), ('2020-01-01 00:00Z', 'Old', 'Row');
+SET client_min_messages = error;
+SELECT orchestry.add_partition_policy('people', '1 month', '1 month') IS NOT NULL AS added;
+RESET client_min_messages;
+SELECT regexp_replace(blocked_by, '^.*move them: ', '') AS move FROM orchestry.plan('people') WHERE blocked_by IS NOT NULL \gset
+:move
+SELECT tableoid::regclass, first, last FROM people ORDER BY at;
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'dflt';
 SET client_min_messages = warning;
 RESET search_path;

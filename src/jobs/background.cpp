@@ -35,6 +35,12 @@ void start_process() {
     pg::call<BackgroundWorkerUnblockSignals>();
 }
 
+void free_from_defaults() {
+    SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+    if (GetConfigOption("transaction_timeout", true, false))
+        SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+}
+
 void serve_reload() {
     if (!ConfigReloadPending)
         return;

@@ -19,6 +19,10 @@ int process_holding(ProcessLock kind, Oid database);
 
 /// Signal handlers, then signals on: reload on SIGHUP, an interruptible end on SIGTERM.
 void start_process();
+/// Overrules what the server, the database or the role has set for its sessions and would keep us
+/// from working: read-only transactions, and (17) a limit to how long one may take, which would end
+/// the process where a job has its max_runtime. C-like: call it under protect().
+void free_from_defaults();
 /// Re-reads the configuration after SIGHUP.
 void serve_reload();
 /// Whether somebody is dropping, renaming or copying the database; then we get out of the way.

@@ -59,7 +59,10 @@ std::vector<Database> connectable_databases(Oid only) {
         [&] { return systable_beginscan(catalog, InvalidOid, false, nullptr, 0, nullptr); });
     while (const HeapTuple tuple = pg::protect([&] { return systable_getnext(scan); })) {
         const auto* const form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        if (form->datallowconn && !form->datistemplate && (only == InvalidOid || form->oid == only))
+        // What an interrupted DROP DATABASE leaves can only be dropped.
+        if (form->datallowconn && !form->datistemplate &&
+            form->datconnlimit != DATCONNLIMIT_INVALID_DB &&
+            (only == InvalidOid || form->oid == only))
             databases.push_back({form->oid, NameStr(form->datname)});
     }
     pg::protect([&] {

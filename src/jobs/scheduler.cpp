@@ -290,7 +290,7 @@ ORCHESTRY_WORKER(orchestry_scheduler_main) {
     pg::protect([] {
         SetConfigOption("application_name", "orchestry scheduler", PGC_USERSET, PGC_S_SESSION);
         SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
-        SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+        free_from_defaults();
         SetConfigOption("lock_timeout", own_lock_timeout, PGC_USERSET, PGC_S_SESSION);
     });
     const std::optional<pg::SessionLock> only_one = lock_process(ProcessLock::scheduler, database);

@@ -119,7 +119,7 @@ ORCHESTRY_WORKER(orchestry_worker_main) {
             order.owner_can_login ? pg::compat::bypass_login_check : 0);
     });
     pg::protect([&] {
-        SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+        free_from_defaults();
         // As in the scheduler: whoever owns the database may have set a path of his own for it.
         if (!order.owner_can_login)
             SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);

@@ -630,8 +630,9 @@ std::string Planner::default_rows_fix(const PlannedStep& step) const {
     const std::string copy = set_.schema + ".orchestry_moved_rows";
     return "move them: BEGIN; CREATE TABLE " + copy + " (LIKE " + set_.quoted +
            "); WITH moved AS (DELETE FROM " + set_.fallback->quoted + " WHERE " +
-           range_condition(set_, step) + " RETURNING *) INSERT INTO " + copy +
-           " SELECT * FROM moved; SELECT orchestry.create_partition(" + table + ", " +
+           range_condition(set_, step) + " RETURNING " + set_.columns + ") INSERT INTO " + copy +
+           " (" + set_.columns + ") SELECT " + set_.columns +
+           " FROM moved; SELECT orchestry.create_partition(" + table + ", " +
            bound_sql(set_.kind, step.range.lower, step.exact_lower) + "); INSERT INTO " +
            set_.quoted + " (" + set_.columns + ") OVERRIDING SYSTEM VALUE SELECT " + set_.columns +
            " FROM " + copy + "; DROP TABLE " + copy + "; COMMIT;";

@@ -90,6 +90,18 @@ runs_as_recorded('SET SESSION AUTHORIZATION alice', qr/^ok$/, 'a session made so
 runs_as_recorded('SELECT pg_advisory_unlock_all()', qr/^ok$/, 'a session that gives up its locks');
 runs_as_recorded('DISCARD ALL', qr/^ok$/, 'a discarded session');
 
+# Nor can a limit that the database sets for its transactions: a job has its max_runtime.
+my $pg_version = $node->safe_psql('postgres', 'SHOW server_version_num');
+SKIP:
+{
+	skip 'no transaction_timeout before 17', 2 if $pg_version < 170000;
+	$node->safe_psql('postgres', q(ALTER DATABASE postgres SET transaction_timeout = '1 h'));
+	runs_as_recorded(q(DO $$ BEGIN RAISE EXCEPTION 'it is %', current_setting('transaction_timeout'); END $$),
+		qr/it is 0$/, 'no transaction_timeout in a worker');
+	is($node->safe_psql('postgres', 'SHOW transaction_timeout'), '1h', 'but in other sessions');
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET transaction_timeout');
+}
+
 # Who runs it.
 my $record = q(INSERT INTO shop.seen VALUES ('x', session_user, current_user));
 runs_as_recorded($record, qr/^ok$/, 'the statement of an ordinary role runs', as => 'alice');
@@ -100,7 +112,6 @@ runs_as_recorded('SELECT * FROM pg_authid', qr/^failed\|42501/, 'it has no right
 runs_as_recorded('RESET SESSION AUTHORIZATION', qr/^ok$/, 'RESET SESSION AUTHORIZATION', as => 'alice');
 runs_as_recorded(q(DO $$ BEGIN RESET SESSION AUTHORIZATION; PERFORM 1 FROM pg_authid; END $$),
 	qr/^failed\|42501/, 'leads back to nobody else', as => 'alice');
-my $pg_version = $node->safe_psql('postgres', 'SHOW server_version_num');
 $node->safe_psql('postgres', 'GRANT nologin TO alice');
 $run = $node->safe_psql('postgres', <<'SQL');
 SET SESSION AUTHORIZATION alice; SET ROLE nologin;

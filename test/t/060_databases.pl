@@ -78,6 +78,15 @@ for my $round (1 .. $own)
 note("own database, $_: at most " . seconds($slowest{$_})) for sort keys %slowest;
 pass("a database with a scheduler is copied, renamed and dropped, $own times");
 
+# What an interrupted DROP DATABASE leaves is let alone; the launcher has looked at it when it serves the next one.
+$node->safe_psql('postgres', q(CREATE DATABASE broken; UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'));
+my $before_broken = -s $node->logfile;
+$node->safe_psql('postgres', 'CREATE DATABASE later');
+$node->safe_psql('later', 'CREATE EXTENSION orchestry_ext');
+wait_for_scheduler($node, 'later');
+is(count_log($node, qr/invalid database/, $before_broken), 0, 'nobody connects to an invalid database');
+$node->safe_psql('postgres', "DROP DATABASE $_") for qw(broken later);
+
 # With a worker that is busy: a clear error, or success with FORCE.
 $node->safe_psql('postgres', 'CREATE DATABASE mine');
 $node->safe_psql('mine', 'CREATE EXTENSION orchestry_ext');
