@@ -8,14 +8,18 @@ namespace orchestry::catalog {
 
 namespace {
 
+base::InstantSet spans_in(const pg::Spi& result) {
+    base::InstantSet spans;
+    for (std::uint64_t i = 0; i < result.rows(); ++i)
+        spans.add({result.row(i).instant(1), result.row(i).instant(2)});
+    return spans;
+}
+
 base::InstantSet spans_of(const char* sql, JobId job) {
     const Elevated elevated;
     pg::Spi spi;
     spi.read_latest(sql, job.value);
-    base::InstantSet spans;
-    for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        spans.add({spi.row(i).instant(1), spi.row(i).instant(2)});
-    return spans;
+    return spans_in(spi);
 }
 
 } // namespace
@@ -215,7 +219,7 @@ void freeze(JobId job, const base::TimeExtent& extent, Stored stored) {
 void thaw(JobId job, const base::TimeExtent& extent) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run(
+    spi.change_latest(
         "WITH gone AS (DELETE FROM orchestry.frozen_span f "
         "WHERE f.job_id OPERATOR(pg_catalog.=) $1 AND f.from_at OPERATOR(pg_catalog.<) $3 "
         "AND f.to_at OPERATOR(pg_catalog.>) $2 RETURNING f.*) "
@@ -227,13 +231,15 @@ void thaw(JobId job, const base::TimeExtent& extent) {
         job.value, extent.from, extent.to);
 }
 
-void thaw_partition(JobId job, Oid partition) {
+base::InstantSet thaw_partition(JobId job, Oid partition) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("DELETE FROM orchestry.frozen_span f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
-            "AND f.relid OPERATOR(pg_catalog.=) $2 AND f.origin_system OPERATOR(pg_catalog.=) $3 "
-            "AND f.origin_database OPERATOR(pg_catalog.=) $4",
-            job.value, partition, system_identifier(), MyDatabaseId);
+    spi.change_latest(
+        "DELETE FROM orchestry.frozen_span f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
+        "AND f.relid OPERATOR(pg_catalog.=) $2 AND f.origin_system OPERATOR(pg_catalog.=) $3 "
+        "AND f.origin_database OPERATOR(pg_catalog.=) $4 RETURNING f.from_at, f.to_at",
+        job.value, partition, system_identifier(), MyDatabaseId);
+    return spans_in(spi);
 }
 
 } // namespace orchestry::catalog

@@ -69,8 +69,9 @@ void gather_marks(JobId job);
 enum class Stored { stays, removed };
 /// Freezes an interval for good.
 void freeze(JobId job, const base::TimeExtent& extent, Stored stored);
-/// Makes undone what froze an interval, or what froze when a partition has left.
+/// Makes undone what froze an interval, or what froze when a partition has left: answers these
+/// times. As of now, whatever snapshot the transaction has; the caller has locked the marks.
 void thaw(JobId job, const base::TimeExtent& extent);
-void thaw_partition(JobId job, Oid partition);
+base::InstantSet thaw_partition(JobId job, Oid partition);
 
 } // namespace orchestry::catalog

@@ -192,6 +192,12 @@ std::uint64_t Spi::execute(const char* sql, const Param* params, int count, Plan
     if (kept)
         planning.emplace();
     const int result = protect([&] {
+        if (reading == Reading::changing_latest) {
+            const SPIPlanPtr plan = kept ? kept : SPI_prepare(sql, count, types);
+            return plan ? SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(),
+                                               InvalidSnapshot, false, true, 0)
+                        : SPI_result;
+        }
         const bool read_only = reading != Reading::statement; // reads with the active snapshot
         if (reading == Reading::latest)
             PushActiveSnapshot(GetLatestSnapshot());

@@ -112,6 +112,13 @@ class Spi : Scoped {
         return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept,
                        Reading::latest);
     }
+    /// The same of one statement that changes rows: those that are committed now.
+    template <typename... A>
+    std::uint64_t change_latest(const std::string& sql, const A&... args) {
+        const Param params[] = {param(args)..., Param{}};
+        return execute(sql.c_str(), params, static_cast<int>(sizeof...(A)), Plan::kept,
+                       Reading::changing_latest);
+    }
     /// Runs one query as part of the statement that called us: on its snapshot, changing nothing.
     template <typename... A>
     std::uint64_t read(const std::string& sql, const A&... args) {
@@ -125,7 +132,7 @@ class Spi : Scoped {
 
   private:
     enum class Plan { once, kept };
-    enum class Reading { statement, latest, caller };
+    enum class Reading { statement, latest, changing_latest, caller };
     std::uint64_t execute(const char* sql, const Param* params, int count, Plan plan,
                           Reading reading);
 
