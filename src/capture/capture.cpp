@@ -254,10 +254,16 @@ void freeze_at_commit(JobId job, Oid partition, const TimeExtent& extent) {
 
 void thaw_returned(JobId job, Oid partition) {
     catalog::lock_marks(job);
-    catalog::thaw_partition(job, partition);
-    for (Leaving& leaving : changes_of(job).leaving)
-        if (leaving.partition == partition && leaving.returned_in == InvalidSubTransactionId)
-            leaving.returned_in = pg::call<GetCurrentSubTransactionId>();
+    for (const TimeExtent& thawed : catalog::thaw_partition(job, partition))
+        mark_at_commit(job, thawed);
+    Changes& changes = changes_of(job);
+    for (Leaving& leaving : changes.leaving) {
+        if (leaving.partition != partition || leaving.returned_in != InvalidSubTransactionId)
+            continue;
+        leaving.returned_in = pg::call<GetCurrentSubTransactionId>();
+        for (const TimeExtent& thawed : leaving.computed)
+            changes.add(thawed);
+    }
 }
 
 void note_change(const TriggerData& data) {

@@ -85,7 +85,8 @@ void mark_at_commit(catalog::JobId job, const base::TimeExtent& extent);
 /// commits; waits, under lock_timeout, for a run that is at work on the marks. Writes nothing now,
 /// so that a hook in the middle of a command may call it.
 void freeze_at_commit(catalog::JobId job, Oid partition, const base::TimeExtent& extent);
-/// Makes that undone for a partition that has come back.
+/// Makes that undone for a partition that has come back, and marks these times: it need not bring
+/// the rows back that it left with, nor have the same bounds.
 void thaw_returned(catalog::JobId job, Oid partition);
 
 /// The times that the rows of a partition can have, as far as the bounds say by that column;

@@ -159,8 +159,9 @@ void came(Oid relid) {
     if (!is_watched_well(relid))
         return;
     for (const Watch& watch : watches_on(relid))
-        if (watch.buckets)
-            thaw_returned(watch.job, relid);
+        for (const Oid table : pg::family_of(relid)) // a part of it may have left before it did
+            if (watch.buckets)
+                thaw_returned(watch.job, table);
     if (has_rows(relid))
         mark_all_of(relid);
 }
