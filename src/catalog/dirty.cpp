@@ -68,7 +68,9 @@ namespace {
 
 /// Looking for more than these would cost a commit more than marks that nobody needs.
 constexpr std::size_t most_spans_looked_for = 4;
-constexpr int most_marks_looked_at = 8;
+/// Entries of the index, those of marks that were consumed among them: while an old snapshot may
+/// see these, they stay.
+constexpr int most_entries_looked_at = 16;
 
 /// Whether a committed mark of the job covers the span. Those that begin at it or nearest before it
 /// are looked at. C-like.
@@ -82,17 +84,19 @@ bool is_marked(Relation marks, std::int64_t job, const base::TimeExtent& span) {
     ScanKeyInit(&keys[1], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
                 TimestampTzGetDatum(span.from.us));
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    const SysScanDesc scan = systable_beginscan_ordered(marks, index, snapshot, 2, keys);
+    const IndexScanDesc scan = pg::compat::begin_index_scan(marks, index, snapshot, 2);
+    index_rescan(scan, keys, 2, nullptr, 0);
+    TupleTableSlot* const mark = table_slot_create(marks, nullptr);
     bool found = false;
-    for (int looked_at = 0; looked_at < most_marks_looked_at && !found; ++looked_at) {
-        const HeapTuple mark = systable_getnext_ordered(scan, BackwardScanDirection);
-        if (!HeapTupleIsValid(mark))
+    for (int looked_at = 0; looked_at < most_entries_looked_at && !found; ++looked_at) {
+        if (!index_getnext_tid(scan, BackwardScanDirection))
             break;
         bool null = false; // it never is
-        const Datum to = SPI_getbinval(mark, RelationGetDescr(marks), 3, &null);
-        found = DatumGetTimestampTz(to) >= span.to.us;
+        found = index_fetch_heap(scan, mark) &&
+                DatumGetTimestampTz(slot_getattr(mark, 3, &null)) >= span.to.us;
     }
-    systable_endscan_ordered(scan);
+    ExecDropSingleTupleTableSlot(mark);
+    index_endscan(scan);
     UnregisterSnapshot(snapshot);
     index_close(index, AccessShareLock);
     return found;

@@ -85,6 +85,15 @@ inline bool holds_lock(Oid relid, LOCKMODE mode) {
 #endif
 }
 
+/// Begins a scan of an index of a table; 18 added a parameter.
+inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+    return index_beginscan(table, index, snapshot, nullptr, keys, 0);
+#else
+    return index_beginscan(table, index, snapshot, keys, 0);
+#endif
+}
+
 /// Takes a lock until the transaction ends. False, without waiting and without an error, when
 /// another has it or the lock table is full; 18 added a parameter.
 inline bool lock_if_available(const LOCKTAG& tag, LOCKMODE mode) {
