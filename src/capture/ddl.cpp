@@ -239,6 +239,46 @@ void check_drop_trigger(const DropStmt* statement) {
     }
 }
 
+/// The view of a rollup goes on to read a column by its number, and all else goes by its name: when
+/// another column takes the name, they would read two columns. Also with what inherits the column,
+/// or has it from a type.
+void check_rename(const RenameStmt* statement) {
+    const bool is_column =
+        statement->renameType == OBJECT_COLUMN || statement->renameType == OBJECT_ATTRIBUTE;
+    const Oid relid = is_column ? oid_of(statement->relation) : InvalidOid;
+    if (!OidIsValid(relid))
+        return;
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run(
+        "WITH RECURSIVE renamed AS (SELECT c.oid FROM pg_catalog.pg_class c "
+        "WHERE c.oid OPERATOR(pg_catalog.=) $1 OR c.reloftype OPERATOR(pg_catalog.=) (SELECT "
+        "t.reltype FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) $1 "
+        "AND t.relkind OPERATOR(pg_catalog.=) 'c') UNION SELECT i.inhrelid FROM renamed r "
+        "JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) r.oid) "
+        "SELECT u.job_id, pg_catalog.format('%I.%I', u.rollup_schema, u.rollup_name) "
+        "FROM renamed r JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid "
+        "JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "
+        "'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) r.oid "
+        "AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum AND d.classid OPERATOR(pg_catalog.=) "
+        "'pg_catalog.pg_rewrite'::pg_catalog.regclass "
+        "JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid "
+        "JOIN pg_catalog.pg_class v ON v.oid OPERATOR(pg_catalog.=) w.ev_class "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) v.relnamespace "
+        "JOIN orchestry.rollup u ON u.rollup_schema OPERATOR(pg_catalog.=) n.nspname "
+        "AND u.rollup_name OPERATOR(pg_catalog.=) v.relname "
+        "WHERE a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name ORDER BY u.job_id LIMIT 1",
+        relid, statement->subname);
+    if (spi.rows() == 0)
+        return;
+    throw base::Error(base::errc::not_prerequisite_state,
+                      "cannot rename column " + pg::quote_identifier(statement->subname) + " of " +
+                          pg::relation_name(relid).value_or(""))
+        .detail("Rollup " + spi.row(0).text(2) + " is computed from it, by its name.")
+        .hint("Drop the rollup before and create it again after: SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(spi.row(0).text(2)) + ");");
+}
+
 /// While a partition is detached concurrently, rows may still come to it that no job sees.
 void check_detach_concurrently(const AlterTableStmt* statement) {
     for (int i = 0; i < list_length(statement->cmds); ++i) {
@@ -316,13 +356,16 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
         reinterpret_cast<const DropStmt*>(node)->removeType == OBJECT_TRIGGER;
     const bool alters_table = IsA(node, AlterTableStmt);
     const bool refreshes = IsA(node, RefreshMatViewStmt);
+    const bool renames = IsA(node, RenameStmt);
     Refreshing refreshing = {};
-    if ((drops_trigger || alters_table || refreshes) && IsTransactionState())
+    if ((drops_trigger || alters_table || refreshes || renames) && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] {
             if (!catalog::is_installed())
                 return;
             if (drops_trigger && !is_unwatching())
                 check_drop_trigger(reinterpret_cast<const DropStmt*>(node));
+            else if (renames)
+                check_rename(reinterpret_cast<const RenameStmt*>(node));
             else if (refreshes)
                 refreshing = before_refresh(reinterpret_cast<const RefreshMatViewStmt*>(node));
             else if (alters_table) {

@@ -148,6 +148,7 @@ PlannedRollup plan_rollup(const catalog::Job& job, Instant now) {
     basis.job = job.id;
     basis.settings = load_rollup(job.id).settings;
     basis.shape = read_rollup_shape(job.target, basis.settings);
+    require_unchanged(job.target, basis.settings);
     (void)stored_buckets(basis.settings);
     const CheckedRollup policy(basis.settings);
     const Readers readers(job.id);

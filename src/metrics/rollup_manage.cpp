@@ -428,6 +428,7 @@ void verify_rollup(const StoredRollup& rollup, const std::optional<Instant>& fro
     const catalog::Job job = catalog::get_job(rollup.job);
     catalog::require_owner(job);
     const CheckedRollup policy(rollup.settings);
+    require_unchanged(job.target, rollup.settings);
     const catalog::AsOwner owner(job.target);
     const std::vector<RollupLevel> levels = read_levels(job.target, rollup.job, rollup.settings);
     const TimeExtent extent = buckets_between(policy.plan(), from, to);

@@ -157,6 +157,50 @@ RollupShape read_rollup_shape(Oid target, const RollupSettings& settings) {
     return shape;
 }
 
+namespace {
+
+Oid find_view(const RollupSettings& settings) {
+    return pg::protect([&] {
+        const Oid schema = get_namespace_oid(settings.schema.c_str(), true);
+        return OidIsValid(schema) ? get_relname_relid(settings.name.c_str(), schema) : InvalidOid;
+    });
+}
+
+/// Statements go by names, and the view by the numbers that these had when it was made.
+void require_columns_of_view(Oid target, const RollupSettings& settings, Oid view) {
+    std::vector<std::string> names = settings.group_by;
+    names.push_back(settings.time_column);
+    names.push_back(settings.value_column);
+    pg::Spi spi;
+    spi.run("SELECT a.attname FROM pg_catalog.pg_attribute a "
+            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attname OPERATOR(pg_catalog.=) "
+            "ANY ($3::pg_catalog.name[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w "
+            "JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) w.oid "
+            "AND d.classid OPERATOR(pg_catalog.=) "
+            "'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.refclassid OPERATOR(pg_catalog.=) "
+            "'pg_catalog.pg_class'::pg_catalog.regclass WHERE w.ev_class "
+            "OPERATOR(pg_catalog.=) $2 AND d.refobjid OPERATOR(pg_catalog.=) $1 "
+            "AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum) ORDER BY a.attnum LIMIT 1",
+            target, view, names);
+    if (spi.rows() == 0)
+        return;
+    throw Error(errc::not_prerequisite_state, "column " + pg::quote_identifier(spi.row(0).text(1)) +
+                                                  " of " + pg::require_relation_name(target) +
+                                                  " is not the one that rollup " + settings.view() +
+                                                  " was made of")
+        .detail("Columns were renamed, and the view still reads the former one.")
+        .hint("Rename them back, or SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(settings.view()) + "); and create the rollup again.");
+}
+
+} // namespace
+
+void require_unchanged(Oid target, const RollupSettings& settings) {
+    const Oid view = find_view(settings);
+    if (OidIsValid(view))
+        require_columns_of_view(target, settings, view);
+}
+
 std::vector<RollupLevel> read_levels(Oid target, JobId job, const RollupSettings& settings) {
     std::vector<RollupLevel> levels = {{job, read_rollup_shape(target, settings)}};
     for (std::optional<JobId> parent = settings.parent; parent;) {
