@@ -39,6 +39,44 @@ SELECT orchestry.drop_rollup('days'), orchestry.drop_rollup('r');
 ALTER TABLE m RENAME v TO v_new;
 DROP TABLE m, root;
 
+-- Rows that cannot be computed keep their own buckets from being stored, and no others.
+CREATE TABLE g (ts timestamptz NOT NULL, app text, v numeric);
+INSERT INTO g SELECT '2026-03-09Z'::timestamptz + i * interval '10 min', 'a', i FROM generate_series(0, 100) i;
+SELECT orchestry.create_rollup('r', 'g', 'ts', 'v', '1 hour', '{app}');
+SELECT orchestry.create_rollup('days', 'g', 'ts', 'v', '1 day', parent => 'r');
+INSERT INTO g SELECT '2026-03-09 10:05Z', string_agg(md5(i::text), ''), 1 FROM generate_series(1, 300) i;
+INSERT INTO g VALUES ('2026-03-09 03:05Z', 'huge', '1e400');
+\set VERBOSITY terse
+CALL orchestry.refresh_rollup('r');
+\set VERBOSITY default
+SELECT action, state, rows, sqlstate, regexp_replace(message, '^.*: ', '') AS message FROM orchestry.run_steps
+WHERE run_id = (SELECT max(run_id) FROM orchestry.runs WHERE job_id = 18103) AND (state <> 'ok' OR rows > 0) ORDER BY seq;
+SELECT lower(d), upper(d) FROM orchestry.rollups, unnest(dirty) d WHERE rollup = 'r'::regclass ORDER BY 1;
+SELECT count(*), min(bucket), max(bucket) FROM r_buckets;
+UPDATE g SET v = 0 WHERE app = 'huge';
+CALL orchestry.run('g');
+DELETE FROM g WHERE length(app) > 1000;
+CALL orchestry.run('g');
+SELECT lower(d) FROM orchestry.rollups, unnest(dirty) d WHERE job_id IN (18103, 18104) ORDER BY 1;
+SELECT bucket, data_points FROM days;
+SELECT count(*) FROM orchestry.verify_rollup('r');
+-- A batch that is too large as a whole is computed in parts.
+CREATE FUNCTION check_size() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM added) > 5 THEN
+        RAISE 'too many';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_size AFTER INSERT ON r_buckets REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION check_size();
+TRUNCATE r_buckets;
+CALL orchestry.refresh_rollup('r', '2026-03-09', '2026-03-10');
+SELECT state, rows FROM orchestry.run_steps WHERE run_id = (SELECT max(run_id) FROM orchestry.runs WHERE job_id = 18103) AND rows > 0 ORDER BY seq;
+SELECT count(*) FROM orchestry.verify_rollup('r');
+
+SELECT orchestry.drop_rollup('days'), orchestry.drop_rollup('r');
+DROP TABLE g;
+
 RESET orchestry.now;
 SET search_path = public;
 SET client_min_messages = warning;

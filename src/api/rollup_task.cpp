@@ -62,6 +62,16 @@ class RollupTask : public jobs::Task {
         step.apply = [basis, planned](std::int64_t lock_budget_us) {
             return jobs::result_of(metrics::apply(*basis, *planned, lock_budget_us));
         };
+        step.parts = [basis, planned] {
+            std::vector<jobs::Step> parts;
+            for (metrics::RollupStep& part : metrics::parts_of(*basis, *planned))
+                parts.push_back(
+                    step_of(basis, std::make_shared<const metrics::RollupStep>(std::move(part))));
+            return parts;
+        };
+        step.explain = [basis, planned](pg::Failure& failure) {
+            metrics::explain(*basis, *planned, failure);
+        };
         return step;
     }
 };

@@ -22,6 +22,7 @@ namespace {
 
 constexpr const char* deadlock_detected = "40P01";
 constexpr const char* disk_full = "53100";
+constexpr const char* out_of_memory = "53200";
 
 /// Retries of a failed run: soon at first, then further and further apart.
 constexpr std::int64_t retry_base_us = 5 * base::us_per_second;
@@ -29,6 +30,9 @@ constexpr std::int64_t retry_cap_us = 5 * base::us_per_minute;
 /// Pauses between the attempts of one step to get its locks.
 constexpr std::int64_t lock_pause_base_us = base::us_per_second / 10;
 constexpr std::int64_t lock_pause_cap_us = 2 * base::us_per_second;
+
+/// Steps that may fail one by one: after these nothing seems to be right.
+constexpr int most_failed_steps = 100;
 
 /// The surroundings of a step, the same for everybody: the table's owner, and no setting of the
 /// session that would change what a statement means.
@@ -92,6 +96,7 @@ class Run {
     std::optional<pg::Failure> apply_at_top_level(pg::WorkerSession& host, const Step& step,
                                                   catalog::StepRecord& record);
     std::optional<pg::Failure> step_aside(int attempt);
+    bool divide(std::vector<Step>& steps, std::size_t index) const;
     void record_step(const catalog::StepRecord& record);
     bool write(const catalog::StepRecord& record);
     void count(const catalog::StepRecord& record, const StepResult& applied);
@@ -114,6 +119,27 @@ void Run::fail(const pg::Failure& failure) {
         result_.failure.message = "the run took longer than the job's max_runtime";
 }
 
+/// Whether a failure is one of the rows at hand, so that others may do better.
+bool is_of_rows(const pg::Failure& failure) {
+    const std::string sql_class = failure.sqlstate.substr(0, 2);
+    return sql_class == "22" || sql_class == "23" || sql_class == "54" || sql_class == "P0" ||
+           failure.is(out_of_memory);
+}
+
+/// Puts the parts of a step in its place. False: it has none.
+bool Run::divide(std::vector<Step>& steps, std::size_t index) const {
+    std::vector<Step> parts;
+    if (pg::in_subtransaction([&] {
+            const StepScope scope(job_.owner);
+            parts = steps[index].parts();
+        }) ||
+        parts.empty())
+        return false;
+    const auto at = steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(index));
+    steps.insert(at, std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
+    return true;
+}
+
 catalog::RunResult Run::execute() {
     const base::Instant now = settings::now();
     std::vector<Step> steps;
@@ -128,13 +154,15 @@ catalog::RunResult Run::execute() {
     ORCHESTRY_FAULT_POINT("planned");
     std::erase_if(steps, [](const Step& step) { return step.informative; });
     progress_.phase = pg::Progress::Phase::step;
-    progress_.steps_total = static_cast<std::int64_t>(steps.size());
     for (const Step& step : steps)
         if (step.in_batches && step.blocked_by.empty())
             progress_.rows_total += step.rows_estimate.value_or(0);
 
     std::string blocked_by;
+    std::optional<pg::Failure> first_failure; // of those after which it goes on
+    int failed_steps = 0;
     for (std::size_t i = 0; i < steps.size(); ++i) {
+        progress_.steps_total = static_cast<std::int64_t>(steps.size());
         progress_.steps_done = static_cast<std::int64_t>(i);
         // What planning has noted is durable as soon as a step is.
         session_.commit(i == 0 ? pg::Durability::eventual : pg::Durability::durable);
@@ -159,18 +187,36 @@ catalog::RunResult Run::execute() {
             continue;
         }
         pg::WorkerSession* const host = step.top_level ? top_level_host() : nullptr;
-        const auto failure =
+        auto failure =
             host ? apply_at_top_level(*host, step, record) : apply(step, record, Part::whole);
         if (failure) {
+            const bool goes_on = step.parts && is_of_rows(*failure);
+            if (goes_on && divide(steps, i)) {
+                --i; // the first part is next
+                continue;
+            }
+            if (goes_on && step.explain)
+                step.explain(*failure);
             record.state = "failed";
             record.sqlstate = failure->sqlstate;
             record.message = failure->message;
             if (!failure->detail.empty())
                 record.message += ": " + failure->detail;
-            if (write(record))
+            if (!write(record))
+                return result_;
+            if (!goes_on) {
                 fail(*failure);
-            return result_;
+                return result_;
+            }
+            if (!first_failure)
+                first_failure = failure;
+            if (++failed_steps == most_failed_steps)
+                break;
         }
+    }
+    if (first_failure) {
+        fail(*first_failure);
+        return result_;
     }
     if (!blocked_by.empty()) {
         fail({base::errc::not_prerequisite_state,

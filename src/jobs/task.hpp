@@ -63,7 +63,13 @@ struct Step {
     /// precondition again, act. Runs as the table's owner. Empty for steps that are not executed or
     /// that run at top level only.
     std::function<StepResult(std::int64_t lock_budget_us)> apply;
-    /// The same by a statement that refuses a transaction block (VACUUM, ... CONCURRENTLY). A
+    /// Of a step that may fail because of the rows that it is about: the smaller steps that are
+    /// applied in its place then; none: it cannot be divided. Those after it are applied all the
+    /// same, and the run fails when all have been tried.
+    std::function<std::vector<Step>()> parts;
+    /// Adds to such a failure what the user has to know.
+    std::function<void(pg::Failure&)> explain;
+    /// `apply` by a statement that refuses a transaction block (VACUUM, ... CONCURRENTLY). A
     /// worker that is connected as the table's owner prefers it; every other host applies the step,
     /// if it can be applied.
     struct TopLevel {

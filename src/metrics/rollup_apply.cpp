@@ -295,4 +295,42 @@ AppliedRollup apply(const RollupBasis& basis, const RollupStep& step, std::int64
     return Application(basis, step, lock_budget_us).apply();
 }
 
+std::vector<RollupStep> parts_of(const RollupBasis& basis, const RollupStep& step) {
+    if (step.action != RollupAction::refresh)
+        return {};
+    const CheckedRollup policy(basis.settings);
+    const base::Grid grid = policy.plan().grid();
+    base::InstantSet times;
+    times.add(step.extent);
+    if (!is_long(times, policy.plan().bucket))
+        return halves(step, grid);
+    // The first refresh of all is of millennia: half of these have no rows.
+    const std::vector<Stretch> stretches = stretches_by_rows(basis.shape, times);
+    if (stretches.empty())
+        return {};
+    std::vector<RollupStep> parts =
+        cut(step, {grid.floor(stretches.front().from), grid.ceil(stretches.back().to)});
+    return parts.empty() ? halves(step, grid) : parts;
+}
+
+void explain(const RollupBasis& basis, const RollupStep& step, pg::Failure& failure) {
+    if (step.action != RollupAction::refresh)
+        return;
+    const RollupShape& shape = basis.shape;
+    failure.detail +=
+        (failure.detail.empty() ? "" : " ") +
+        ("The buckets of rollup " + shape.view + " from " + instant_text(step.extent.from) +
+         " to " + instant_text(step.extent.to) + " cannot be computed; the others are.");
+    std::string cause;
+    if (failure.is(base::errc::program_limit_exceeded) && !shape.groups.empty()) {
+        cause = "A value to group by is too long for an index, in ";
+        for (std::size_t i = 0; i < shape.groups.size(); ++i)
+            cause += (i == 0 ? "" : ", ") + shape.groups[i];
+        cause += ". ";
+    } else if (failure.is(base::errc::out_of_range)) {
+        cause = "A value of " + shape.value_column + " is out of the range of double precision. ";
+    }
+    failure.hint = cause + "Correct the rows: " + rows_sql(shape, step.extent) + ";";
+}
+
 } // namespace orchestry::metrics

@@ -48,4 +48,10 @@ struct AppliedRollup {
 /// that.
 AppliedRollup apply(const RollupBasis& basis, const RollupStep& step, std::int64_t lock_budget_us);
 
+/// The parts that a step which has failed is to be applied in, so that what cannot be computed does
+/// not keep the rest from being so; none: it is one bucket, or no refresh.
+std::vector<RollupStep> parts_of(const RollupBasis& basis, const RollupStep& step);
+/// Adds to the failure of a step which buckets it is about and how to mend that.
+void explain(const RollupBasis& basis, const RollupStep& step, pg::Failure& failure);
+
 } // namespace orchestry::metrics

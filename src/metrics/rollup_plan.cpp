@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 
 namespace orchestry::metrics {
 
@@ -39,13 +41,18 @@ class Planner {
     std::vector<RollupStep> steps_;
 };
 
-void Planner::add(const TimeExtent& extent, double rows) {
+RollupStep refresh_of(const TimeExtent& extent) {
     RollupStep step;
     step.action = RollupAction::refresh;
     step.extent = extent;
-    step.rows = std::llround(rows);
     step.reason = "rows have changed between " + instant_text(extent.from) + " and " +
                   instant_text(extent.to);
+    return step;
+}
+
+void Planner::add(const TimeExtent& extent, double rows) {
+    RollupStep step = refresh_of(extent);
+    step.rows = std::llround(rows);
     steps_.push_back(std::move(step));
 }
 
@@ -164,6 +171,25 @@ const char* to_string(RollupAction action) {
         return "leave";
     }
     return "";
+}
+
+std::vector<RollupStep> cut(const RollupStep& step, const std::vector<Instant>& at) {
+    std::vector<Instant> edges = {step.extent.from, step.extent.to};
+    std::copy_if(at.begin(), at.end(), std::back_inserter(edges),
+                 [&](Instant t) { return t > step.extent.from && t < step.extent.to; });
+    std::sort(edges.begin(), edges.end(), std::greater());
+    edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+    std::vector<RollupStep> parts;
+    if (step.action == RollupAction::refresh && edges.size() > 2)
+        for (std::size_t i = 0; i + 1 < edges.size(); ++i)
+            parts.push_back(refresh_of({edges[i + 1], edges[i]}));
+    return parts;
+}
+
+std::vector<RollupStep> halves(const RollupStep& step, const base::Grid& grid) {
+    const TimeExtent& extent = step.extent;
+    const Instant middle = grid.floor({extent.from.us + (extent.to.us - extent.from.us) / 2});
+    return cut(step, {middle > extent.from ? middle : grid.next(extent.from)});
 }
 
 // A bucket that is not ready would have to be computed again when it is.

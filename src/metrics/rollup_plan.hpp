@@ -73,6 +73,11 @@ struct RollupStep {
 std::vector<RollupStep> plan(const Backlog& backlog, const RollupPolicy& policy, base::Instant now,
                              std::int64_t rows_per_batch);
 
+/// A refresh, cut at those of some instants that lie in it: the parts, the newest first; none when
+/// it cannot be cut there. In the second form in the middle, between two buckets.
+std::vector<RollupStep> cut(const RollupStep& step, const std::vector<base::Instant>& at);
+std::vector<RollupStep> halves(const RollupStep& step, const base::Grid& grid);
+
 /// The dirty buckets that a batch would compute now.
 base::InstantSet due(const Backlog& backlog, const RollupPolicy& policy, base::Instant now);
 

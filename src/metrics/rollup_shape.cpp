@@ -474,6 +474,16 @@ std::string bounds_sql(const RollupShape& shape, const TimeExtent& extent) {
            " OPERATOR(pg_catalog.<) " + literal(extent.to);
 }
 
+std::string rows_sql(const RollupShape& shape, const TimeExtent& extent) {
+    const auto literal = [&](Instant t) {
+        return base::bound_sql(shape.is_wall_clock ? base::KeyKind::timestamp
+                                                   : base::KeyKind::timestamptz,
+                               base::Bound::value(t.us));
+    };
+    return "SELECT * FROM " + shape.source_name + " WHERE " + shape.time_column +
+           " >= " + literal(extent.from) + " AND " + shape.time_column + " < " + literal(extent.to);
+}
+
 namespace {
 
 /// `by`: the times of the first of the levels that are looked at, a column of _rollup_spans;

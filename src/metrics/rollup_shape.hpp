@@ -80,6 +80,9 @@ std::string oldest_sql(const RollupShape& shape);
 /// The times of the first and of the last row of the source within some times, or NULL: one row.
 std::string bounds_sql(const RollupShape& shape, const base::TimeExtent& extent);
 
+/// The rows of the source within some times: a query for people.
+std::string rows_sql(const RollupShape& shape, const base::TimeExtent& extent);
+
 /// The rows of settled buckets of some times, stored ones and those that the source of the first of
 /// these levels has, which are not the same: bucket, groups as jsonb, what is wrong.
 std::string verify_sql(const std::vector<RollupLevel>& levels, const base::TimeExtent& extent);

@@ -143,6 +143,44 @@ TEST(RollupPlan, ABacklogOfAllTimeIsCutOnlyWhereThereAreRows) {
     expect_covered(backlog, hourly(), at(2026, 2, 1), 100);
 }
 
+TEST(RollupPlan, AStepIsHalvedDownToItsBuckets) {
+    const base::Grid grid = hourly().grid();
+    const RollupStep whole =
+        refreshes(dirty({{at(2026, 3, 1, 3), at(2026, 3, 1, 10)}}), hourly(), at(2026, 3, 2))[0];
+    std::vector<RollupStep> steps = {whole};
+    std::vector<Instant> buckets;
+    while (!steps.empty()) {
+        const RollupStep step = steps.front();
+        steps.erase(steps.begin());
+        const std::vector<RollupStep> parts = halves(step, grid);
+        if (parts.empty()) {
+            EXPECT_EQ(step.extent.to, grid.next(step.extent.from));
+            buckets.push_back(step.extent.from);
+            continue;
+        }
+        EXPECT_EQ(parts.size(), 2u);
+        EXPECT_EQ(parts.front().extent.to, step.extent.to);
+        EXPECT_EQ(parts.back().extent.from, step.extent.from);
+        EXPECT_EQ(parts.front().extent.from, parts.back().extent.to);
+        steps.insert(steps.begin(), parts.begin(), parts.end());
+    }
+    EXPECT_EQ(buckets.size(), 7u);
+    EXPECT_TRUE(std::is_sorted(buckets.rbegin(), buckets.rend()));
+}
+
+TEST(RollupPlan, AStepIsCutAtInstantsWithinIt) {
+    const RollupStep whole =
+        refreshes(dirty({{at(2026, 3, 1, 3), at(2026, 3, 1, 10)}}), hourly(), at(2026, 3, 2))[0];
+    EXPECT_TRUE(cut(whole, {whole.extent.from, whole.extent.to, at(2027, 1, 1)}).empty());
+    const auto parts = cut(whole, {at(2026, 3, 1, 5), at(2026, 3, 1, 5), at(2026, 3, 1, 8)});
+    ASSERT_EQ(parts.size(), 3u);
+    EXPECT_EQ(parts[0].extent.from, at(2026, 3, 1, 8));
+    EXPECT_EQ(parts[2].extent.to, at(2026, 3, 1, 5));
+    RollupStep expire = whole;
+    expire.action = RollupAction::expire;
+    EXPECT_TRUE(halves(expire, hourly().grid()).empty());
+}
+
 TEST(RollupPlan, BucketsPastKeepAreRemovedWhole) {
     const SystemZone berlin("Europe/Berlin");
     Backlog backlog = dirty({});
