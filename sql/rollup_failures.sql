@@ -74,6 +74,18 @@ CALL orchestry.refresh_rollup('r', '2026-03-09', '2026-03-10');
 SELECT state, rows FROM orchestry.run_steps WHERE run_id = (SELECT max(run_id) FROM orchestry.runs WHERE job_id = 18103) AND rows > 0 ORDER BY seq;
 SELECT count(*) FROM orchestry.verify_rollup('r');
 
+-- Another owner has the source, and not yet the rollup.
+CREATE ROLE rollup_failures_owner;
+GRANT USAGE, CREATE ON SCHEMA rollup_failures TO rollup_failures_owner;
+ALTER TABLE g OWNER TO rollup_failures_owner;
+CALL orchestry.refresh_rollup('r');
+SELECT * FROM orchestry.verify_rollup('r');
+ALTER VIEW r OWNER TO rollup_failures_owner;
+CALL orchestry.refresh_rollup('r');
+ALTER TABLE r_buckets OWNER TO rollup_failures_owner;
+ALTER VIEW days OWNER TO rollup_failures_owner;
+ALTER TABLE days_buckets OWNER TO rollup_failures_owner;
+CALL orchestry.run('g');
 SELECT orchestry.drop_rollup('days'), orchestry.drop_rollup('r');
 DROP TABLE g;
 
@@ -81,3 +93,4 @@ RESET orchestry.now;
 SET search_path = public;
 SET client_min_messages = warning;
 DROP SCHEMA rollup_failures CASCADE;
+DROP ROLE rollup_failures_owner;

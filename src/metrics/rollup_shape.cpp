@@ -166,6 +166,22 @@ Oid find_view(const RollupSettings& settings) {
     });
 }
 
+void require_one_owner(Oid target, const RollupSettings& settings, Oid view) {
+    const Oid owner = catalog::owner_of(target);
+    for (const Oid part : {view, find_buckets(settings)}) {
+        if (!OidIsValid(part) || catalog::owner_of(part) == owner)
+            continue;
+        const std::string name = pg::role_name(owner);
+        throw Error(errc::not_prerequisite_state,
+                    "rollup " + settings.view() + " and its source have different owners")
+            .detail(pg::require_relation_name(part) + " belongs to " +
+                    pg::role_name(catalog::owner_of(part)) + ", and " +
+                    pg::require_relation_name(target) + " to " + name + ".")
+            .hint("Run ALTER VIEW " + settings.view() + " OWNER TO " + name + "; ALTER TABLE " +
+                  settings.stored() + " OWNER TO " + name + ";");
+    }
+}
+
 /// Statements go by names, and the view by the numbers that these had when it was made.
 void require_columns_of_view(Oid target, const RollupSettings& settings, Oid view) {
     std::vector<std::string> names = settings.group_by;
@@ -197,6 +213,7 @@ void require_columns_of_view(Oid target, const RollupSettings& settings, Oid vie
 
 void require_unchanged(Oid target, const RollupSettings& settings) {
     const Oid view = find_view(settings);
+    require_one_owner(target, settings, view);
     if (OidIsValid(view))
         require_columns_of_view(target, settings, view);
 }

@@ -40,8 +40,9 @@ Oid stored_buckets(const RollupSettings& settings);
 /// that do not exist, 42804 and 22023 for those that do not fit.
 RollupShape read_rollup_shape(Oid target, const RollupSettings& settings);
 
-/// Checks that the view of a rollup of the table `target` reads the columns that have the names of
-/// the settings. Raises 55000 when columns were renamed.
+/// Checks that a rollup still is what its source makes of it: view and buckets belong to the owner
+/// of the table `target`, and the view reads the columns that have the names of the settings.
+/// Raises 55000 when that was changed.
 void require_unchanged(Oid target, const RollupSettings& settings);
 
 /// A rollup, or one that it is made of.
