@@ -89,6 +89,29 @@ CALL orchestry.run('g');
 SELECT orchestry.drop_rollup('days'), orchestry.drop_rollup('r');
 DROP TABLE g;
 
+-- Partitions without rows leave nothing behind that would have to stay.
+CREATE TABLE p (tenant text, ts timestamptz NOT NULL, v float8) PARTITION BY LIST (tenant);
+CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a') PARTITION BY RANGE (ts);
+CREATE TABLE p_b PARTITION OF p FOR VALUES IN ('b') PARTITION BY RANGE (ts);
+CREATE TABLE p_a_1 PARTITION OF p_a FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+CREATE TABLE p_b_1 PARTITION OF p_b FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+INSERT INTO p VALUES ('b', '2026-01-05 01:00Z', 1);
+SELECT orchestry.create_rollup('r', 'p', 'ts', 'v', '1 hour', '{tenant}');
+CALL orchestry.refresh_rollup('r');
+DROP TABLE p_a_1;
+BEGIN;
+CREATE TABLE p_a_2 PARTITION OF p_a FOR VALUES FROM ('2026-01-01Z') TO ('2026-03-01Z');
+ALTER TABLE p_a DETACH PARTITION p_a_2;
+COMMIT;
+DROP TABLE p_a;
+INSERT INTO p VALUES ('b', '2026-01-05 01:30Z', 2);
+CALL orchestry.refresh_rollup('r');
+SELECT bucket, tenant, data_points FROM r;
+SELECT frozen FROM orchestry.rollups WHERE rollup = 'r'::regclass;
+DROP TABLE p_b_1;
+SELECT frozen FROM orchestry.rollups WHERE rollup = 'r'::regclass;
+SELECT orchestry.drop_rollup('r');
+
 RESET orchestry.now;
 SET search_path = public;
 SET client_min_messages = warning;

@@ -30,9 +30,22 @@ void mark_all_of(Oid relid) {
         mark_at_commit(watch.job, marked_extent(watch, relid));
 }
 
+bool has_rows(Oid relid) {
+    for (const Oid table : pg::family_of(relid)) {
+        const pg::OpenRelation relation(table, AccessShareLock, pg::KeepLock::until_close);
+        if (relation->rd_rel->relkind == RELKIND_RELATION &&
+            pg::protect([&] { return RelationGetNumberOfBlocks(relation.get()); }) > 0)
+            return true;
+    }
+    return false;
+}
+
 /// Rows go with their partition, under a lock that has waited for all who wrote to it. A refresh
-/// that has the marks steps aside soon when it needs the partition.
+/// that has the marks steps aside soon when it needs the partition. With an empty one nothing goes:
+/// what was computed of its times is of the rows of others.
 void leave(const Watch& watch, Oid partition) {
+    if (!has_rows(partition))
+        return;
     const auto extent =
         watch.buckets ? extent_of(partition, watch.buckets->time_column) : std::nullopt;
     if (extent)
@@ -128,16 +141,6 @@ void on_transaction_event(XactEvent event, void*) {
 
 Oid oid_of(const RangeVar* name) {
     return pg::protect([&] { return RangeVarGetRelid(name, NoLock, true); });
-}
-
-bool has_rows(Oid relid) {
-    for (const Oid table : pg::family_of(relid)) {
-        const pg::OpenRelation relation(table, AccessShareLock, pg::KeepLock::until_close);
-        if (relation->rd_rel->relkind == RELKIND_RELATION &&
-            pg::protect([&] { return RelationGetNumberOfBlocks(relation.get()); }) > 0)
-            return true;
-    }
-    return false;
 }
 
 /// Whether a table is watched. Raises 0A000 when it is, and not all its changes can be seen.
