@@ -17,6 +17,7 @@ constexpr std::string_view settled_functions[] = {
     "array_out",
     "array_to_json",
     "array_to_string",
+    "cash_out",
     "concat",
     "concat_ws",
     "date",
@@ -33,6 +34,7 @@ constexpr std::string_view settled_functions[] = {
     "extract",
     "format",
     "generate_series",
+    "interval_out",
     "interval_pl_timestamptz",
     "json_agg",
     "json_agg_strict",
@@ -100,24 +102,139 @@ struct Found {
     List* only;      // OIDs of relations that are read with ONLY
     List* whole;     // OIDs of others
     List* functions; // OIDs
+    List* defaulted; // OIDs of functions that are called without all arguments
+    List* operators; // OIDs of those of users that rows are sorted and grouped by
+    List* written;   // OIDs of types of which values are made text, JSON or XML
+    List* shown; // OIDs of types that fields of a record, or arguments of an aggregate, may have
     const char* opaque;
+    Node* node; // at hand
 };
 
 // C-like, to be run inside protect():
 
-bool find_function(Oid function, void* found) {
-    auto* const known = static_cast<Found*>(found);
-    known->functions = list_append_unique_oid(known->functions, function);
+/// So is soon what calls it.
+bool is_gone(Oid function) { return !SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(function)); }
+
+/// Whether values of any type can be passed to a function.
+bool takes_any(Oid function) {
+    Oid* types = nullptr;
+    int count = 0;
+    (void)get_func_signature(function, &types, &count);
+    return std::any_of(types, types + count,
+                       [](Oid type) { return get_typtype(type) == TYPTYPE_PSEUDO; });
+}
+
+/// Whether what a function of the server makes of a value may be the name of something else, which
+/// changes.
+bool is_writer(Oid function) { return func_volatile(function) != immutable && takes_any(function); }
+
+/// Whether a function is told how to search text.
+bool takes_text_search(Oid function) {
+    Oid* types = nullptr;
+    int count = 0;
+    (void)get_func_signature(function, &types, &count);
+    return std::any_of(types, types + count,
+                       [](Oid type) { return type == REGCONFIGOID || type == REGDICTIONARYOID; });
+}
+
+void add_type(List*& types, Oid type) { types = list_append_unique_oid(types, type); }
+
+void add_types_of(List*& types, const List* expressions) {
+    for (int i = 0; i < list_length(expressions); ++i)
+        add_type(types, exprType(static_cast<Node*>(list_nth(expressions, i))));
+}
+
+/// The types of what is passed to a function.
+void add_argument_types(List*& types, const Node* call) {
+    switch (nodeTag(call)) {
+    case T_FuncExpr:
+        return add_types_of(types, reinterpret_cast<const FuncExpr*>(call)->args);
+    case T_OpExpr:
+    case T_DistinctExpr:
+    case T_NullIfExpr:
+        return add_types_of(types, reinterpret_cast<const OpExpr*>(call)->args);
+    case T_ScalarArrayOpExpr:
+        return add_types_of(types, reinterpret_cast<const ScalarArrayOpExpr*>(call)->args);
+    case T_WindowFunc:
+        return add_types_of(types, reinterpret_cast<const WindowFunc*>(call)->args);
+    case T_Aggref:
+        types = list_concat_unique_oid(types, reinterpret_cast<const Aggref*>(call)->aggargtypes);
+        return;
+    case T_CoerceViaIO:
+        return add_type(types, exprType(reinterpret_cast<const Node*>(
+                                   reinterpret_cast<const CoerceViaIO*>(call)->arg)));
+    default:
+        return;
+    }
+}
+
+bool find_function(Oid function, void* context) {
+    auto* const found = static_cast<Found*>(context);
+    found->functions = list_append_unique_oid(found->functions, function);
+    if (function < FirstNormalObjectId) {
+        if (is_writer(function))
+            add_argument_types(found->written, found->node);
+        return false;
+    }
+    if (is_gone(function))
+        return false;
+    if (takes_any(function))
+        add_argument_types(found->shown, found->node);
+    if (IsA(found->node, FuncExpr) &&
+        list_length(castNode(FuncExpr, found->node)->args) < get_func_nargs(function))
+        found->defaulted = list_append_unique_oid(found->defaulted, function);
     return false;
 }
 
 void find_relation(const RangeTblEntry* entry, Found* found) {
+    found->shown = list_concat_unique_oid(found->shown, entry->coltypes);
     if (entry->rtekind != RTE_RELATION)
         return;
     if (entry->tablesample)
         found->opaque = "it takes a sample of rows";
     List** const list = entry->inh ? &found->whole : &found->only;
     *list = list_append_unique_oid(*list, entry->relid);
+}
+
+/// The types of the columns of a function that returns records.
+void find_columns(Node* call, Found* found) {
+    TupleDesc columns = nullptr;
+    (void)get_expr_result_type(call, nullptr, &columns);
+    for (int i = 0; columns && i < columns->natts; ++i)
+        add_type(found->shown, TupleDescAttr(columns, i)->atttypid);
+}
+
+/// What is not called by its OID, or has types besides.
+void find_types(Node* node, Found* found) {
+    if (const List* const values = pg::compat::json_constructor_args(node))
+        return add_types_of(found->written, values);
+    switch (nodeTag(node)) {
+    case T_XmlExpr:
+        add_types_of(found->written, castNode(XmlExpr, node)->named_args);
+        return add_types_of(found->written, castNode(XmlExpr, node)->args);
+    case T_RowExpr:
+        return add_types_of(found->shown, castNode(RowExpr, node)->args);
+    case T_TargetEntry:
+        return add_type(found->shown,
+                        exprType(reinterpret_cast<Node*>(castNode(TargetEntry, node)->expr)));
+    case T_RangeTblFunction:
+        found->shown =
+            list_concat_unique_oid(found->shown, castNode(RangeTblFunction, node)->funccoltypes);
+        return;
+    case T_FuncExpr:
+        if (castNode(FuncExpr, node)->funcresulttype == RECORDOID &&
+            !is_gone(castNode(FuncExpr, node)->funcid))
+            find_columns(node, found);
+        return;
+    default:
+        return;
+    }
+}
+
+void find_operators(const SortGroupClause* clause, Found* found) {
+    for (const Oid op : {clause->eqop, clause->sortop})
+        if (op >= FirstNormalObjectId)
+            found->operators = list_append_unique_oid(found->operators, op);
 }
 
 bool find_reads(Node* node, void* context) {
@@ -134,22 +251,23 @@ bool find_reads(Node* node, void* context) {
             found->opaque = "it calls a function that changes rows";
         return pg::compat::walk_query(query, find_reads, context);
     }
+    if (IsA(node, SortGroupClause)) {
+        find_operators(reinterpret_cast<SortGroupClause*>(node), found);
+        return false;
+    }
+    if (IsA(node, SetOperationStmt))
+        (void)find_reads(reinterpret_cast<Node*>(castNode(SetOperationStmt, node)->groupClauses),
+                         context);
     if (IsA(node, SQLValueFunction))
         found->opaque = "it depends on the current time or role";
     else if (IsA(node, NextValueExpr))
         found->opaque = "it takes values from a sequence";
-    else
+    else {
+        found->node = node;
         (void)check_functions_in_node(node, find_function, context);
+    }
+    find_types(node, found);
     return pg::compat::walk_expression(node, find_reads, context);
-}
-
-/// Whether values of any type can be passed to a function.
-bool takes_any(Oid function) {
-    Oid* types = nullptr;
-    int count = 0;
-    (void)get_func_signature(function, &types, &count);
-    return std::any_of(types, types + count,
-                       [](Oid type) { return get_typtype(type) == TYPTYPE_PSEUDO; });
 }
 
 std::vector<Oid> oids_of(const List* list) {
@@ -198,6 +316,48 @@ bool add_new(std::vector<Oid>& known, Oid oid) {
     return true;
 }
 
+/// What was looked at already. What an immutable function calls is looked at once more where it is
+/// called by others, too.
+class Visited {
+  public:
+    bool add(Oid oid, bool is_vouched) {
+        if (std::find(others_.begin(), others_.end(), oid) != others_.end())
+            return false;
+        return add_new(is_vouched ? vouched_ : others_, oid);
+    }
+
+  private:
+    std::vector<Oid> others_, vouched_;
+};
+
+/// What the server says of a type whose values are written.
+struct TypeParts {
+    char kind = 0;
+    Oid inner = InvalidOid;  ///< of a domain, an array, a range or a multirange
+    Oid relid = InvalidOid;  ///< of a row type
+    Oid output = InvalidOid; ///< function
+};
+
+/// C-like.
+TypeParts parts_of(Oid type) {
+    TypeParts parts;
+    parts.kind = get_typtype(type);
+    if (parts.kind == TYPTYPE_DOMAIN)
+        parts.inner = getBaseType(type);
+    else if (parts.kind == TYPTYPE_RANGE)
+        parts.inner = get_range_subtype(type);
+    else if (parts.kind == TYPTYPE_MULTIRANGE)
+        parts.inner = get_multirange_range(type);
+    else if (parts.kind == TYPTYPE_COMPOSITE)
+        parts.relid = get_typ_typrelid(type);
+    else
+        parts.inner = get_element_type(type);
+    bool is_varlena = false;
+    if (parts.kind == TYPTYPE_BASE && !OidIsValid(parts.inner))
+        getTypeOutputInfo(type, &parts.output, &is_varlena);
+    return parts;
+}
+
 class Reader {
   public:
     explicit Reader(Oid matview) : matview_(matview) {}
@@ -208,11 +368,22 @@ class Reader {
     void read_tree(const std::string& text, Oid itself);
     void read_relation(Oid relid, bool with_heirs);
     void read_function(Oid function);
+    void read_function_once(Oid function) {
+        if (functions_.add(function, is_vouched_))
+            read_function(function);
+    }
     void read_users_function(Oid function);
+    void read_body(const std::string& text, bool is_immutable);
+    void read_defaults(Oid function);
     void read_aggregate(Oid aggregate);
+    void read_operators(const std::vector<Oid>& operators);
+    void read_written(Oid type);
+    void read_fields(Oid relid);
     void mix_names();
+    void mix_text_search();
+    /// What an immutable function does is as it says.
     void note_opaque(std::string why) {
-        if (reads_.opaque.empty())
+        if (!is_vouched_ && reads_.opaque.empty())
             reads_.opaque = std::move(why);
     }
     void mix(std::uint64_t value) {
@@ -222,8 +393,14 @@ class Reader {
     const Oid matview_;
     QueryReads reads_;
     std::vector<Oid> views_to_read_;
-    std::vector<Oid> functions_;
+    Visited functions_, defaults_;
+    bool is_vouched_ = false; // in the body of an immutable function
+    // Types.
+    std::vector<Oid> written_, shown_;
+    std::vector<Oid> row_types_; // relations of those that are written
     bool writes_any_type_ = false;
+    bool writes_records_ = false; // of which it is not known there what is in them
+    bool searches_text_ = false;
 };
 
 void Reader::read_view(Oid view) {
@@ -249,9 +426,21 @@ void Reader::read_tree(const std::string& text, Oid itself) {
     for (const Oid relid : oids_of(found.only))
         if (relid != itself)
             read_relation(relid, false);
+    if (!OidIsValid(itself) && (found.whole || found.only))
+        reads_.has_bodies = true;
     for (const Oid function : oids_of(found.functions))
-        if (add_new(functions_, function))
-            read_function(function);
+        read_function_once(function);
+    for (const Oid function : oids_of(found.defaulted))
+        if (defaults_.add(function, is_vouched_))
+            read_defaults(function);
+    if (found.operators)
+        read_operators(oids_of(found.operators));
+    if (is_vouched_)
+        return;
+    for (const Oid type : oids_of(found.shown))
+        (void)add_new(shown_, type);
+    for (const Oid type : oids_of(found.written))
+        read_written(type);
 }
 
 void Reader::read_relation(Oid relid, bool with_heirs) {
@@ -274,22 +463,20 @@ void Reader::read_relation(Oid relid, bool with_heirs) {
 void Reader::read_function(Oid function) {
     if (function >= FirstNormalObjectId)
         return read_users_function(function);
+    searches_text_ = searches_text_ || pg::protect([&] { return takes_text_search(function); });
     const char volatility = pg::call<func_volatile>(Oid{function});
     if (volatility == immutable)
         return;
     const char* const name = pg::protect([&] { return get_func_name(function); });
     const std::string_view known = name ? name : "";
-    if (volatility == stable &&
-        std::find(std::begin(settled_functions), std::end(settled_functions), known) !=
-            std::end(settled_functions)) {
-        writes_any_type_ = writes_any_type_ || pg::protect([&] { return takes_any(function); });
-        return;
-    }
-    note_opaque("it calls " + std::string(known) + "()");
+    if (volatility != stable ||
+        std::find(std::begin(settled_functions), std::end(settled_functions), known) ==
+            std::end(settled_functions))
+        note_opaque("it calls " + std::string(known) + "()");
 }
 
-/// An immutable function is what it says, and the body of another is read where the server has
-/// parsed it.
+/// The body of a function is read where the server has parsed it. Another is what it says, if it
+/// says that it is immutable.
 void Reader::read_users_function(Oid function) {
     pg::Spi spi;
     spi.run("SELECT p.xmin::pg_catalog.text::pg_catalog.int8, "
@@ -306,13 +493,30 @@ void Reader::read_users_function(Oid function) {
     mix(static_cast<std::uint64_t>(row.bigint(1)));
     if (row.boolean(6))
         return read_aggregate(function);
-    if (row.boolean(2))
-        return;
-    if (row.is_null(3))
-        return note_opaque("it calls " + pg::quote_qualified(row.text(4), row.text(5)) +
-                           "(), which is not immutable and whose body cannot be read");
-    reads_.has_bodies = true;
-    read_tree(row.text(3), InvalidOid);
+    if (!row.is_null(3))
+        return read_body(row.text(3), row.boolean(2));
+    if (!row.boolean(2))
+        note_opaque("it calls " + pg::quote_qualified(row.text(4), row.text(5)) +
+                    "(), which is not immutable and whose body cannot be read");
+}
+
+/// What an immutable function is made of, and what it reads all the same, can change; for the rest
+/// its owner has vouched.
+void Reader::read_body(const std::string& text, bool is_immutable) {
+    const bool was_vouched = is_vouched_;
+    is_vouched_ = was_vouched || is_immutable;
+    read_tree(text, InvalidOid);
+    is_vouched_ = was_vouched;
+}
+
+/// They are computed by whoever calls the function without them, whatever that says of itself.
+void Reader::read_defaults(Oid function) {
+    pg::Spi spi;
+    spi.run("SELECT p.proargdefaults::pg_catalog.text FROM pg_catalog.pg_proc p "
+            "WHERE p.oid OPERATOR(pg_catalog.=) $1 AND p.proargdefaults IS NOT NULL",
+            function);
+    if (spi.rows() != 0)
+        read_tree(spi.row(0).text(1), InvalidOid);
 }
 
 /// The server calls each aggregate immutable: it is what the functions are that it is made of.
@@ -324,36 +528,118 @@ void Reader::read_aggregate(Oid aggregate) {
             "f (oid) WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) $1 "
             "AND f.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid ORDER BY 1",
             aggregate);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const Oid function = spi.row(i).oid(1);
+        read_function_once(function);
+        if (function < FirstNormalObjectId && pg::protect([&] { return is_writer(function); }))
+            writes_any_type_ = writes_records_ = true;
+    }
+}
+
+/// Operators that sort and group are those of a class, which has functions of its own.
+void Reader::read_operators(const std::vector<Oid>& operators) {
+    pg::Spi spi;
+    spi.run("SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o "
+            "WHERE o.oid OPERATOR(pg_catalog.=) ANY ($1) "
+            "AND o.oprcode::pg_catalog.oid OPERATOR(pg_catalog.>=) $2 UNION "
+            "SELECT p.amproc::pg_catalog.oid FROM pg_catalog.pg_amop a JOIN pg_catalog.pg_amproc p "
+            "ON p.amprocfamily OPERATOR(pg_catalog.=) a.amopfamily "
+            "AND p.amproclefttype OPERATOR(pg_catalog.=) a.amoplefttype "
+            "WHERE a.amopopr OPERATOR(pg_catalog.=) ANY ($1) "
+            "AND p.amproc::pg_catalog.oid OPERATOR(pg_catalog.>=) $2 ORDER BY 1",
+            operators, Oid{FirstNormalObjectId});
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        if (const Oid function = spi.row(i).oid(1); add_new(functions_, function))
-            read_function(function);
+        read_function_once(spi.row(i).oid(1));
+}
+
+/// Values of a type are made text, JSON or XML, by its output function, and those of its parts, or
+/// by a cast to JSON.
+void Reader::read_written(Oid type) {
+    writes_any_type_ = true;
+    if (!add_new(written_, type))
+        return;
+    if (type == RECORDOID || type == RECORDARRAYOID) {
+        writes_records_ = true;
+        return;
+    }
+    const TypeParts parts = pg::protect([&] { return parts_of(type); });
+    if (OidIsValid(parts.inner))
+        read_written(parts.inner);
+    if (OidIsValid(parts.relid))
+        read_fields(parts.relid);
+    if (OidIsValid(parts.output))
+        read_function_once(parts.output);
+    if (type < FirstNormalObjectId)
+        return;
+    pg::Spi spi;
+    spi.run("SELECT c.castfunc FROM pg_catalog.pg_cast c WHERE c.castsource "
+            "OPERATOR(pg_catalog.=) $1 AND c.casttarget OPERATOR(pg_catalog.=) $2 "
+            "AND c.castfunc OPERATOR(pg_catalog.<>) 0::pg_catalog.oid",
+            type, Oid{JSONOID});
+    if (spi.rows() != 0)
+        read_function_once(spi.row(0).oid(1));
+}
+
+void Reader::read_fields(Oid relid) {
+    (void)add_new(row_types_, relid);
+    pg::Spi spi;
+    spi.run("SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid "
+            "OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 "
+            "AND NOT a.attisdropped ORDER BY a.attnum",
+            relid);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        read_written(spi.row(i).oid(1));
 }
 
 /// The labels of enums and the fields of types, which are not in rows that have values of these,
-/// but in JSON and text that is made of them. They are few, so that all count, whoever uses them.
+/// but in JSON and text that is made of them. They are few, so that all count, whoever uses them;
+/// of the row types of tables those that are written.
 void Reader::mix_names() {
     pg::Spi spi;
     for (const char* const names :
-         {"SELECT pg_catalog.concat(e.oid, ' ', e.enumlabel) FROM pg_catalog.pg_enum e",
+         {"SELECT pg_catalog.concat(e.oid, ' ', e.enumlabel) FROM pg_catalog.pg_enum e "
+          "WHERE $1 IS NOT NULL",
           "SELECT pg_catalog.concat(a.attrelid, ' ', a.attnum, ' ', a.attname) FROM "
           "pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid "
-          "OPERATOR(pg_catalog.=) c.oid WHERE c.relkind OPERATOR(pg_catalog.=) 'c'"}) {
+          "OPERATOR(pg_catalog.=) c.oid WHERE c.relkind OPERATOR(pg_catalog.=) 'c' "
+          "OR c.oid OPERATOR(pg_catalog.=) ANY ($1)"}) {
         spi.run(std::string("SELECT COALESCE(pg_catalog.bit_xor(pg_catalog.hashtextextended(n.name "
                             "COLLATE pg_catalog.\"C\", 0)), 0) FROM (") +
-                names + ") n (name)");
+                    names + ") n (name)",
+                row_types_);
         mix(static_cast<std::uint64_t>(spi.row(0).bigint(1)));
     }
 }
 
+/// How words are found by text search; as few, as well.
+void Reader::mix_text_search() {
+    pg::Spi spi;
+    spi.run("SELECT COALESCE(pg_catalog.bit_xor(pg_catalog.hashtextextended(c.line "
+            "COLLATE pg_catalog.\"C\", 0)), 0) FROM ("
+            "SELECT pg_catalog.concat(t.oid, ' ', t.xmin) FROM pg_catalog.pg_ts_config t UNION ALL "
+            "SELECT pg_catalog.concat(d.oid, ' ', d.xmin) FROM pg_catalog.pg_ts_dict d UNION ALL "
+            "SELECT pg_catalog.concat_ws(' ', m.mapcfg, m.maptokentype, m.mapseqno, m.mapdict) "
+            "FROM pg_catalog.pg_ts_config_map m) c (line)");
+    mix(static_cast<std::uint64_t>(spi.row(0).bigint(1)));
+}
+
 QueryReads Reader::read() {
     read_view(matview_);
-    while (!views_to_read_.empty()) {
-        const Oid view = views_to_read_.back();
-        views_to_read_.pop_back();
-        read_view(view);
+    for (std::size_t next = 0;;) {
+        if (!views_to_read_.empty()) {
+            const Oid view = views_to_read_.back();
+            views_to_read_.pop_back();
+            read_view(view);
+        } else if (writes_records_ && next < shown_.size()) {
+            read_written(shown_[next++]);
+        } else {
+            break;
+        }
     }
     if (writes_any_type_)
         mix_names();
+    if (searches_text_)
+        mix_text_search();
     sort_unique(reads_.matviews);
     sort_unique(reads_.views);
     std::sort(reads_.tables.begin(), reads_.tables.end(),

@@ -118,15 +118,27 @@ inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* cont
 #endif
 }
 
-/// The same for the parts of a query, with the entries of its range tables among them.
+/// The same for the parts of a query, with the entries of its range tables and the clauses that
+/// sort and group among them.
 inline bool walk_query(Query* query, bool (*walker)(Node*, void*), void* context) {
 #if PG_VERSION_NUM >= 160000
-    return query_tree_walker(query, walker, context, QTW_EXAMINE_RTES_BEFORE);
+    return query_tree_walker(query, walker, context,
+                             QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
 #else
     const auto any = reinterpret_cast<void (*)()>(walker);
     return query_tree_walker(query, reinterpret_cast<bool (*)()>(any), context,
-                             QTW_EXAMINE_RTES_BEFORE);
+                             QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
 #endif
+}
+
+/// The values that JSON_OBJECT(), JSON_ARRAY() and the like (16, commit 7081ac46ac) make JSON of;
+/// NIL when the node is not one of them.
+inline List* json_constructor_args([[maybe_unused]] const Node* node) {
+#if PG_VERSION_NUM >= 160000
+    if (IsA(node, JsonConstructorExpr))
+        return reinterpret_cast<const JsonConstructorExpr*>(node)->args;
+#endif
+    return NIL;
 }
 
 /// Memory for a GUC check hook's `extra` or string: 16 wants its own allocator, 15 plain malloc.
