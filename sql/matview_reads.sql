@@ -140,6 +140,34 @@ CREATE OR REPLACE FUNCTION pair_cmp(pair, pair) RETURNS int IMMUTABLE LANGUAGE s
 SELECT matview FROM needed ORDER BY 1;
 CALL remove_all();
 
+-- assume_pure: what may depend on more is watched all the same, and what can be changed in parts that nobody sees is not waived.
+CREATE TABLE secured (v int);
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE TABLE mixed (v int) PARTITION BY RANGE (v);
+CREATE TABLE mixed_1 PARTITION OF mixed FOR VALUES FROM (0) TO (10);
+CREATE UNLOGGED TABLE mixed_2 PARTITION OF mixed FOR VALUES FROM (10) TO (20);
+CREATE UNLOGGED TABLE forgetful (v int);
+CREATE MATERIALIZED VIEW p_secured AS SELECT count(*) FROM secured;
+CREATE MATERIALIZED VIEW p_mixed AS SELECT count(*) FROM mixed;
+CREATE MATERIALIZED VIEW p_forgetful AS SELECT count(*) FROM forgetful;
+SET client_min_messages = notice;
+\set VERBOSITY default
+SELECT orchestry.add_refresh_policy(v, mode => 'plain', assume_pure => true) > 14000 AS added FROM unnest('{p_secured,p_mixed,p_forgetful}'::regclass[]) v;
+\set VERBOSITY terse
+SET client_min_messages = warning;
+CALL refresh_needed();
+SELECT * FROM needed ORDER BY 1;
+INSERT INTO secured VALUES (1);
+SELECT * FROM needed ORDER BY 1;
+SELECT orchestry.alter_policy(job_id, '{"change_detection": "stats"}') FROM jobs WHERE matview = 'p_mixed'::regclass;
+SELECT pg_stat_force_next_flush();
+CALL refresh_needed();
+SELECT * FROM needed ORDER BY 1;
+INSERT INTO mixed VALUES (1);
+SELECT pg_stat_force_next_flush();
+SELECT * FROM needed ORDER BY 1;
+CALL remove_all();
+
 DROP SCHEMA matview_reads CASCADE;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id BETWEEN 14001 AND 14999;

@@ -77,8 +77,22 @@ bool is_foreign(Oid relid) {
     return pg::call<get_rel_relkind>(Oid{relid}) == RELKIND_FOREIGN_TABLE;
 }
 
-/// Why changes of a table can go unseen, as a clause; empty: they cannot.
-std::string why_opaque(Oid relid, const InspectedView& view) {
+/// Why a view may be another one although nothing was seen, because of one of its sources.
+struct Doubt {
+    std::string why;        ///< a clause; empty: it cannot
+    bool is_watched = true; ///< changes of the source are seen all the same
+    bool can_be_waived = true;
+};
+
+/// Whether rows of a table itself could be watched, were it not for others of its family.
+bool is_watchable(Oid table, const InspectedView& view) {
+    return pg::call<get_rel_relkind>(Oid{table}) == RELKIND_RELATION &&
+           pg::call<get_rel_persistence>(Oid{table}) == RELPERSISTENCE_PERMANENT &&
+           has_rights_of(view.owner, catalog::owner_of(table));
+}
+
+/// Why changes of a table cannot all be seen, as a clause; empty: they can.
+std::string why_unseen(Oid relid, const InspectedView& view) {
     const char kind = pg::call<get_rel_relkind>(Oid{relid});
     if (relid < FirstNormalObjectId)
         return "it reads " + name_of(relid) + ", a table of the server itself";
@@ -86,8 +100,6 @@ std::string why_opaque(Oid relid, const InspectedView& view) {
         return "it reads foreign table " + name_of(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         return "it reads " + name_of(relid) + ", whose changes cannot be seen";
-    if (hides_rows(relid, view))
-        return "row security may hide rows of " + name_of(relid);
     const std::vector<Oid> family = pg::family_of(relid);
     if (view.view.policy.detection == Detection::stats) {
         if (std::any_of(family.begin(), family.end(), is_foreign))
@@ -101,6 +113,24 @@ std::string why_opaque(Oid relid, const InspectedView& view) {
             return "it reads " + name_of(table) +
                    ", which belongs to somebody else and so cannot be watched";
     return {};
+}
+
+/// A table of which no part can be watched is one that does not count, if somebody says so. But who
+/// says that does not mean the changes of the other parts; nor can these be watched without the
+/// rest, which would stop nobody from making more of it.
+Doubt doubt_of(Oid relid, const InspectedView& view) {
+    Doubt doubt;
+    doubt.why = why_unseen(relid, view);
+    doubt.is_watched = doubt.why.empty();
+    if (!doubt.is_watched && view.view.policy.detection == Detection::triggers) {
+        const std::vector<Oid> family = pg::family_of(relid);
+        doubt.can_be_waived = relid < FirstNormalObjectId ||
+                              std::none_of(family.begin(), family.end(),
+                                           [&](Oid table) { return is_watchable(table, view); });
+    }
+    if (hides_rows(relid, view))
+        doubt.why = "row security may hide rows of " + name_of(relid);
+    return doubt;
 }
 
 /// What a watch has to be put on so that all changes of a table are seen.
@@ -129,23 +159,22 @@ bool is_part_of(Oid relid, const std::vector<Oid>& tables) {
 
 /// Where the sources are and why not all of them can be seen.
 void find_sources(InspectedView& view) {
+    const bool waives = view.settings.assume_pure;
     std::string& opaque = view.view.opaque;
-    opaque = view.reads.opaque;
+    opaque = waives ? std::string() : view.reads.opaque;
     for (const SourceTable& source : view.reads.tables) {
-        std::string why = why_opaque(source.relid, view);
+        Doubt doubt = doubt_of(source.relid, view);
         // What could not be seen before a reason went away is a change.
-        view.reads.definition = base::splitmix64(view.reads.definition ^ base::fnv1a64(why));
-        if (why.empty())
+        view.reads.definition = base::splitmix64(view.reads.definition ^ base::fnv1a64(doubt.why));
+        if (doubt.is_watched)
             for (const Oid table : tables_to_watch(source))
                 if (!contains(view.tables, table))
                     view.tables.push_back(table);
-        if (opaque.empty())
-            opaque = std::move(why);
+        if (opaque.empty() && !(waives && doubt.can_be_waived))
+            opaque = std::move(doubt.why);
     }
     std::erase_if(view.tables, [&](Oid table) { return is_part_of(table, view.tables); });
     std::sort(view.tables.begin(), view.tables.end());
-    if (view.settings.assume_pure)
-        opaque.clear();
     if (view.view.policy.detection == Detection::none)
         opaque = "change_detection is none";
     else if (view.view.policy.detection == Detection::stats && !pgstat_track_counts)

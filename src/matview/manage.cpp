@@ -69,11 +69,17 @@ void require_everywhere(const Policy& policy) {
 void announce(const Job& job) {
     const InspectedSet set = Inspector().read(job);
     const View& view = set.views[set.target];
-    if (!view.opaque.empty() && view.policy.detection != Detection::none)
-        pg::report(NOTICE, "materialized view " + view.quoted + " is never skipped",
-                   "Nobody can tell whether it has changed: " + view.opaque + ".",
-                   "If that does not matter: SELECT orchestry.alter_policy(" +
-                       std::to_string(job.id.value) + ", '{\"assume_pure\": true}');");
+    if (view.opaque.empty() || view.policy.detection == Detection::none)
+        return;
+    const std::string alter = "SELECT orchestry.alter_policy(" + std::to_string(job.id.value);
+    std::string hint;
+    if (!set.details[set.target].settings.assume_pure)
+        hint = "If that does not matter: " + alter + ", '{\"assume_pure\": true}');";
+    else if (view.policy.detection == Detection::triggers)
+        hint =
+            "To have changes counted instead: " + alter + ", '{\"change_detection\": \"stats\"}');";
+    pg::report(NOTICE, "materialized view " + view.quoted + " is never skipped",
+               "Nobody can tell whether it has changed: " + view.opaque + ".", hint);
 }
 
 } // namespace
