@@ -168,6 +168,18 @@ SELECT pg_stat_force_next_flush();
 SELECT * FROM needed ORDER BY 1;
 CALL remove_all();
 
+-- Views that read one another through a function: each job refreshes its own.
+CREATE FUNCTION other_count() RETURNS bigint LANGUAGE sql STABLE RETURN 1;
+CREATE MATERIALIZED VIEW c_one AS SELECT other_count() AS n;
+CREATE MATERIALIZED VIEW c_two AS SELECT n FROM c_one;
+CREATE OR REPLACE FUNCTION other_count() RETURNS bigint LANGUAGE sql STABLE BEGIN ATOMIC SELECT count(*) FROM c_two; END;
+SELECT orchestry.add_refresh_policy(v, mode => 'plain') > 14000 AS added FROM unnest('{c_one,c_two}'::regclass[]) v;
+SELECT action, object FROM orchestry.plan('c_one');
+SELECT action, object FROM orchestry.plan('c_two');
+CALL refresh_needed();
+CREATE OR REPLACE FUNCTION other_count() RETURNS bigint LANGUAGE sql STABLE RETURN 1;
+CALL remove_all();
+
 DROP SCHEMA matview_reads CASCADE;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id BETWEEN 14001 AND 14999;

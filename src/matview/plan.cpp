@@ -18,23 +18,44 @@ std::optional<std::size_t> find_view(const std::vector<View>& views, std::uint32
 /// Depth first, so that whatever a view reads comes before it.
 class Lineage {
   public:
-    explicit Lineage(const std::vector<View>& views)
-        : views_(views), reached_(views.size(), false) {}
-
-    void reach(std::size_t i) {
-        if (reached_[i])
-            return;
-        reached_[i] = true;
-        for (const std::uint32_t parent : views_[i].parents)
-            if (const auto found = find_view(views_, parent); found && views_[*found].is_ours)
-                reach(*found);
-        order.push_back(i);
+    Lineage(const std::vector<View>& views, std::size_t target)
+        : views_(views), target_(target), reached_(views.size(), false) {
+        reach(target);
     }
 
     std::vector<std::size_t> order;
 
   private:
+    void reach(std::size_t i) {
+        if (reached_[i])
+            return;
+        reached_[i] = true;
+        for (const std::uint32_t parent : views_[i].parents)
+            if (const auto found = find_view(views_, parent); found && views_[*found].is_ours) {
+                std::vector<bool> seen(views_.size(), false);
+                if (!reads_target(*found, seen))
+                    reach(*found);
+            }
+        order.push_back(i);
+    }
+
+    /// Whether a view reads the one that the run is for: the run of either would wait for the other
+    /// one's for ever.
+    bool reads_target(std::size_t i, std::vector<bool>& seen) const {
+        if (i == target_)
+            return true;
+        if (seen[i])
+            return false;
+        seen[i] = true;
+        return std::any_of(views_[i].parents.begin(), views_[i].parents.end(),
+                           [&](std::uint32_t parent) {
+                               const auto found = find_view(views_, parent);
+                               return found && reads_target(*found, seen);
+                           });
+    }
+
     const std::vector<View>& views_;
+    const std::size_t target_;
     std::vector<bool> reached_;
 };
 
@@ -188,9 +209,7 @@ const char* to_string(Action action) {
 }
 
 std::vector<std::size_t> lineage(const std::vector<View>& views, std::size_t target) {
-    Lineage found(views);
-    found.reach(target);
-    return std::move(found.order);
+    return Lineage(views, target).order;
 }
 
 std::vector<Step> plan(const std::vector<View>& views, std::size_t target, Instant now) {

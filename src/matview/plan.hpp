@@ -86,7 +86,8 @@ struct Step {
 };
 
 /// The ancestors of a view that a run may refresh and the view itself, each after those that it
-/// reads. Parents that are no view of ours end the search, and so does a circle.
+/// reads. Parents that are no view of ours end the search, and so do those that read the view
+/// itself, through a function: their own jobs refresh them.
 std::vector<std::size_t> lineage(const std::vector<View>& views, std::size_t target);
 
 /// The steps that make a view right at `now`: none of another view but of its lineage.

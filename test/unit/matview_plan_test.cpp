@@ -102,8 +102,13 @@ TEST(MatviewPlan, AChainOfManyLevels) {
         EXPECT_EQ(views[order[i]].relid, i + 1);
 }
 
-TEST(MatviewPlan, CirclesEnd) {
-    EXPECT_EQ(lineage({view(1, {2}), view(2, {1})}, 0), (std::vector<std::size_t>{1, 0}));
+TEST(MatviewPlan, WhoReadsTheViewItselfIsLeftToItsOwnJob) {
+    EXPECT_EQ(lineage({view(1, {2}), view(2, {1})}, 0), (std::vector<std::size_t>{0}));
+    EXPECT_EQ(lineage({view(1, {2, 4}), view(2, {3}), view(3, {1}), view(4)}, 0),
+              (std::vector<std::size_t>{3, 0}));
+    // A circle of others is refreshed, and ends.
+    EXPECT_EQ(lineage({view(1, {2}), view(2, {3}), view(3, {2})}, 0),
+              (std::vector<std::size_t>{2, 1, 0}));
     EXPECT_EQ(lineage({view(1, {1})}, 0), (std::vector<std::size_t>{0}));
 }
 
