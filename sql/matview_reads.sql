@@ -180,6 +180,17 @@ CALL refresh_needed();
 CREATE OR REPLACE FUNCTION other_count() RETURNS bigint LANGUAGE sql STABLE RETURN 1;
 CALL remove_all();
 
+-- A function that finds its tables where its author looks, and the query does not.
+CREATE FUNCTION pathless() RETURNS bigint STABLE LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM t); END';
+CREATE MATERIALIZED VIEW h_path AS SELECT pathless() AS n;
+SELECT orchestry.add_refresh_policy('h_path', mode => 'plain') > 14000 AS added;
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+CALL orchestry.refresh('h_path');
+ALTER FUNCTION pathless() SET search_path = matview_reads;
+CALL orchestry.refresh('h_path');
+TABLE h_path;
+
 DROP SCHEMA matview_reads CASCADE;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id BETWEEN 14001 AND 14999;

@@ -178,6 +178,17 @@ std::int64_t temporary_bytes() {
     return (pgBufferUsage.local_blks_written + pgBufferUsage.temp_blks_written) * BLCKSZ;
 }
 
+constexpr const char* undefined_function = "42883";
+
+/// Names in bodies that the server has not parsed are looked for when the query runs, which is not
+/// where whoever wrote them looks.
+void hint_at_path(pg::Failure& failure) {
+    if (failure.is(base::errc::undefined_table) || failure.is(base::errc::undefined_object) ||
+        failure.is(undefined_function))
+        failure.hint = "The query runs with a search_path of pg_catalog alone. Let a function in "
+                       "it say where its names are: ALTER FUNCTION ... SET search_path = ...;";
+}
+
 /// As the owner's session would do it, in the policy's time zone; REFRESH restricts the query.
 void Refresh::execute() {
     pg::GucLevel guc;
@@ -187,7 +198,11 @@ void Refresh::execute() {
     guc.set("bytea_output", "hex");
     const capture::OwnRefresh own(found_.view.relid);
     const std::int64_t before = temporary_bytes();
-    pg::run_statements({refresh_sql(found_, step_)});
+    if (auto failure =
+            pg::in_subtransaction([&] { pg::run_statements({refresh_sql(found_, step_)}); })) {
+        hint_at_path(*failure);
+        pg::raise(*failure);
+    }
     temporary_bytes_ = temporary_bytes() - before;
 }
 

@@ -317,14 +317,30 @@ const InspectedView* Inspector::find(Oid matview) {
     return &found;
 }
 
+namespace {
+
+/// A run may have waited while the view was dropped.
+base::Error without_policy(const catalog::Job& job) {
+    const std::string id = std::to_string(job.id.value);
+    if (!pg::relation_name(job.target))
+        return base::Error(base::errc::undefined_object,
+                           "the materialized view of job " + id + " is gone")
+            .hint("CALL orchestry.run_due(); removes the job, or SELECT orchestry.remove_policy(" +
+                  id + ");");
+    return base::Error(base::errc::undefined_object,
+                       "job " + id + " has no refresh policy any more")
+        .hint("See SELECT job_id, kind, target FROM orchestry.jobs;");
+}
+
+} // namespace
+
 InspectedSet Inspector::read(const catalog::Job& job) {
     InspectedSet set;
     std::vector<Oid> open = {job.target};
     for (std::size_t i = 0; i < open.size(); ++i) {
         const InspectedView* const found = find(open[i]);
         if (!found && i == 0)
-            throw base::Error(base::errc::undefined_object, "job " + std::to_string(job.id.value) +
-                                                                " has no refresh policy any more");
+            throw without_policy(job);
         if (!found)
             continue;
         set.views.push_back(found->view);
