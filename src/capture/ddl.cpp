@@ -193,17 +193,21 @@ bool switches_triggers(AlterTableType type) {
 }
 
 void after_alter_table(const AlterTableStmt* statement) {
-    bool switched = false, unlogged = false;
+    bool switched = false, unlogged = false, computed = false;
     for (int i = 0; i < list_length(statement->cmds); ++i) {
         const auto* const command = static_cast<const AlterTableCmd*>(list_nth(statement->cmds, i));
         switched = switched || switches_triggers(command->subtype);
         unlogged = unlogged || command->subtype == AT_SetUnLogged;
+        computed = computed || pg::compat::sets_expression(command->subtype);
         if (command->subtype == AT_AttachPartition)
             came(oid_of(reinterpret_cast<const PartitionCmd*>(command->def)->name));
     }
-    const Oid relid = switched || unlogged ? oid_of(statement->relation) : InvalidOid;
+    const Oid relid = switched || unlogged || computed ? oid_of(statement->relation) : InvalidOid;
     if (switched && OidIsValid(relid))
         keep_watching(relid);
+    if (computed && OidIsValid(relid)) // all rows have other values now, which no trigger has seen
+        for (const Oid table : pg::family_of(relid))
+            mark_all_of(table);
     if (unlogged)
         (void)is_watched_well(relid);
 }

@@ -1,6 +1,7 @@
 #include "metrics/rollup_shape.hpp"
 
 #include "catalog/columns.hpp"
+#include "pg/compat.hpp"
 
 #include <algorithm>
 
@@ -72,6 +73,18 @@ void require_distinct_columns(const RollupShape& shape) {
 
 namespace {
 
+/// Whether a column is computed when it is read, so that no trigger finds its value in a row.
+bool is_virtual(Oid relid, const std::string& column) {
+    return pg::protect([&] {
+        const HeapTuple tuple = SearchSysCacheAttName(relid, column.c_str());
+        if (!HeapTupleIsValid(tuple))
+            return false;
+        const char kind = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple))->attgenerated;
+        ReleaseSysCache(tuple);
+        return kind == pg::compat::virtual_column;
+    });
+}
+
 /// What a rollup is computed from: rows of a table, with a time and a value.
 void read_rows(RollupShape& shape, const std::vector<catalog::Column>& columns,
                const RollupSettings& settings) {
@@ -82,6 +95,12 @@ void read_rows(RollupShape& shape, const std::vector<catalog::Column>& columns,
         throw Error(errc::datatype_mismatch,
                     "time column \"" + time.name + "\" must be of type timestamptz or timestamp")
             .detail("It is of type " + time.type_name + ".");
+    if (is_virtual(shape.source, time.name))
+        throw Error(errc::feature_not_supported,
+                    "time column \"" + time.name + "\" is a virtual generated column")
+            .detail("Changes of rows are seen by their time, which such a column has only when it "
+                    "is read.")
+            .hint("Generate the column STORED.");
     shape.time_column = pg::quote_identifier(time.name);
     shape.is_wall_clock = catalog::is_wall_clock(time);
     const catalog::Column& value =

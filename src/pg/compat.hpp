@@ -49,6 +49,23 @@ inline LocalPgBackendStatus* backend_entry(int index) {
 /// Identity columns of partitions: from 17 a partition gets the parent's identity at ATTACH.
 inline constexpr bool partitions_inherit_identity = PG_VERSION_NUM >= 170000;
 
+/// ALTER COLUMN ... SET EXPRESSION, which gives generated columns other values in rows that are
+/// there (17, commit 5d06e99a3c).
+inline bool sets_expression([[maybe_unused]] AlterTableType type) {
+#if PG_VERSION_NUM >= 170000
+    return type == AT_SetExpression;
+#else
+    return false;
+#endif
+}
+
+/// A generated column that has no value before it is read (18, commit 83ea6c540).
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+inline constexpr char virtual_column = ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+inline constexpr char virtual_column = 'v';
+#endif
+
 /// ANALYZE ONLY of a partitioned parent (18, commit 62ddf7ee9).
 inline constexpr bool has_analyze_only = PG_VERSION_NUM >= 180000;
 
