@@ -36,6 +36,13 @@ COMMENT ON COLUMN orchestry.refresh_state.counters IS 'With stats: fingerprint o
 COMMENT ON COLUMN orchestry.refresh_state.parents IS 'The materialized views that it reads';
 COMMENT ON COLUMN orchestry.refresh_state.temp_bytes IS 'Written to temporary tables and files by the last refresh';
 
+CREATE TABLE orchestry.refresh_source (
+    job_id bigint NOT NULL REFERENCES orchestry.job ON DELETE CASCADE,
+    relid  oid NOT NULL,
+    PRIMARY KEY (job_id, relid)
+);
+COMMENT ON TABLE orchestry.refresh_source IS 'The tables on which jobs of materialized views have put triggers: of no others they are told anything. Not dumped: after a restore the next run puts new ones.';
+
 CREATE TABLE orchestry.refresh_breach (
     job_id  bigint NOT NULL REFERENCES orchestry.job ON DELETE CASCADE,
     from_at timestamptz NOT NULL,
@@ -43,6 +50,29 @@ CREATE TABLE orchestry.refresh_breach (
 );
 COMMENT ON TABLE orchestry.refresh_breach IS 'When materialized views were older than they may be. Not dumped, and kept for a day.';
 CREATE INDEX refresh_breach_job_idx ON orchestry.refresh_breach (job_id);
+
+-- A trigger that names a job says nothing: anybody can make one, and a dump of single tables brings those of jobs elsewhere.
+CREATE VIEW orchestry._job_sources AS
+SELECT s.job_id, s.relid FROM orchestry.refresh_source s
+UNION ALL
+SELECT j.job_id, CASE WHEN o.here THEN j.target ELSE (SELECT c.oid FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
+           WHERE n.nspname = j.target_schema AND c.relname = j.target_name) END
+FROM orchestry.rollup r JOIN orchestry.job j ON j.job_id = r.job_id
+CROSS JOIN LATERAL (SELECT j.origin_system = orchestry._system_identifier()
+     AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND EXISTS (SELECT FROM orchestry.job_state s WHERE s.job_id = j.job_id) AS here) o
+WHERE r.parent IS NULL
+UNION ALL
+SELECT r.job_id, c.oid
+FROM orchestry.rollup r JOIN orchestry.rollup p ON p.job_id = r.parent
+JOIN pg_namespace n ON n.nspname = p.rollup_schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = (p.rollup_name || '_buckets')::name;
+COMMENT ON VIEW orchestry._job_sources IS 'The tables of whose changes jobs are told. Rollups that were restored know their table by its name until resume_all(). Internal.';
+
+CREATE VIEW orchestry._watches AS
+SELECT DISTINCT s.job_id, s.relid
+FROM orchestry._job_sources s JOIN pg_trigger t ON t.tgrelid = s.relid AND t.tgparentid = 0 AND t.tgfoid = 'orchestry._capture'::regproc
+     AND split_part(encode(t.tgargs, 'escape'), '\000', 1) = s.job_id::text;
+COMMENT ON VIEW orchestry._watches IS 'Which of these tables have a trigger of the job, that is not of a table they are a partition of. Internal.';
 
 CREATE VIEW orchestry._refresh_settings AS
 SELECT p.job_id, jsonb_strip_nulls(jsonb_build_object(

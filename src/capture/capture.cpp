@@ -3,6 +3,7 @@
 #include <charconv>
 #include <list>
 
+#include "capture/source.hpp"
 #include "catalog/partitioned_table.hpp"
 #include "catalog/run.hpp"
 #include "catalog/settings.hpp"
@@ -234,6 +235,7 @@ void install_capture() {
         RegisterXactCallback(on_transaction_event, nullptr);
         RegisterSubXactCallback(on_subtransaction_event, nullptr);
     });
+    install_source_cache();
 }
 
 void mark_at_commit(JobId job, const TimeExtent& extent) {
@@ -268,6 +270,8 @@ void thaw_returned(JobId job, Oid partition) {
 
 void note_change(const TriggerData& data) {
     const Trigger& trigger = *data.tg_trigger;
+    if (!is_believed(trigger.tgoid, job_of(trigger), RelationGetRelid(data.tg_relation)))
+        return;
     Changes& changes = changes_of(trigger);
     if (!TRIGGER_FIRED_FOR_ROW(data.tg_event))
         return changes.add_all(); // TRUNCATE
@@ -318,40 +322,23 @@ std::string always_sql(const std::string& table, const std::string& trigger) {
     return "ALTER TABLE " + table + " ENABLE ALWAYS TRIGGER " + pg::quote_identifier(trigger);
 }
 
-std::vector<std::string> unwatch_sql(JobId job, const std::string& table) {
-    return {"DROP TRIGGER IF EXISTS " + row_trigger(job) + " ON " + table,
-            "DROP TRIGGER IF EXISTS " + truncate_trigger(job) + " ON " + table};
-}
-
 std::vector<Oid> unwatched(JobId job, const std::vector<Oid>& tables) {
+    const catalog::Elevated elevated;
     pg::Spi spi;
     spi.run("SELECT t.relid FROM pg_catalog.unnest($1) t (relid) WHERE NOT EXISTS (SELECT FROM "
             "pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) t.relid "
             "AND g.tgname OPERATOR(pg_catalog.=) $2::pg_catalog.name "
-            "AND g.tgfoid OPERATOR(pg_catalog.=) $3 AND g.tgenabled OPERATOR(pg_catalog.=) 'A')",
-            tables, row_trigger(job), capture_function());
+            "AND g.tgfoid OPERATOR(pg_catalog.=) $3 AND g.tgenabled OPERATOR(pg_catalog.=) 'A') "
+            "OR NOT EXISTS (SELECT FROM orchestry.refresh_source s "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) $4 "
+            "AND (s.relid OPERATOR(pg_catalog.=) t.relid OR s.relid OPERATOR(pg_catalog.=) ANY "
+            "(SELECT a.relid FROM pg_catalog.pg_partition_ancestors(t.relid) a (relid))))",
+            tables, row_trigger(job), capture_function(), job.value);
     std::vector<Oid> result;
     for (std::uint64_t i = 0; i < spi.rows(); ++i)
         result.push_back(spi.row(i).oid(1));
     return result;
 }
-
-namespace {
-
-/// The tables that have a watch of a job of their own: not as a partition of one that has.
-std::vector<Oid> tables_watched_by(JobId job) {
-    pg::Spi spi;
-    spi.run("SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE t.tgname IN "
-            "($1::pg_catalog.name, $2::pg_catalog.name) AND t.tgfoid OPERATOR(pg_catalog.=) $3 "
-            "AND t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid GROUP BY 1 ORDER BY 1",
-            row_trigger(job), truncate_trigger(job), capture_function());
-    std::vector<Oid> tables;
-    for (std::uint64_t i = 0; i < spi.rows(); ++i)
-        tables.push_back(spi.row(i).oid(1));
-    return tables;
-}
-
-} // namespace
 
 namespace {
 
@@ -369,14 +356,50 @@ class Unwatching {
 
 bool is_unwatching() { return unwatching; }
 
+namespace {
+
+/// Calls `use` with each trigger of a watch on a table, be it believed or not. `use` looks nothing
+/// up: the server may then read the triggers anew.
+template <typename F>
+void for_each_trigger(Oid relid, F use) {
+    const Oid function = capture_function();
+    if (!OidIsValid(function))
+        return;
+    const pg::OpenRelation relation(relid, AccessShareLock, pg::KeepLock::until_close);
+    const TriggerDesc* const triggers = relation->trigdesc;
+    for (int i = 0; triggers && i < triggers->numtriggers; ++i)
+        if (triggers->triggers[i].tgfoid == function)
+            use(triggers->triggers[i]);
+}
+
+} // namespace
+
+namespace {
+
+/// The statements that end what a table has of the watch of a job itself, by whatever name.
+std::vector<std::string> unwatch_sql(JobId job, Oid table) {
+    const std::string name = pg::require_relation_name(table);
+    std::vector<std::string> statements;
+    for_each_trigger(table, [&](const Trigger& trigger) {
+        if (job_of(trigger) == job && !trigger.tgisclone)
+            statements.push_back("DROP TRIGGER " + pg::quote_identifier(trigger.tgname) + " ON " +
+                                 name);
+    });
+    return statements;
+}
+
+} // namespace
+
 void unwatch_all(JobId job) {
     const Unwatching allowed;
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
-    for (const Oid table : tables_watched_by(job)) {
+    lock_sources(job);
+    for (const Oid table : watched_by(job)) {
         const catalog::AsOwner owner(table);
-        pg::run_statements(unwatch_sql(job, pg::require_relation_name(table)));
+        pg::run_statements(unwatch_sql(job, table));
     }
+    remove_sources(job);
 }
 
 namespace {
@@ -394,74 +417,66 @@ void lock_at_once(const std::vector<Oid>& tables) {
 
 void retire_dropped() {
     for (const JobId job : catalog::jobs_of_dropped_targets()) {
-        const std::vector<Oid> tables = tables_watched_by(job);
+        const std::vector<Oid> tables = watched_by(job);
         if (tables.empty())
             continue; // goes with all the others
         (void)pg::in_subtransaction([&] {
             pg::GucLevel guc;
             pg::set_lock_timeout(guc, 0); // of the job's row, which others lock first as well
-            catalog::remove_job(job);
+            lock_sources(job);
             lock_at_once(tables);
             unwatch_all(job);
+            catalog::remove_job(job);
         });
     }
 }
 
-namespace {
-
-/// Calls `use` with each trigger of a watch on a table.
-template <typename F>
-void for_each_trigger(Oid relid, F use) {
-    const Oid function = capture_function();
-    if (!OidIsValid(function))
-        return;
-    const pg::OpenRelation relation(relid, AccessShareLock, pg::KeepLock::until_close);
-    const TriggerDesc* const triggers = relation->trigdesc;
-    for (int i = 0; triggers && i < triggers->numtriggers; ++i)
-        if (triggers->triggers[i].tgfoid == function)
-            use(triggers->triggers[i]);
-}
-
-} // namespace
-
 std::vector<WatchTrigger> watch_triggers(Oid relid) {
     std::vector<WatchTrigger> result;
     for_each_trigger(relid, [&](const Trigger& trigger) {
-        result.push_back(
-            {trigger.tgname, job_of(trigger), trigger.tgenabled == TRIGGER_FIRES_ALWAYS});
+        result.push_back({trigger.tgoid, trigger.tgname, job_of(trigger),
+                          trigger.tgenabled == TRIGGER_FIRES_ALWAYS});
     });
     return result;
 }
 
 std::vector<Watch> watches_on(Oid relid) {
     std::vector<Watch> watches;
+    std::vector<Oid> triggers;
     for_each_trigger(relid, [&](const Trigger& trigger) {
         if (!TRIGGER_FOR_ROW(trigger.tgtype))
             return;
+        triggers.push_back(trigger.tgoid);
         Watch& watch = watches.emplace_back();
         watch.job = job_of(trigger);
         if (trigger.tgnargs == arguments_with_buckets)
             watch.buckets = {time_column_of(trigger), step_of(trigger), zone_of(trigger)};
+    });
+    std::size_t at = 0;
+    std::erase_if(watches, [&](const Watch& watch) {
+        return !is_believed(triggers[at++], watch.job, relid);
     });
     return watches;
 }
 
 namespace {
 
-bool has_own_watch(Oid relid, JobId job) {
+bool has_watch(Oid relid, JobId job, bool cloned) {
     bool has = false;
     for_each_trigger(relid, [&](const Trigger& trigger) {
-        has = has || (job_of(trigger) == job && !trigger.tgisclone);
+        has = has || (job_of(trigger) == job && trigger.tgisclone == cloned);
     });
     return has;
 }
 
+bool has_own_watch(Oid relid, JobId job) { return has_watch(relid, job, false); }
+
 } // namespace
 
 std::vector<pg::LockRequest> watch_locks(Oid table, JobId job) {
-    std::vector<pg::LockRequest> locks = {{table, ShareRowExclusiveLock}};
+    std::vector<pg::LockRequest> locks;
     for (const Oid part : pg::family_of(table))
-        if (part != table && pg::call<get_rel_relispartition>(Oid{part}))
+        if (part == table || pg::call<get_rel_relispartition>(Oid{part}))
             locks.push_back(
                 {part, has_own_watch(part, job) ? AccessExclusiveLock : ShareRowExclusiveLock});
     return locks;
@@ -470,12 +485,20 @@ std::vector<pg::LockRequest> watch_locks(Oid table, JobId job) {
 void make_room_in(Oid table, JobId job) {
     const Unwatching allowed;
     for (const Oid part : pg::family_of(table)) {
-        if (part == table || !pg::call<get_rel_relispartition>(Oid{part}) ||
+        if ((part != table && !pg::call<get_rel_relispartition>(Oid{part})) ||
             !has_own_watch(part, job))
             continue;
         const catalog::AsOwner owner(part);
-        pg::run_statements(unwatch_sql(job, pg::require_relation_name(part)));
+        pg::run_statements(unwatch_sql(job, part));
     }
+}
+
+void begin_watch(const Watch& watch, Oid table) {
+    make_room_in(table, watch.job);
+    if (has_watch(table, watch.job, true))
+        return; // that of its parent, which a dump brought
+    const catalog::AsOwner owner(table);
+    pg::run_statements(watch_sql(watch, pg::require_relation_name(table)));
 }
 
 void make_room_for_parent(Oid table, Oid parent) {
@@ -483,7 +506,7 @@ void make_room_for_parent(Oid table, Oid parent) {
     for (const Watch& watch : watches_on(parent))
         for (const Oid part : pg::family_of(table))
             if (has_own_watch(part, watch.job))
-                pg::run_statements(unwatch_sql(watch.job, pg::require_relation_name(part)));
+                pg::run_statements(unwatch_sql(watch.job, part));
 }
 
 std::string why_unwatchable(Oid relid) {

@@ -25,13 +25,13 @@ struct Watch {
     std::optional<Buckets> buckets; ///< nullopt: any change marks all times
 };
 
-/// The statements that begin and end a watch on a table, whose quoted name is given. The triggers
-/// reach all partitions, those to come as well.
+/// The statements that begin a watch on a table, whose quoted name is given. The triggers reach all
+/// partitions, those to come as well.
 std::vector<std::string> watch_sql(const Watch& watch, const std::string& table);
-std::vector<std::string> unwatch_sql(catalog::JobId job, const std::string& table);
 
-/// A trigger of a watch.
+/// A trigger that says that it is one of a watch.
 struct WatchTrigger {
+    Oid id;
     std::string name; ///< unquoted
     catalog::JobId job;
     bool always = false; ///< fired whatever session_replication_role is
@@ -40,12 +40,12 @@ std::vector<WatchTrigger> watch_triggers(Oid relid);
 /// The statement that switches one on for good.
 std::string always_sql(const std::string& table, const std::string& trigger);
 
-/// Those of some tables that have no watch of a job that is fired always, as of now; none is
-/// locked.
+/// Those of some tables that have no watch of the job of a materialized view that is believed and
+/// fired always, as of now; none is locked.
 std::vector<Oid> unwatched(catalog::JobId job, const std::vector<Oid>& tables);
 
-/// Ends the watch of a job on all tables that have one. Raises 55P03 when a table is not had in
-/// time.
+/// Ends the watch of a job on all tables that have one, before the job is removed. Raises 55P03
+/// when a table is not had in time.
 void unwatch_all(catalog::JobId job);
 /// Whether that is going on: nobody else may drop a trigger of a job that is there.
 bool is_unwatching();
@@ -54,10 +54,14 @@ bool is_unwatching();
 /// Waits for nobody: what is in use is left for the next time.
 void retire_dropped();
 
+/// Begins the watch of the job of a materialized view on a table, under watch_locks().
+void begin_watch(const Watch& watch, Oid table);
+
 /// A partition has one watch of a job: that of its parent, cloned by the server, which raises 42710
 /// when there is one of its own. These go.
 ///
-/// Of all partitions of a table that is to be watched by the job, under watch_locks().
+/// Of a table that is to be watched by the job and of all its partitions, under watch_locks(). The
+/// table itself may have triggers that came with a dump.
 void make_room_in(Oid table, catalog::JobId job);
 /// What the watch of a job on a table is made under: the table and all its partitions.
 std::vector<pg::LockRequest> watch_locks(Oid table, catalog::JobId job);
@@ -65,7 +69,8 @@ std::vector<pg::LockRequest> watch_locks(Oid table, catalog::JobId job);
 /// caller must own the table (42501).
 void make_room_for_parent(Oid table, Oid parent);
 
-/// The watches on a table itself; a partition has those of the table that it belongs to.
+/// The watches on a table itself that are believed; a partition has those of the table that it
+/// belongs to.
 std::vector<Watch> watches_on(Oid relid);
 
 /// Why changes of a table, or of a part of it, cannot all be seen, as a sentence; empty: they can.

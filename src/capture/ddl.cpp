@@ -1,6 +1,7 @@
 #include "capture/ddl.hpp"
 
 #include "capture/capture.hpp"
+#include "capture/source.hpp"
 #include "catalog/refresh_state.hpp"
 #include "pg/compat.hpp"
 #include "pg/entry.hpp"
@@ -169,7 +170,8 @@ void came(Oid relid) {
         mark_all_of(relid);
 }
 
-/// Watches stay on. Whoever loads rows with all triggers off must not make anything wrong.
+/// Watches stay on. Whoever loads rows with all triggers off must not make anything wrong; nor who
+/// restores a dump, where the rows come before the jobs.
 void keep_watching(Oid relid) {
     for (const Oid table : pg::family_of(relid))
         for (const WatchTrigger& trigger : watch_triggers(table))
@@ -235,7 +237,7 @@ void check_drop_trigger(const DropStmt* statement) {
         if (!OidIsValid(relid))
             continue; // the statement itself will say so
         for (const WatchTrigger& ours : watch_triggers(relid))
-            if (ours.name == trigger && catalog::find_job(ours.job))
+            if (ours.name == trigger && is_believed(ours.id, ours.job, relid))
                 throw base::Error(base::errc::not_prerequisite_state,
                                   "cannot drop trigger " + ours.name + " of table " +
                                       pg::relation_name(relid).value_or(""))

@@ -417,9 +417,8 @@ std::int64_t reconcile_targets() {
         system_identifier(), MyDatabaseId);
     return static_cast<std::int64_t>(
         spi.run_kept(std::string("DELETE FROM orchestry.job j WHERE ") + target_is_gone +
-                         " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t "
-                         "WHERE t.tgname OPERATOR(pg_catalog.=) ('orchestry_watch_' "
-                         "OPERATOR(pg_catalog.||) j.job_id)::pg_catalog.name)",
+                         " AND NOT EXISTS (SELECT FROM orchestry._watches w "
+                         "WHERE w.job_id OPERATOR(pg_catalog.=) j.job_id)",
                      system_identifier(), MyDatabaseId));
 }
 

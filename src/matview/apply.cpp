@@ -4,6 +4,7 @@
 
 #include "capture/capture.hpp"
 #include "capture/ddl.hpp"
+#include "capture/source.hpp"
 #include "catalog/dirty.hpp"
 #include "catalog/refresh_state.hpp"
 #include "catalog/run.hpp"
@@ -100,19 +101,24 @@ Applied watch(const Planned& planned, const Step& step, std::int64_t budget_us) 
     if (capture::unwatched(found.job, {table}).empty())
         return skipped("it is watched by now");
     Applied applied;
+    bool is_there = true;
     if (auto failure = pg::in_subtransaction([&] {
+            pg::GucLevel guc;
+            pg::set_lock_timeout(guc, budget_us);
+            is_there = capture::add_source(found.job, table); // first, as whoever ends the watch
+            if (!is_there)
+                return;
             applied.lock_wait_us =
                 pg::lock_relations(capture::watch_locks(table, found.job), budget_us);
-            pg::GucLevel guc;
             pg::set_lock_timeout(guc, budget_us - applied.lock_wait_us);
-            capture::make_room_in(table, found.job);
-            const catalog::AsOwner owner(table);
-            pg::run_statements(capture::watch_sql(watch_of(found), step.source));
+            capture::begin_watch(watch_of(found), table);
         })) {
         if (!failure->is(base::errc::lock_not_available))
             pg::raise(*failure);
         return skipped("it is in use; the next run tries again");
     }
+    if (!is_there)
+        return skipped("the policy was removed meanwhile");
     catalog::mark(found.job, catalog::all_time); // what was written before was not seen
     return applied;
 }

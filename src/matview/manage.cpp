@@ -115,8 +115,8 @@ void alter_policy(const Job& job, const std::string& patch) {
 }
 
 void remove_policy(const Job& job) {
-    catalog::remove_job(job.id);
     capture::unwatch_all(job.id);
+    catalog::remove_job(job.id);
 }
 
 Job require_job(Oid matview) {

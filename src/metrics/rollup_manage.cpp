@@ -332,6 +332,7 @@ JobId create_rollup(const std::string& name, Oid source,
     const catalog::AsOwner owner(source);
     const std::vector<RollupLevel> levels = read_levels(source, job, policy.settings());
     pg::run_statements(create_rollup_sql(levels));
+    capture::make_room_in(levels.front().shape.source, job);
     pg::run_statements(capture::watch_sql(watch_of(job, policy.settings(), policy.plan().bucket),
                                           levels.front().shape.source_name));
     return job;
@@ -367,10 +368,11 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data) {
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     catalog::lock_marks(rollup.job); // nobody makes a rollup of it meanwhile
     require_no_readers(rollup);
+    if (is_here)
+        capture::unwatch_all(rollup.job);
     catalog::remove_job(rollup.job);
     if (!is_here)
         return;
-    capture::unwatch_all(rollup.job);
     const catalog::AsOwner owner(job.target);
     pg::run_statements({"DROP VIEW IF EXISTS " + rollup.settings.view()});
     if (!keep_data)

@@ -79,6 +79,30 @@ for my $how ([ 'in_parts' ], [ 'without_triggers', '--disable-triggers' ])
 	restored($name);
 }
 
+# Single tables take their triggers along, to a database whose job of that number is another one. It is told nothing by them.
+$node->safe_psql(new_database('single'), <<'SQL');
+CREATE EXTENSION orchestry_ext;
+CREATE SCHEMA s;
+CREATE TABLE own (ts timestamptz NOT NULL, v float8) PARTITION BY RANGE (ts);
+CREATE TABLE own_3 PARTITION OF own FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+INSERT INTO own SELECT '2026-03-01Z'::timestamptz + i * interval '1 hour', i FROM generate_series(0, 99) i;
+SELECT orchestry.create_rollup('r', 'own', 'ts', 'v', '1 hour');
+CREATE MATERIALIZED VIEW w AS SELECT count(*) FROM own;
+SELECT orchestry.add_refresh_policy('w');
+CALL orchestry.run('own');
+CALL orchestry.refresh('w');
+SQL
+command_ok([ 'pg_dump', '-t', 's.m*', '-f', "$dir/single.sql", $node->connstr('source') ], 'pg_dump of a table');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/single.sql", '-d', $node->connstr('single') ], 'psql');
+is($node->safe_psql('single', q(SELECT string_agg(DISTINCT tgname, ' ') FROM pg_trigger WHERE tgrelid = 's.m'::regclass)), 'orchestry_watch_1 orchestry_watch_1_truncate', 'it has its triggers');
+$node->safe_psql('single', "INSERT INTO s.m VALUES ('2026-03-06 05:00Z', 'x', 1); TRUNCATE s.m_4; DROP TABLE s.m_3; ALTER TABLE s.m DETACH PARTITION s.m_5 CONCURRENTLY");
+is($node->safe_psql('single', q(SELECT (SELECT count(*) FROM orchestry.dirty_mark WHERE to_at < '2026-03-10') + (SELECT count(*) FROM orchestry.frozen_span))), 0, 'nothing is marked or frozen');
+$node->safe_psql('single', "DELETE FROM own; CALL orchestry.run('own')");
+is($node->safe_psql('single', 'SELECT count(*) FROM r'), 0, 'and the rollup goes on');
+$node->safe_psql('single', q(SELECT setval('orchestry.job_job_id_seq', 1, false); SELECT orchestry.drop_rollup('r'); SELECT orchestry.create_rollup('s.r', 's.m', 'ts', 'v', '1 day'); CALL orchestry.run('s.m')));
+is($node->safe_psql('single', q(INSERT INTO s.m VALUES ('2026-03-06 05:00Z', 'y', 1); SELECT from_at, to_at FROM orchestry.dirty_mark WHERE job_id = 1 AND to_at < '2026-03-10')), '2026-03-06 00:00:00+00|2026-03-07 00:00:00+00', 'a rollup with that number puts its own triggers there');
+is($node->safe_psql('single', q(SELECT count(*) FROM orchestry.verify_rollup('s.r'))), 0, 'and is right');
+
 # Without the extension the stored buckets are a table like any other.
 $node->safe_psql('source', q(CALL orchestry.run('s.m'); SELECT orchestry.drop_rollup('s.rd'), orchestry.drop_rollup('s.r', keep_data => true);
 	CREATE TABLE s.counts AS SELECT bucket, app, data_points FROM s.r_buckets; ALTER TABLE s.r_buckets DROP COLUMN summary; DROP EXTENSION orchestry_ext));

@@ -76,10 +76,15 @@ for my $name ('plain', 'directory')
 {
 	is($node->safe_psql($name, $policies), $expected, "$name: the policies are there");
 	is($node->safe_psql($name, 'SELECT string_agg(DISTINCT state, $$ $$) FROM orchestry.jobs'), 'restored', "$name: and wait");
+	# The triggers are there, but nobody knows here that they were put on this table.
+	my $marks = $node->safe_psql($name, 'SELECT count(*) FROM orchestry.dirty_mark');
 	$node->safe_psql($name, 'INSERT INTO m VALUES (8, 8)');
+	is($node->safe_psql($name, 'SELECT count(*) FROM orchestry.dirty_mark'), $marks, "$name: triggers that came with the dump are not believed");
 	my (undef, undef, $notice) = $node->psql($name, q(CALL orchestry.run_due()));
 	is($node->safe_psql($name, 'SELECT n FROM above'), 2, "$name: nothing is refreshed before resume_all()"); # but by pg_restore
-	is($node->safe_psql($name, q(SELECT orchestry.resume_all(); CALL orchestry.run_due(); SELECT n FROM above)), "2\n3", "$name: and then they are");
+	is($node->safe_psql($name, q(SELECT orchestry.resume_all(); SELECT object, state FROM orchestry.explain('r') WHERE state <> 'no key')), "2\npublic.m|unwatched\npublic.r|stale", "$name: afterwards the table is to be watched anew");
+	is($node->safe_psql($name, q(CALL orchestry.run_due(); SELECT n FROM above)), 3, "$name: and then they are");
+	is($node->safe_psql($name, q(SELECT relid::regclass FROM orchestry.refresh_source)), 'm', "$name: and the table is watched");
 	is($node->safe_psql($name, q(SELECT string_agg(DISTINCT tgenabled::text, '') FROM pg_trigger WHERE tgfoid = 'orchestry._capture'::regproc)), 'A', "$name: the watch is on");
 	$node->safe_psql($name, q(INSERT INTO m VALUES (9, 9); CALL orchestry.refresh('above')));
 	is($node->safe_psql($name, 'SELECT n FROM above'), 4, "$name: and sees changes");
