@@ -142,7 +142,16 @@ CREATE TRIGGER orchestry_watch_:next AFTER INSERT ON came FOR EACH ROW EXECUTE F
 SELECT orchestry.create_rollup('r_came', 'came', 'at', 'x', '1 hour') AS came \gset
 SELECT tgname, tgenabled, encode(tgargs, 'escape') FROM pg_trigger WHERE tgrelid = 'came'::regclass ORDER BY 1;
 
--- A watch that has lost its name, as whoever changes catalogs can do it, makes room for a new one.
+-- A watch keeps its name. One that has another, as whoever changes catalogs can give it, makes room for a new one.
+\set VERBOSITY default
+ALTER TRIGGER orchestry_watch_12004 ON plain RENAME TO foo;
+ALTER TRIGGER orchestry_watch_12001_truncate ON capture_sources_other.renamed RENAME TO foo;
+\set VERBOSITY terse
+CREATE TRIGGER mine AFTER INSERT ON plain EXECUTE FUNCTION orchestry._capture();
+ALTER TRIGGER mine ON plain RENAME TO orchestry_watch_mine;
+ALTER TRIGGER orchestry_watch_mine ON nix RENAME TO mine;
+DROP TRIGGER orchestry_watch_mine ON plain;
+:run
 UPDATE pg_trigger SET tgname = 'foo' WHERE tgname = 'orchestry_watch_12004' AND tgrelid = 'plain'::regclass;
 ALTER TABLE plain SET (fillfactor = 90); -- everybody reads the triggers anew
 INSERT INTO plain VALUES ('2025-03-05', 1);

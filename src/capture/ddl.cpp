@@ -224,39 +224,40 @@ const RangeVar* new_partition(const Node* node) {
     return statement && statement->partbound ? statement->relation : nullptr;
 }
 
-/// Without its watch a rollup or a materialized view would be wrong and not know it.
+/// Without its watch a rollup or a materialized view would be wrong and not know it. By another
+/// name nobody would look for it.
+void check_trigger_stays(Oid relid, const char* trigger, const std::string& command) {
+    if (!OidIsValid(relid))
+        return; // the statement itself will say so
+    for (const WatchTrigger& ours : watch_triggers(relid))
+        if (ours.name == trigger && is_believed(ours.id, ours.job, relid))
+            throw base::Error(base::errc::not_prerequisite_state,
+                              "cannot " + command + " trigger " + ours.name + " of table " +
+                                  pg::relation_name(relid).value_or(""))
+                .detail("Job " + std::to_string(ours.job.value) +
+                        " would not see changes of the table any more.")
+                .hint("When it shall go: SELECT orchestry.remove_policy(" +
+                      std::to_string(ours.job.value) + ");");
+}
+
 void check_drop_trigger(const DropStmt* statement) {
     for (int i = 0; i < list_length(statement->objects); ++i) {
         const auto* const name = static_cast<const List*>(list_nth(statement->objects, i));
-        const char* const trigger = strVal(llast(name));
         const Oid relid = pg::protect([&] {
             return RangeVarGetRelid(
                 makeRangeVarFromNameList(list_truncate(list_copy(name), list_length(name) - 1)),
                 NoLock, true);
         });
-        if (!OidIsValid(relid))
-            continue; // the statement itself will say so
-        for (const WatchTrigger& ours : watch_triggers(relid))
-            if (ours.name == trigger && is_believed(ours.id, ours.job, relid))
-                throw base::Error(base::errc::not_prerequisite_state,
-                                  "cannot drop trigger " + ours.name + " of table " +
-                                      pg::relation_name(relid).value_or(""))
-                    .detail("Job " + std::to_string(ours.job.value) +
-                            " would not see changes of the table any more.")
-                    .hint("When it shall go: SELECT orchestry.remove_policy(" +
-                          std::to_string(ours.job.value) + ");");
+        check_trigger_stays(relid, strVal(llast(name)), "drop");
     }
 }
 
 /// The view of a rollup goes on to read a column by its number, and all else goes by its name: when
 /// another column takes the name, they would read two columns. Also with what inherits the column,
 /// or has it from a type.
-void check_rename(const RenameStmt* statement) {
-    const bool is_column =
-        statement->renameType == OBJECT_COLUMN || statement->renameType == OBJECT_ATTRIBUTE;
-    const Oid relid = is_column ? oid_of(statement->relation) : InvalidOid;
+void check_column_stays(Oid relid, const char* column) {
     if (!OidIsValid(relid))
-        return;
+        return; // the statement itself will say so
     const catalog::Elevated elevated;
     pg::Spi spi;
     spi.run(
@@ -277,15 +278,27 @@ void check_rename(const RenameStmt* statement) {
         "JOIN orchestry.rollup u ON u.rollup_schema OPERATOR(pg_catalog.=) n.nspname "
         "AND u.rollup_name OPERATOR(pg_catalog.=) v.relname "
         "WHERE a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name ORDER BY u.job_id LIMIT 1",
-        relid, statement->subname);
+        relid, column);
     if (spi.rows() == 0)
         return;
     throw base::Error(base::errc::not_prerequisite_state,
-                      "cannot rename column " + pg::quote_identifier(statement->subname) + " of " +
+                      "cannot rename column " + pg::quote_identifier(column) + " of " +
                           pg::relation_name(relid).value_or(""))
         .detail("Rollup " + spi.row(0).text(2) + " is computed from it, by its name.")
         .hint("Drop the rollup before and create it again after: SELECT orchestry.drop_rollup(" +
               pg::quote_literal(spi.row(0).text(2)) + ");");
+}
+
+void check_rename(const RenameStmt* statement) {
+    switch (statement->renameType) {
+    case OBJECT_TRIGGER:
+        return check_trigger_stays(oid_of(statement->relation), statement->subname, "rename");
+    case OBJECT_COLUMN:
+    case OBJECT_ATTRIBUTE:
+        return check_column_stays(oid_of(statement->relation), statement->subname);
+    default:
+        return;
+    }
 }
 
 /// While a partition is detached concurrently, rows may still come to it that no job sees.
