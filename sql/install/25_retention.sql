@@ -176,3 +176,8 @@ CREATE FUNCTION orchestry.release_hold(hold_id bigint, reason text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_release_hold';
 COMMENT ON FUNCTION orchestry.release_hold(bigint, text) IS
 'Ends a hold; who, when and why stays in orchestry.holds. 42704 when there is none, 55000 when it was released before, 55P03 while somebody removes rows. The caller must own the table (42501).';
+
+CREATE FUNCTION orchestry._must_stay(relation regclass, from_at timestamptz, to_at timestamptz) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_must_stay';
+COMMENT ON FUNCTION orchestry._must_stay(regclass, timestamptz, timestamptz) IS
+'Whether rows of a table with times from from_at up to to_at (NULL: no limit) are under a hold, or changed since a rollup has read them: for whoever asks, also of tables of others. Internal.';

@@ -24,6 +24,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.reattach(regclass),
     orchestry.hold(regclass, text, timestamptz, timestamptz, text),
     orchestry.release_hold(bigint, text),
+    orchestry._must_stay(regclass, timestamptz, timestamptz),
     orchestry.add_event_compression_policy(regclass, interval, text, interval, name, name[], name, name, integer, text, text),
     orchestry.verify_event_compression(regclass),
     orchestry.value_counts(text),

@@ -82,4 +82,11 @@ ORCHESTRY_FUNCTION(orchestry_release_hold) {
     return Datum{0};
 }
 
+ORCHESTRY_FUNCTION(orchestry_must_stay) {
+    const Args args(fcinfo, "_must_stay");
+    return BoolGetDatum(catalog::must_stay(
+        args.relation(0, "relation"), {args.optional_instant(1).value_or(base::minus_infinity),
+                                       args.optional_instant(2).value_or(base::plus_infinity)}));
+}
+
 } // namespace orchestry::api

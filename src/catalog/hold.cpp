@@ -270,6 +270,29 @@ std::vector<Hold> trusted(std::vector<Hold> holds, Oid role) {
     return holds;
 }
 
+bool must_stay(Oid relid, const base::TimeExtent& extent) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.read_latest(
+        "WITH above AS MATERIALIZED (SELECT ARRAY(SELECT a.relid::pg_catalog.oid FROM "
+        "pg_catalog.pg_partition_ancestors($1) a) OPERATOR(pg_catalog.||) $1 AS relids) "
+        "SELECT EXISTS (SELECT FROM orchestry._hold h WHERE h.released_at IS NULL "
+        "AND (h.from_at IS NULL OR h.from_at OPERATOR(pg_catalog.<) $3) "
+        "AND (h.to_at IS NULL OR h.to_at OPERATOR(pg_catalog.>) $2) "
+        "AND (h.held OPERATOR(pg_catalog.=) ANY ((SELECT a.relids FROM above a)::pg_catalog.oid[]) "
+        "OR EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(h.held) b "
+        "WHERE b.relid::pg_catalog.oid OPERATOR(pg_catalog.=) $1))) "
+        "OR EXISTS (SELECT FROM orchestry.job j JOIN orchestry._rollup_spans p ON p.job_id "
+        "OPERATOR(pg_catalog.=) j.job_id WHERE j.kind OPERATOR(pg_catalog.=) 'rollup' "
+        "AND j.target OPERATOR(pg_catalog.=) ANY ((SELECT a.relids FROM above "
+        "a)::pg_catalog.oid[]) "
+        "AND j.origin_system OPERATOR(pg_catalog.=) $4 AND j.origin_database "
+        "OPERATOR(pg_catalog.=) $5 AND p.dirty OPERATOR(pg_catalog.&&) "
+        "pg_catalog.tstzrange($2, $3))",
+        relid, extent.from, extent.to, system_identifier(), MyDatabaseId);
+    return spi.row(0).boolean(1);
+}
+
 void reconcile_holds() {
     const Elevated elevated;
     pg::Spi spi;

@@ -68,6 +68,11 @@ class Holds {
 /// comes back without its predicate, so that it holds every row.
 std::vector<Hold> trusted(std::vector<Hold> holds, Oid role);
 
+/// Whether rows of a table with times in an extent are under a hold of it, of what it is a
+/// partition of or of a partition of it, or have changed since a rollup has read them: what the
+/// functions of templates ask, whatever rights their callers have. Tells nothing else of either.
+bool must_stay(Oid relid, const base::TimeExtent& extent);
+
 /// What a table is a partition of, or inherits from, itself.
 std::vector<Oid> parents_of(Oid relid);
 
