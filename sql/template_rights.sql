@@ -53,5 +53,61 @@ SELECT to_regclass('tr_wf.earlier') IS NOT NULL AS is_there;
 RESET ROLE;
 
 SELECT count(orchestry.release_hold(hold_id, 'closed')) FROM orchestry.holds WHERE relation::text LIKE 'tr\_%' AND released_at IS NULL;
+DROP SCHEMA tr_cp, tr_prefs, tr_wf, tr_vis CASCADE;
+
+-- Functions of others with the names of the template's own: they take what has no type, or any, or more, and none is called.
+SET ROLE template_team;
+CREATE SCHEMA tr_shared;
+GRANT CREATE, USAGE ON SCHEMA tr_shared TO PUBLIC;
+SELECT orchestry.install_template(t, 'tr_shared') FROM unnest('{control_plane,preferences,workflow_events,temporal_visibility}'::text[]) t;
+SET ROLE template_app;
+CREATE FUNCTION tr_shared.taken_over(name text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '% was called by %', name, current_user; END $$;
+DO $$
+DECLARE
+    overload record;
+BEGIN
+    FOR overload IN
+        SELECT format('CREATE FUNCTION tr_shared.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', p.proname, v.arguments,
+                   CASE WHEN p.prorettype = 'trigger'::regtype THEN 'trigger' ELSE pg_get_function_result(p.oid) END,
+                   format('BEGIN PERFORM tr_shared.taken_over(%L); END', p.proname || '(' || v.arguments || ')')) AS made
+        FROM pg_proc p CROSS JOIN LATERAL (
+            SELECT string_agg('text', ', ') AS texts, string_agg('anycompatible', ', ') AS anys, string_agg(format_type(a, NULL), ', ' ORDER BY n) AS exactly,
+                   string_agg(CASE WHEN n = p.pronargs THEN 'VARIADIC ' || format_type(a, NULL) || '[]' ELSE format_type(a, NULL) END, ', ' ORDER BY n) AS variadic,
+                   string_agg(format_type(a, NULL), ', ' ORDER BY n) FILTER (WHERE n < p.pronargs) AS fewer,
+                   string_agg(CASE WHEN a = 'regclass'::regtype THEN 'text' ELSE format_type(a, NULL) END, ', ' ORDER BY n) AS by_name,
+                   string_agg(CASE WHEN n < p.pronargs THEN 'text' ELSE format_type(a, NULL) END, ', ' ORDER BY n) AS but_last
+            FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY u(a, n)) t
+        CROSS JOIN LATERAL (SELECT DISTINCT x FROM unnest(ARRAY[t.texts, t.anys, 'VARIADIC text[]', 'VARIADIC anycompatiblearray', t.variadic, t.fewer, t.by_name, t.but_last]) x
+                            WHERE x <> t.exactly) v(arguments)
+        WHERE p.pronamespace = 'tr_shared'::regnamespace AND p.pronargs > 0 AND p.proname <> 'taken_over' ORDER BY 1
+    LOOP
+        BEGIN
+            EXECUTE overload.made;
+        EXCEPTION WHEN duplicate_function THEN NULL; -- two of these are the same for this one
+        END;
+    END LOOP;
+END
+$$;
+RESET ROLE;
+SELECT p.proname, count(*) FILTER (WHERE p.proowner = 'template_app'::regrole) AS overloads FROM pg_proc p
+WHERE p.pronamespace = 'tr_shared'::regnamespace AND p.proname <> 'taken_over' GROUP BY 1 ORDER BY 1;
+-- By whom it would be worst.
+SELECT tr_shared.compress_old_events(30, now());
+SELECT table_name FROM tr_shared.cleanup_old_data(now());
+INSERT INTO tr_shared.users (id) VALUES (1);
+SELECT orchestry.create_partition('tr_shared.user_preferences_history', now()) IS NOT NULL AS there;
+INSERT INTO tr_shared.user_preferences (user_id) VALUES (1::bigint);
+UPDATE tr_shared.user_preferences SET preferences = '{"a": 1}';
+SELECT tr_shared.get_user_preference(1::bigint, 'a'::text, 'b'::text), tr_shared.export_user_preferences(1::bigint) IS NOT NULL AS exported, tr_shared.delete_user_preferences(1::bigint);
+SELECT tr_shared.create_workflow_events_partition('2030-01-01'::timestamp), tr_shared.maintain_workflow_events_partitions('2031-01-01Z'::timestamptz);
+SELECT tr_shared.drop_old_workflow_events_partitions(1, '2026-03-01Z'::timestamptz);
+SELECT count(*) FROM tr_shared.get_workflow_run_events(NULL::uuid, NULL::timestamptz, NULL::timestamptz);
+SELECT sum(row_count) FROM tr_shared.get_workflow_events_partition_stats();
+SELECT tr_shared.create_monthly_partition('2030-01-01Z'::timestamptz), tr_shared.cleanup_old_executions(1, '2026-03-01Z'::timestamptz);
+INSERT INTO tr_shared.applications (name, spec) VALUES ('a', '{}');
+UPDATE tr_shared.applications SET replicas = 1;
+SELECT tr_shared.get_app_with_instances('a'::text) IS NOT NULL AS app, (SELECT count(*) FROM tr_shared.get_apps_summary(NULL::text)) AS apps,
+       (SELECT count(*) FROM tr_shared.get_app_metrics_window('a'::text, 5, now())) AS metrics;
+DELETE FROM tr_shared.executions;
 DROP OWNED BY template_team, template_app CASCADE;
 DROP ROLE template_team, template_app;

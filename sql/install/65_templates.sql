@@ -1,5 +1,6 @@
 -- Templates: schemas ready to use. Their text is in sql/templates; lines that begin with \i are replaced by files when the
--- install script is put together. What is installed belongs to the caller and not to the extension.
+-- install script is put together. What is installed belongs to the caller and not to the extension. Others may make functions in
+-- its schema: arguments of the template's own functions have exactly their types, or else another one of the name may be meant.
 
 CREATE FUNCTION orchestry._template(template text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

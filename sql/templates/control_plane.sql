@@ -263,7 +263,7 @@ BEGIN
     IF days IS NULL OR days < 1 THEN
         RAISE EXCEPTION 'days must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF @schema@.@template@_must_stay('@schema@.events', '-infinity', cutoff) THEN
+    IF @schema@.@template@_must_stay('@schema@.events'::regclass, '-infinity'::timestamptz, cutoff) THEN
         RAISE EXCEPTION 'events before % are held', cutoff USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Run CALL orchestry.run(''@schema@.events''), which compresses those that are not.';
     END IF;
@@ -320,7 +320,7 @@ DECLARE
 BEGIN
     table_name := 'events';
     deleted_count := 0;
-    IF NOT @schema@.@template@_must_stay('@schema@.events', '-infinity', as_of - interval '30 days') THEN
+    IF NOT @schema@.@template@_must_stay('@schema@.events'::regclass, '-infinity'::timestamptz, as_of - interval '30 days') THEN
         deleted_count := @schema@.compress_old_events(30, as_of);
     END IF;
     RETURN NEXT;
@@ -344,7 +344,7 @@ BEGIN
 
     table_name := 'instances (stopped)';
     deleted_count := 0;
-    IF NOT @schema@.@template@_must_stay('@schema@.instances', '-infinity', as_of - interval '7 days') THEN
+    IF NOT @schema@.@template@_must_stay('@schema@.instances'::regclass, '-infinity'::timestamptz, as_of - interval '7 days') THEN
         DELETE FROM @schema@.instances i WHERE i.status = 'stopped' AND i.updated_at < as_of - interval '7 days';
         GET DIAGNOSTICS deleted_count = ROW_COUNT;
     END IF;

@@ -66,8 +66,8 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
-    IF @schema@.@template@_must_stay('@schema@.user_preferences_history', '-infinity', 'infinity')
-       OR @schema@.@template@_must_stay('@schema@.user_preferences', '-infinity', 'infinity') THEN
+    IF @schema@.@template@_must_stay('@schema@.user_preferences_history'::regclass, '-infinity'::timestamptz, 'infinity'::timestamptz)
+       OR @schema@.@template@_must_stay('@schema@.user_preferences'::regclass, '-infinity'::timestamptz, 'infinity'::timestamptz) THEN
         RAISE EXCEPTION 'preferences are held' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'See SELECT * FROM orchestry.holds;';
     END IF;
     WITH current AS (DELETE FROM @schema@.user_preferences p WHERE p.user_id = delete_user_preferences.user_id RETURNING p.id),

@@ -67,7 +67,8 @@ COMMENT ON TABLE @schema@.cleanup_log IS 'What cleanup_old_executions() has dele
 CREATE FUNCTION @schema@.create_monthly_partition(as_of timestamptz DEFAULT now()) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @schema@.@template@_create_month_partition('@schema@.executions', (as_of AT TIME ZONE 'UTC') + make_interval(months => n), '"executions_"YYYY_MM')
+    SELECT @schema@.@template@_create_month_partition('@schema@.executions'::regclass,
+        (as_of AT TIME ZONE 'UTC') + make_interval(months => n), '"executions_"YYYY_MM'::text)
     FROM generate_series(0, 1) n
 $$;
 COMMENT ON FUNCTION @schema@.create_monthly_partition(timestamptz) IS
@@ -83,7 +84,7 @@ BEGIN
     IF retention_days IS NULL OR retention_days < 1 THEN
         RAISE EXCEPTION 'retention_days must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF @schema@.@template@_must_stay('@schema@.executions', '-infinity', cutoff AT TIME ZONE 'UTC') THEN
+    IF @schema@.@template@_must_stay('@schema@.executions'::regclass, '-infinity'::timestamptz, cutoff AT TIME ZONE 'UTC') THEN
         RAISE EXCEPTION 'executions that closed before % are held', cutoff
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run CALL orchestry.run(''@schema@.executions''), which removes those that are not.';
     END IF;

@@ -22,7 +22,7 @@ CREATE INDEX workflow_events_type_idx ON @schema@.workflow_events (type);
 
 CREATE FUNCTION @schema@.create_workflow_events_partition(at timestamp) RETURNS regclass
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @schema@.@template@_create_month_partition('@schema@.workflow_events', at, '"workflow_events_y"YYYY"m"MM') $$;
+AS $$ SELECT @schema@.@template@_create_month_partition('@schema@.workflow_events'::regclass, at, '"workflow_events_y"YYYY"m"MM'::text) $$;
 COMMENT ON FUNCTION @schema@.create_workflow_events_partition(timestamp) IS
 'The partition of workflow_events for the month of at, a date or a time in UTC; made if there is none.';
 
@@ -50,7 +50,7 @@ BEGIN
         RAISE EXCEPTION 'months must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR old IN
-        SELECT b.partition, b.from_at, b.to_at FROM @schema@.@template@_partition_bounds('@schema@.workflow_events') b
+        SELECT b.partition, b.from_at, b.to_at FROM @schema@.@template@_partition_bounds('@schema@.workflow_events'::regclass) b
         WHERE b.to_at <= (date_trunc('month', as_of AT TIME ZONE 'UTC') - make_interval(months => months)) AT TIME ZONE 'UTC' ORDER BY b.to_at
     LOOP
         IF @schema@.@template@_must_stay(old.partition, old.from_at, old.to_at) THEN
@@ -90,7 +90,7 @@ RETURNS TABLE (partition_name text, from_at timestamptz, to_at timestamptz, row_
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.relname::text, b.from_at, b.to_at, COALESCE(e.row_count, 0), s.bytes, pg_size_pretty(s.bytes)
-    FROM @schema@.@template@_partition_bounds('@schema@.workflow_events') b JOIN pg_class c ON c.oid = b.partition
+    FROM @schema@.@template@_partition_bounds('@schema@.workflow_events'::regclass) b JOIN pg_class c ON c.oid = b.partition
     LEFT JOIN (SELECT w.tableoid, count(*) AS row_count FROM @schema@.workflow_events w GROUP BY w.tableoid) e ON e.tableoid = c.oid
     CROSS JOIN LATERAL (SELECT pg_total_relation_size(c.oid) AS bytes) s
     ORDER BY b.from_at, c.relname
