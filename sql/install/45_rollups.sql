@@ -74,11 +74,20 @@ FROM orchestry._rollup_marks m LEFT JOIN LATERAL orchestry._finer_spans(m.parent
 CROSS JOIN LATERAL (SELECT m.marked + COALESCE(f.dirty, '{}') - m.frozen AS dirty) s;
 COMMENT ON VIEW orchestry._rollup_spans IS 'The times of each rollup: dirty ones are to be computed from the source by whoever reads, unready are those of them that its parent has yet to compute, settled ones are stored as the source, which may be another rollup, says, traceable ones as the rows say, frozen ones stay as they are. Internal.';
 
--- In a function the plan of that is not one more part, and several times, of the plan of whoever reads.
-CREATE FUNCTION orchestry._dirty_spans(rollup bigint) RETURNS tstzmultirange
+CREATE FUNCTION orchestry._all_spans(width interval, time_zone text) RETURNS tstzmultirange
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT s.dirty FROM orchestry._rollup_spans s WHERE s.job_id = rollup $$;
-COMMENT ON FUNCTION orchestry._dirty_spans(bigint) IS 'The times of a rollup that are to be computed by whoever reads it. Internal.';
+AS $$
+    SELECT tstzmultirange(tstzrange(orchestry._bucket_ceiling(width, '0001-01-01 00:00:00+00', time_zone),
+                                    orchestry.time_bucket(width, '10000-01-01 00:00:00+00', time_zone)))
+$$;
+COMMENT ON FUNCTION orchestry._all_spans(interval, text) IS 'The whole buckets within the years 1 to 9999: what is dirty of a rollup of which nothing is known. Internal.';
+
+-- In a function the plan of that is not one more part, and several times, of the plan of whoever reads. Of a rollup whose
+-- job is not there nothing is known, so all is dirty.
+CREATE FUNCTION orchestry._dirty_spans(rollup bigint, width interval, time_zone text) RETURNS tstzmultirange
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT COALESCE((SELECT s.dirty FROM orchestry._rollup_spans s WHERE s.job_id = rollup), orchestry._all_spans(width, time_zone)) $$;
+COMMENT ON FUNCTION orchestry._dirty_spans(bigint, interval, text) IS 'The times of a rollup that are to be computed by whoever reads it. Internal.';
 
 -- As unnest(), of which the planner expects 100 rows each time: so much work that the just-in-time compilation of the
 -- query would take longer than the query.

@@ -342,10 +342,14 @@ std::string compared_sql(const RollupShape& shape) {
     return list + ", u.packed";
 }
 
-/// What is dirty of one of the levels that a view is made of.
+/// What is dirty of one of the levels that a view is made of. Of a rollup whose job is not there (a
+/// dump was restored without the extension's tables) nothing is known, so all is dirty.
 std::string dirty_sql(const std::vector<RollupLevel>& levels, std::size_t depth) {
-    if (levels.size() == 1)
-        return spans_sql(levels[0].job, "dirty");
+    if (levels.size() == 1) {
+        const RollupShape& shape = levels[0].shape;
+        return "(SELECT COALESCE(" + spans_sql(levels[0].job, "dirty") + ", orchestry._all_spans(" +
+               width_sql(shape.bucket) + ", " + pg::quote_literal(shape.time_zone) + ")))";
+    }
     return "(SELECT d.of_" + std::to_string(depth) + " FROM dirty_spans d)";
 }
 
@@ -354,10 +358,13 @@ std::string dirty_spans_sql(const std::vector<RollupLevel>& levels) {
     if (levels.size() == 1)
         return {};
     std::string columns;
-    for (std::size_t depth = 0; depth < levels.size(); ++depth)
+    for (std::size_t depth = 0; depth < levels.size(); ++depth) {
+        const RollupShape& shape = levels[depth].shape;
         columns += (depth == 0 ? "" : ", ") +
                    ("orchestry._dirty_spans(" + std::to_string(levels[depth].job.value)) +
-                   "::pg_catalog.int8) AS of_" + std::to_string(depth);
+                   "::pg_catalog.int8, " + width_sql(shape.bucket) + ", " +
+                   pg::quote_literal(shape.time_zone) + ") AS of_" + std::to_string(depth);
+    }
     return "WITH dirty_spans AS MATERIALIZED (SELECT " + columns + ") ";
 }
 
