@@ -27,7 +27,7 @@ VALUES ('ns', 'run', '2025-12-31', '2025-12-31', 'flow', 'type', 2, '2025-12-31 
 SELECT orchestry.hold(t::regclass, 'case') IS NOT NULL AS held
 FROM unnest('{tr_cp.events,tr_cp.instances,tr_prefs.user_preferences_history,tr_vis.executions}'::text[]) t;
 SET ROLE template_app;
-SELECT count(*) FROM orchestry.holds;
+SELECT count(*) FROM orchestry.holds WHERE relation IS NOT NULL;
 SELECT tr_cp.compress_old_events(30, '2026-03-12Z');
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM tr_cp.cleanup_old_data('2026-03-12Z');
@@ -53,6 +53,7 @@ SELECT to_regclass('tr_wf.earlier') IS NOT NULL AS is_there;
 RESET ROLE;
 
 SELECT count(orchestry.release_hold(hold_id, 'closed')) FROM orchestry.holds WHERE relation::text LIKE 'tr\_%' AND released_at IS NULL;
+SELECT orchestry.drop_rollup('tr_cp.metrics_hourly');
 DROP SCHEMA tr_cp, tr_prefs, tr_wf, tr_vis CASCADE;
 
 -- Functions of others with the names of the template's own: they take what has no type, or any, or more, and none is called.
@@ -109,5 +110,6 @@ UPDATE tr_shared.applications SET replicas = 1;
 SELECT tr_shared.get_app_with_instances('a'::text) IS NOT NULL AS app, (SELECT count(*) FROM tr_shared.get_apps_summary(NULL::text)) AS apps,
        (SELECT count(*) FROM tr_shared.get_app_metrics_window('a'::text, 5, now())) AS metrics;
 DELETE FROM tr_shared.executions;
+SELECT orchestry.drop_rollup('tr_shared.metrics_hourly');
 DROP OWNED BY template_team, template_app CASCADE;
 DROP ROLE template_team, template_app;

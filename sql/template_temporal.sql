@@ -60,6 +60,19 @@ SELECT count(*) FROM executions WHERE status NOT IN (1, 8) AND close_time < '202
 SELECT count(*) FROM executions WHERE status NOT IN (1, 8) AND close_time >= '2026-01-31 00:00';
 SELECT count(*) FROM executions WHERE status IN (1, 8);
 SELECT count(*) = (SELECT count(*) FROM executions) AS attributes FROM custom_search_attributes;
+-- Held attributes stay, whoever takes their executions.
+SELECT orchestry.hold('custom_search_attributes', 'case 4') IS NOT NULL AS held;
+SELECT cleanup_old_executions(80, '2026-05-10 20:30Z');
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM custom_search_attributes \gset before_
+SET orchestry.now = '2026-05-10 00:00Z';
+CALL orchestry.run('executions');
+DELETE FROM executions WHERE run_id = 'run 63';
+SELECT count(*) = :before_count AS all_there, count(*) > (SELECT count(*) FROM executions) AS without_execution FROM custom_search_attributes;
+SELECT orchestry.release_hold(hold_id, 'closed') FROM orchestry.holds WHERE relation = 'custom_search_attributes'::regclass AND released_at IS NULL;
+DELETE FROM custom_search_attributes a WHERE NOT EXISTS (SELECT FROM executions e WHERE (e.namespace_id, e.run_id) = (a.namespace_id, a.run_id));
+SELECT cleanup_old_executions(80, '2026-05-11 20:30Z') > 0 AS gone;
+SELECT count(*) = (SELECT count(*) FROM executions) AS attributes FROM custom_search_attributes;
 SELECT orchestry.hold('executions', 'case 3') IS NOT NULL AS held;
 SELECT cleanup_old_executions(80, '2026-05-31 20:30Z');
 \echo :LAST_ERROR_SQLSTATE

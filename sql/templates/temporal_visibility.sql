@@ -37,7 +37,7 @@ CREATE TABLE @schema@.custom_search_attributes (
     search_attributes jsonb NOT NULL,
     PRIMARY KEY (namespace_id, run_id)
 );
-COMMENT ON TABLE @schema@.custom_search_attributes IS 'Further search attributes of executions. They go when the execution goes.';
+COMMENT ON TABLE @schema@.custom_search_attributes IS 'Further search attributes of executions. They go when the execution goes, but for those that are held then.';
 
 -- The key of executions has the start time, so that no foreign key can do this. An execution that moves to another
 -- partition is deleted and inserted: it is still there when this runs.
@@ -47,11 +47,12 @@ AS $$
 BEGIN
     DELETE FROM @schema@.custom_search_attributes a
     WHERE a.namespace_id = OLD.namespace_id AND a.run_id = OLD.run_id
-      AND NOT EXISTS (SELECT FROM @schema@.executions e WHERE e.namespace_id = OLD.namespace_id AND e.run_id = OLD.run_id);
+      AND NOT EXISTS (SELECT FROM @schema@.executions e WHERE e.namespace_id = OLD.namespace_id AND e.run_id = OLD.run_id)
+      AND NOT (SELECT @schema@.@template@_must_stay('@schema@.custom_search_attributes'::regclass, '-infinity'::timestamptz, 'infinity'::timestamptz));
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION @schema@.delete_search_attributes() IS 'Trigger: custom search attributes go with their execution.';
+COMMENT ON FUNCTION @schema@.delete_search_attributes() IS 'Trigger: custom search attributes go with their execution, unless orchestry_ext holds them.';
 CREATE TRIGGER trg_delete_search_attributes AFTER DELETE ON @schema@.executions
     FOR EACH ROW EXECUTE FUNCTION @schema@.delete_search_attributes();
 
@@ -88,6 +89,10 @@ BEGIN
         RAISE EXCEPTION 'executions that closed before % are held', cutoff
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run CALL orchestry.run(''@schema@.executions''), which removes those that are not.';
     END IF;
+    IF @schema@.@template@_must_stay('@schema@.custom_search_attributes'::regclass, '-infinity'::timestamptz, 'infinity'::timestamptz) THEN
+        RAISE EXCEPTION 'custom search attributes of executions are held'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run CALL orchestry.run(''@schema@.executions''), which removes executions and leaves these.';
+    END IF;
     DELETE FROM @schema@.executions e WHERE e.close_time < cutoff AND e.status NOT IN (1, 8);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     INSERT INTO @schema@.cleanup_log (table_name, deleted_rows, retention_days) VALUES ('executions', deleted, retention_days);
@@ -95,7 +100,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.cleanup_old_executions(integer, timestamptz) IS
-'Deletes the executions that closed that many days before as_of, in one transaction, and returns how many; notes it in cleanup_log. Running and paused ones stay. The retention policy of orchestry_ext does the same in small batches. 22023 for less than one day, 55000 when some of them are under a hold.';
+'Deletes the executions that closed that many days before as_of, in one transaction, and returns how many; notes it in cleanup_log. Running and paused ones stay. The retention policy of orchestry_ext does the same in small batches. 22023 for less than one day, 55000 when some of them, or custom_search_attributes, are under a hold.';
 
 CREATE MATERIALIZED VIEW @schema@.workflow_metrics AS
 SELECT namespace_id, workflow_type_name, start_time::date AS execution_date, count(*) AS total_executions,
