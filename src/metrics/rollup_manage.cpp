@@ -82,13 +82,19 @@ void require_rows_stay(Oid source, const std::string& name, const std::string& o
             .hint(otherwise);
 }
 
-/// Already there with these settings: its job. With others: 42710.
+/// Already there with these settings: its job. With others: 42710. One whose source was dropped is
+/// forgotten, as it would be a little later.
 std::optional<JobId> known_job(Oid source, const RollupSettings& settings,
                                const std::string& schedule) {
     const auto rollup = find_rollup(settings.schema, settings.name);
     if (!rollup)
         return std::nullopt;
     const catalog::Job job = catalog::get_job(rollup->job);
+    if (!job.restored && !pg::relation_name(job.target)) {
+        catalog::remove_job(job.id);
+        capture::unwatch_all(job.id); // partitions that had been detached are still there
+        return std::nullopt;
+    }
     if (job.target == source && rollup->settings == settings && job.schedule == schedule) {
         pg::report(NOTICE, "rollup " + settings.view() + " is there already");
         return rollup->job;
