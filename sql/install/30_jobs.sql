@@ -129,3 +129,7 @@ AS $$
                  EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_cron') AS packaged) c
 $$;
 COMMENT ON FUNCTION orchestry.capabilities() IS 'What works in this database, and for what does not, the command that enables it.';
+
+CREATE FUNCTION orchestry._has_job(relation regclass) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_has_job';
+COMMENT ON FUNCTION orchestry._has_job(regclass) IS 'Whether a relation has a job, or one that was restored and waits has its name. Internal.';

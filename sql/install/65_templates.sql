@@ -58,6 +58,8 @@ DECLARE
     tables bigint;
     present bigint;
     misfit record;
+    policies text;
+    lacks_policies boolean;
 BEGIN
     IF script IS NULL THEN
         RAISE EXCEPTION 'there is no template %', quote_nullable(template) USING ERRCODE = 'invalid_parameter_value',
@@ -95,6 +97,18 @@ BEGIN
                 HINT = format('Run SELECT orchestry.install_template(%L, %L).', template, left(place, 55) || '_new');
         END IF;
         RAISE NOTICE 'template % is in schema % already', template, quote_ident(place);
+        -- Policies go with the extension, and the tables stay. Where all are gone, those of the template are made again; where some
+        -- are there, the others were removed by somebody who wants that.
+        policies := substring(script FROM '-- @policies@.*');
+        SELECT bool_and(pg_has_role(c.relowner, 'USAGE') AND NOT orchestry._has_job(c.oid)) INTO lacks_policies
+        FROM (SELECT DISTINCT p.relid FROM regexp_matches(policies, '''@schema@[.](\w+)''::regclass', 'g') t(name)
+              CROSS JOIN LATERAL to_regclass(format('%I.%I', place, t.name[1])) r(relation)
+              CROSS JOIN LATERAL (SELECT r.relation AS relid UNION SELECT i.relid FROM pg_partition_tree(r.relation) i) p) m
+        JOIN pg_class c ON c.oid = m.relid;
+        IF lacks_policies THEN
+            EXECUTE replace(replace(policies, '@template@', template), '@schema@', quote_ident(place));
+            RAISE NOTICE 'its policies were not there, and are again' USING HINT = 'See SELECT * FROM orchestry.jobs;';
+        END IF;
         RETURN place;
     END IF;
 
@@ -106,4 +120,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION orchestry.install_template(text, name) IS
-'Makes the tables, functions and policies of a template (control_plane, workflow_events, temporal, temporal_visibility, preferences) in a schema, by default one of the template''s name, which is made if there is none; returns its name. All belongs to the caller, none of it to the extension. Again is a NOTICE, and changes nothing. 22023 for another template, 3F000 and 42939 for a schema that cannot be, 42501 without the right to create, 42P07 when other tables have the names.';
+'Makes the tables, functions and policies of a template (control_plane, workflow_events, temporal, temporal_visibility, preferences) in a schema, by default one of the template''s name, which is made if there is none; returns its name. All belongs to the caller, none of it to the extension. Again is a NOTICE, and changes nothing but that policies are made again where none of them is there, as after DROP EXTENSION. 22023 for another template, 3F000 and 42939 for a schema that cannot be, 42501 without the right to create, 42P07 when other tables have the names.';

@@ -46,6 +46,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry.resume_all(boolean),
     orchestry.alter_policy(bigint, jsonb),
     orchestry.remove_policy(bigint),
+    orchestry._has_job(regclass),
     orchestry.create_rollup(text, regclass, name, name, interval, name[], text, text, interval, text, text),
     orchestry.drop_rollup(text, boolean),
     orchestry.verify_rollup(text, timestamptz, timestamptz),

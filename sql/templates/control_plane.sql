@@ -354,6 +354,7 @@ $$;
 COMMENT ON FUNCTION @schema@.cleanup_old_data(timestamptz) IS
 'Compresses events of more than 30 days, drops partitions of metrics that ended 7 (instances) or 30 days (applications, system) before as_of, deletes instances stopped 7 days ago; returns the number of rows of each. What orchestry_ext holds, or a rollup has yet to read, stays. The policies of orchestry_ext do the same, with a grace.';
 
+-- @policies@
 SELECT orchestry.add_partition_policy('@schema@.events'::regclass, every => interval '7 days', ahead => interval '28 days',
     past => interval '30 days', schedule => '1 hour');
 SELECT orchestry.add_event_compression_policy('@schema@.events'::regclass, older_than => interval '30 days', group_by => '{app_name,event_type}',
@@ -375,7 +376,10 @@ DO $$
 BEGIN
     PERFORM orchestry.create_rollup('@schema@.metrics_hourly', '@schema@.metrics'::regclass, time_column => 'timestamp', value_column => 'value',
         bucket => interval '1 hour', group_by => '{app_name,metric_type,aggregation_level}', keep => interval '1 year');
-EXCEPTION WHEN object_not_in_prerequisite_state THEN
+EXCEPTION WHEN duplicate_table THEN
+    RAISE WARNING 'the rollup metrics_hourly is not there: %', SQLERRM
+        USING HINT = 'Run ALTER TABLE @schema@.metrics_hourly_buckets RENAME TO metrics_hourly_before; SELECT orchestry.create_rollup(''@schema@.metrics_hourly'', ''@schema@.metrics'', ''timestamp'', ''value'', ''1 hour'', ''{app_name,metric_type,aggregation_level}'', keep => ''1 year'');';
+WHEN object_not_in_prerequisite_state THEN
     RAISE WARNING 'the rollup metrics_hourly is not there: %', SQLERRM
         USING HINT = 'After a restart with shared_preload_libraries = ''orchestry_ext'', run SELECT orchestry.create_rollup(''@schema@.metrics_hourly'', ''@schema@.metrics'', ''timestamp'', ''value'', ''1 hour'', ''{app_name,metric_type,aggregation_level}'', keep => ''1 year'');';
 END

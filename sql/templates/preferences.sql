@@ -79,6 +79,7 @@ $$;
 COMMENT ON FUNCTION @schema@.delete_user_preferences(bigint) IS
 'Deletes all that is stored of a user''s preferences, with their history; returns how many rows. 55000 while orchestry_ext holds one of the tables.';
 
+-- @policies@
 -- Changes fail when there is no partition for them, so a year of partitions lies ahead.
 SELECT orchestry.add_partition_policy('@schema@.user_preferences_history'::regclass, every => interval '1 month', ahead => interval '12 months',
     name_pattern => 'user_preferences_history_{YYYY}_{MM}', schedule => '1 day');

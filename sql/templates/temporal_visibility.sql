@@ -117,6 +117,7 @@ COMMENT ON MATERIALIZED VIEW @schema@.workflow_metrics IS 'Executions of the las
 -- Also what REFRESH MATERIALIZED VIEW CONCURRENTLY needs.
 CREATE UNIQUE INDEX workflow_metrics_key ON @schema@.workflow_metrics (namespace_id, workflow_type_name, execution_date);
 
+-- @policies@
 SELECT orchestry.add_partition_policy('@schema@.executions'::regclass, every => interval '1 month', ahead => interval '3 months',
     past => interval '3 months', name_pattern => 'executions_{YYYY}_{MM}', schedule => '0 0 * * *');
 SELECT orchestry.add_retention_policy('@schema@.executions'::regclass, keep => interval '90 days', time_column => 'close_time',

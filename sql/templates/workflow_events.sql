@@ -98,6 +98,7 @@ $$;
 COMMENT ON FUNCTION @schema@.get_workflow_events_partition_stats() IS
 'The partitions of workflow_events with their times, exact numbers of rows, and sizes with indexes. Reads the whole table.';
 
+-- @policies@
 SELECT orchestry.add_partition_policy('@schema@.workflow_events'::regclass, every => interval '1 month', ahead => interval '3 months',
     past => interval '2 months', name_pattern => 'workflow_events_y{YYYY}m{MM}', schedule => '0 2 * * *');
 SELECT orchestry.add_retention_policy('@schema@.workflow_events'::regclass, keep => interval '12 months', schedule => '0 3 * * *');

@@ -515,4 +515,19 @@ ORCHESTRY_FUNCTION(orchestry_announce) {
     return Datum{0};
 }
 
+ORCHESTRY_FUNCTION(orchestry_has_job) {
+    const Oid relid = Args(fcinfo, "_has_job").relation(0, "relation");
+    const std::vector<catalog::Job> jobs = catalog::select_jobs_where(
+        "c.oid OPERATOR(pg_catalog.=) $3 OR c.oid IS NULL AND EXISTS (SELECT FROM "
+        "pg_catalog.pg_class k JOIN pg_catalog.pg_namespace m ON m.oid OPERATOR(pg_catalog.=) "
+        "k.relnamespace WHERE k.oid OPERATOR(pg_catalog.=) $3 AND k.relname "
+        "OPERATOR(pg_catalog.=) j.target_name AND m.nspname OPERATOR(pg_catalog.=) "
+        "j.target_schema)",
+        pg::param(relid));
+    for (const catalog::Job& job : jobs)
+        if (job.restored || job.target == relid) // others are of tables that are gone
+            return BoolGetDatum(true);
+    return BoolGetDatum(false);
+}
+
 } // namespace orchestry::api
