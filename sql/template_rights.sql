@@ -52,6 +52,9 @@ SELECT tr_wf.drop_old_workflow_events_partitions(12, '2026-03-12Z');
 SELECT to_regclass('tr_wf.earlier') IS NOT NULL AS is_there;
 RESET ROLE;
 
+-- Partitions belong to the owner of the table, whoever makes them.
+SELECT tr_wf.create_workflow_events_partition('2030-01-01'), tr_vis.create_monthly_partition('2030-01-01Z');
+SELECT c.oid::regclass AS partition, c.relowner::regrole AS owner FROM pg_class c WHERE c.relname ~ '2030' AND c.relkind = 'r' AND c.relnamespace::regnamespace::text ~ '^tr' ORDER BY c.relname;
 -- Policies that are all gone, as after DROP EXTENSION, are made again, for the owner of the tables. One that was removed is not wanted.
 CREATE TEMP TABLE policies AS SELECT kind, target, settings FROM orchestry.jobs WHERE target_schema IN ('tr_wf', 'tr_cp');
 GRANT SELECT ON policies TO template_team;
@@ -141,5 +144,6 @@ SELECT tr_shared.get_app_with_instances('a'::text) IS NOT NULL AS app, (SELECT c
        (SELECT count(*) FROM tr_shared.get_app_metrics_window('a'::text, 5, now())) AS metrics;
 DELETE FROM tr_shared.executions;
 SELECT orchestry.drop_rollup('tr_shared.metrics_hourly');
+
 DROP OWNED BY template_team, template_app CASCADE;
 DROP ROLE template_team, template_app;

@@ -21,6 +21,10 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = parent;
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING IDENTITY)', qualified, parent);
     partition := qualified::regclass;
+    -- Whoever calls this, a superuser maybe: of another owner than the table's, retention would have to leave it.
+    IF (SELECT c.relowner <> p.relowner FROM pg_class c, pg_class p WHERE c.oid = partition AND p.oid = parent) THEN
+        EXECUTE (SELECT format('ALTER TABLE %s OWNER TO %I', partition, pg_get_userbyid(p.relowner)) FROM pg_class p WHERE p.oid = parent);
+    END IF;
     -- Policies are the parent's: without any of its own, a partition that is read by its own name shows nothing.
     IF (SELECT c.relrowsecurity FROM pg_class c WHERE c.oid = parent) THEN
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', partition);
@@ -30,4 +34,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.@template@_create_month_partition(regclass, timestamp, text) IS
-'The partition that rows of the time at, in UTC, go to; if there is none, one for its month is made, whose name_format is one of to_char() over the first day of the month. It has all indexes and constraints of the table. 55P03 when others are at it for two seconds, 42P07 when its name is taken.';
+'The partition that rows of the time at, in UTC, go to; if there is none, one for its month is made, whose name_format is one of to_char() over the first day of the month. It has all indexes and constraints of the table, and its owner. 55P03 when others are at it for two seconds, 42P07 when its name is taken.';
