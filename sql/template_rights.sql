@@ -55,6 +55,19 @@ RESET ROLE;
 -- Partitions belong to the owner of the table, whoever makes them.
 SELECT tr_wf.create_workflow_events_partition('2030-01-01'), tr_vis.create_monthly_partition('2030-01-01Z');
 SELECT c.oid::regclass AS partition, c.relowner::regrole AS owner FROM pg_class c WHERE c.relname ~ '2030' AND c.relkind = 'r' AND c.relnamespace::regnamespace::text ~ '^tr' ORDER BY c.relname;
+-- What is removed as of a time that never comes, or is not known, would be everything, or nothing.
+\set VERBOSITY terse
+SELECT tr_cp.compress_old_events(30, 'infinity');
+SELECT tr_cp.compress_old_events(30, '-infinity');
+SELECT tr_cp.compress_old_events(30, NULL);
+SELECT tr_cp.cleanup_old_data('infinity');
+SELECT tr_cp.cleanup_old_data(NULL);
+SELECT tr_wf.drop_old_workflow_events_partitions(12, 'infinity');
+SELECT tr_wf.drop_old_workflow_events_partitions(12, NULL);
+SELECT tr_vis.cleanup_old_executions(90, 'infinity');
+\echo :LAST_ERROR_SQLSTATE
+SELECT tr_vis.cleanup_old_executions(90, NULL);
+\set VERBOSITY default
 -- Policies that are all gone, as after DROP EXTENSION, are made again, for the owner of the tables. One that was removed is not wanted.
 CREATE TEMP TABLE policies AS SELECT kind, target, settings FROM orchestry.jobs WHERE target_schema IN ('tr_wf', 'tr_cp');
 GRANT SELECT ON policies TO template_team;

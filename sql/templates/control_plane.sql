@@ -263,6 +263,9 @@ BEGIN
     IF days IS NULL OR days < 1 THEN
         RAISE EXCEPTION 'days must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF as_of IS NULL OR NOT isfinite(as_of) THEN
+        RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF @schema@.@template@_must_stay('@schema@.events'::regclass, '-infinity'::timestamptz, cutoff) THEN
         RAISE EXCEPTION 'events before % are held', cutoff USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Run CALL orchestry.run(''@schema@.events''), which compresses those that are not.';
@@ -308,7 +311,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.compress_old_events(integer, timestamptz) IS
-'Moves the events of hours that ended that many days before as_of into events_compressed, in one statement, and returns how many; late ones are added to the rows that are there. The event compression policy of orchestry_ext does the same in steps. 22023 for less than one day, 55000 when some of them are under a hold.';
+'Moves the events of hours that ended that many days before as_of into events_compressed, in one statement, and returns how many; late ones are added to the rows that are there. The event compression policy of orchestry_ext does the same in steps. 22023 for less than one day or a time that is not finite, 55000 when some of them are under a hold.';
 
 CREATE FUNCTION @schema@.cleanup_old_data(as_of timestamptz DEFAULT now()) RETURNS TABLE (table_name text, deleted_count bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
@@ -318,6 +321,9 @@ DECLARE
     old record;
     in_partition bigint;
 BEGIN
+    IF as_of IS NULL OR NOT isfinite(as_of) THEN
+        RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     table_name := 'events';
     deleted_count := 0;
     IF NOT @schema@.@template@_must_stay('@schema@.events'::regclass, '-infinity'::timestamptz, as_of - interval '30 days') THEN
@@ -352,7 +358,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.cleanup_old_data(timestamptz) IS
-'Compresses events of more than 30 days, drops partitions of metrics that ended 7 (instances) or 30 days (applications, system) before as_of, deletes instances stopped 7 days ago; returns the number of rows of each. What orchestry_ext holds, or a rollup has yet to read, stays. The policies of orchestry_ext do the same, with a grace.';
+'Compresses events of more than 30 days, drops partitions of metrics that ended 7 (instances) or 30 days (applications, system) before as_of, deletes instances stopped 7 days ago; returns the number of rows of each. What orchestry_ext holds, or a rollup has yet to read, stays. The policies of orchestry_ext do the same, with a grace. 22023 for a time that is not finite.';
 
 -- @policies@
 SELECT orchestry.add_partition_policy('@schema@.events'::regclass, every => interval '7 days', ahead => interval '28 days',

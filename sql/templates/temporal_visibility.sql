@@ -85,6 +85,9 @@ BEGIN
     IF retention_days IS NULL OR retention_days < 1 THEN
         RAISE EXCEPTION 'retention_days must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF as_of IS NULL OR NOT isfinite(as_of) THEN
+        RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF @schema@.@template@_must_stay('@schema@.executions'::regclass, '-infinity'::timestamptz, cutoff AT TIME ZONE 'UTC') THEN
         RAISE EXCEPTION 'executions that closed before % are held', cutoff
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run CALL orchestry.run(''@schema@.executions''), which removes those that are not.';
@@ -100,7 +103,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.cleanup_old_executions(integer, timestamptz) IS
-'Deletes the executions that closed that many days before as_of, in one transaction, and returns how many; notes it in cleanup_log. Running and paused ones stay. The retention policy of orchestry_ext does the same in small batches. 22023 for less than one day, 55000 when some of them, or custom_search_attributes, are under a hold.';
+'Deletes the executions that closed that many days before as_of, in one transaction, and returns how many; notes it in cleanup_log. Running and paused ones stay. The retention policy of orchestry_ext does the same in small batches. 22023 for less than one day or a time that is not finite, 55000 when some of them, or custom_search_attributes, are under a hold.';
 
 CREATE MATERIALIZED VIEW @schema@.workflow_metrics AS
 SELECT namespace_id, workflow_type_name, start_time::date AS execution_date, count(*) AS total_executions,

@@ -49,6 +49,9 @@ BEGIN
     IF months IS NULL OR months < 1 THEN
         RAISE EXCEPTION 'months must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF as_of IS NULL OR NOT isfinite(as_of) THEN
+        RAISE EXCEPTION 'as_of must be a finite time' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     FOR old IN
         SELECT b.partition, b.from_at, b.to_at FROM @schema@.@template@_partition_bounds('@schema@.workflow_events'::regclass) b
         WHERE b.to_at <= (date_trunc('month', as_of AT TIME ZONE 'UTC') - make_interval(months => months)) AT TIME ZONE 'UTC' ORDER BY b.to_at
@@ -64,7 +67,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.drop_old_workflow_events_partitions(integer, timestamptz) IS
-'Drops the partitions of workflow_events that ended that many months before the month of as_of, for good; returns how many. Partitions under a hold of orchestry_ext stay. The retention policy of orchestry_ext keeps them in quarantine first. 22023 for less than one month, 55P03 when others are at the table for two seconds.';
+'Drops the partitions of workflow_events that ended that many months before the month of as_of, for good; returns how many. Partitions under a hold of orchestry_ext stay. The retention policy of orchestry_ext keeps them in quarantine first. 22023 for less than one month or a time that is not finite, 55P03 when others are at the table for two seconds.';
 
 CREATE FUNCTION @schema@.get_workflow_run_events(run uuid, from_at timestamptz DEFAULT NULL, to_at timestamptz DEFAULT NULL)
 RETURNS SETOF @schema@.workflow_events
