@@ -68,6 +68,16 @@ SELECT tr_vis.cleanup_old_executions(90, 'infinity');
 \echo :LAST_ERROR_SQLSTATE
 SELECT tr_vis.cleanup_old_executions(90, NULL);
 \set VERBOSITY default
+-- An event at infinity lies within no limit.
+CREATE TABLE tr_wf.later PARTITION OF tr_wf.workflow_events FOR VALUES FROM ('2040-01-01Z') TO (MAXVALUE);
+ALTER TABLE tr_wf.later OWNER TO template_team;
+INSERT INTO tr_wf.workflow_runs (id) VALUES (md5('1')::uuid);
+INSERT INTO tr_wf.workflow_events (run_id, ts, type, payload)
+SELECT md5('1')::uuid, t::timestamptz, 'event', '{}' FROM unnest('{-infinity,2026-03-01Z,2026-03-02Z,infinity}'::text[]) t;
+SELECT l.from_at, l.to_at, array_agg(e.ts ORDER BY e.ts) AS events
+FROM (VALUES (1, NULL::timestamptz, NULL::timestamptz), (2, '2026-03-01Z', NULL), (3, NULL, '2026-03-02Z'), (4, NULL, 'infinity'), (5, NULL, '-infinity'), (6, 'infinity', NULL)) l(n, from_at, to_at)
+LEFT JOIN LATERAL tr_wf.get_workflow_run_events(md5('1')::uuid, l.from_at, l.to_at) e ON true GROUP BY l.n, l.from_at, l.to_at ORDER BY l.n;
+
 -- Policies that are all gone, as after DROP EXTENSION, are made again, for the owner of the tables. One that was removed is not wanted.
 CREATE TEMP TABLE policies AS SELECT kind, target, settings FROM orchestry.jobs WHERE target_schema IN ('tr_wf', 'tr_cp');
 GRANT SELECT ON policies TO template_team;

@@ -72,10 +72,11 @@ COMMENT ON FUNCTION @schema@.drop_old_workflow_events_partitions(integer, timest
 CREATE FUNCTION @schema@.get_workflow_run_events(run uuid, from_at timestamptz DEFAULT NULL, to_at timestamptz DEFAULT NULL)
 RETURNS SETOF @schema@.workflow_events
 LANGUAGE sql STABLE PARALLEL SAFE
--- Written so that partitions out of the times are not looked at.
+-- Written so that partitions out of the times are not looked at; an event at infinity lies within no limit.
 BEGIN ATOMIC
     SELECT e.* FROM @schema@.workflow_events e
-    WHERE e.run_id = run AND e.ts >= COALESCE(from_at, '-infinity') AND e.ts < COALESCE(to_at, 'infinity')
+    WHERE e.run_id = run AND e.ts >= COALESCE(from_at, '-infinity') AND e.ts <= COALESCE(to_at - interval '1 microsecond', 'infinity')
+      AND e.ts IS DISTINCT FROM to_at
     ORDER BY e.ts, e.id;
 END;
 COMMENT ON FUNCTION @schema@.get_workflow_run_events(uuid, timestamptz, timestamptz) IS
