@@ -168,5 +168,13 @@ SELECT tr_shared.get_app_with_instances('a'::text) IS NOT NULL AS app, (SELECT c
 DELETE FROM tr_shared.executions;
 SELECT orchestry.drop_rollup('tr_shared.metrics_hourly');
 
+-- Backslashes are what they are, whatever the session takes them for.
+SET standard_conforming_strings = off;
+SELECT orchestry.install_template('workflow_events', 'tr_wf');
+SELECT count(*) FILTER (WHERE to_at > from_at) > 3 AS bounds FROM tr_wf.get_workflow_events_partition_stats();
+SELECT orchestry._option('{fillfactor=70.5}', 'fillfactor');
+RESET standard_conforming_strings;
+DROP SCHEMA tr_wf CASCADE;
+
 DROP OWNED BY template_team, template_app CASCADE;
 DROP ROLE template_team, template_app;

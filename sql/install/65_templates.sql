@@ -39,7 +39,7 @@ COMMENT ON FUNCTION orchestry._template(text) IS 'The statements of a template, 
 
 CREATE FUNCTION orchestry._template_columns(template text) RETURNS TABLE (table_name name, column_name name, column_type regtype)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     -- The text is what says which tables there are: each column has a line, its type in small letters.
     SELECT t.definition[1], c.definition[1], c.definition[2]::regtype
@@ -50,7 +50,7 @@ COMMENT ON FUNCTION orchestry._template_columns(text) IS 'The columns of the tab
 
 CREATE FUNCTION orchestry.install_template(template text, schema_name name DEFAULT NULL) RETURNS name
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $function$
 DECLARE
     script text := orchestry._template(template);

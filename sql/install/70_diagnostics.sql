@@ -12,7 +12,7 @@ COMMENT ON VIEW orchestry._user_table IS 'Tables and materialized views of users
 -- The server takes numbers in more ways than a cast does, and one table must not be the end of what is said about all.
 CREATE FUNCTION orchestry._option(options text[], wanted text) RETURNS float8
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN o.option_value ~ '^\s*[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?\s*$' THEN o.option_value::float8 END
     FROM pg_options_to_table(options) o WHERE o.option_name = wanted
