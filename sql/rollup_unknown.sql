@@ -34,8 +34,8 @@ DECLARE
     missing record;
     n bigint;
 BEGIN
-    FOR missing IN SELECT array_agg(job_id) AS jobs, rollup::text AS name FROM orchestry.rollups WHERE job_id > 13100 GROUP BY rollup
-                   UNION ALL SELECT array_agg(job_id), 'all' FROM orchestry.rollups WHERE job_id > 13100 ORDER BY 1
+    FOR missing IN SELECT ARRAY[job_id] AS jobs, rollup::text AS name FROM orchestry.rollups WHERE job_id BETWEEN 13101 AND 13104
+                   UNION ALL SELECT '{13101,13102,13103,13104}', 'all' ORDER BY 2
     LOOP
         BEGIN
             DELETE FROM orchestry.job WHERE job_id = ANY (missing.jobs);
