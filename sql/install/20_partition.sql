@@ -95,7 +95,7 @@ COMMENT ON FUNCTION orchestry.timeline(regclass) IS
 
 CREATE FUNCTION orchestry._partitions()
 RETURNS TABLE (parent regclass, partition regclass, is_default boolean, lower_at timestamptz, upper_at timestamptz,
-               lower_key bigint, upper_key bigint, bound text, phase text, job_id bigint)
+               lower_key bigint, upper_key bigint, bound text, phase text, job_id bigint, gap_to_fill boolean)
 LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_list_partitions';
 COMMENT ON FUNCTION orchestry._partitions() IS 'What the view orchestry.partitions is made of. Internal.';
 

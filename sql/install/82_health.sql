@@ -20,26 +20,48 @@ FROM orchestry.wraparound w LEFT JOIN pg_class c ON c.oid = w.relation
 -- somewhat over freeze_max_age is where every table gets to now and then
 WHERE w.age >= LEAST(w.failsafe_age, 2 * w.freeze_max_age::bigint + 50000000) OR w.remaining < 40000000;
 
+-- An end at infinity is no end. What begins there, or ends at -infinity, is beside all times.
 CREATE VIEW orchestry._policy_set WITH (security_barrier) AS
-SELECT p.parent, p.partition, p.is_default, p.lower_at, p.upper_at, p.lower_key, p.upper_key, p.phase,
-       format('%I.%I', n.nspname, c.relname) AS parent_name, x.relname AS partition_name, j.job_id, j.every,
-       COALESCE(j.ahead, GREATEST(3 * j.every, interval '7 days')) AS ahead
+SELECT p.parent, p.partition, p.is_default, NULLIF(p.lower_at, '-infinity') AS lower_at, NULLIF(p.upper_at, 'infinity') AS upper_at, p.lower_key, p.upper_key, p.phase, p.gap_to_fill,
+       format('%I.%I', n.nspname, c.relname) AS parent_name, x.relname AS partition_name, j.job_id, j.every, j.past, j.every_keys
 FROM orchestry._partitions() p JOIN pg_class c ON c.oid = p.parent JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_class x ON x.oid = p.partition
-JOIN (SELECT q.job_id, q.every, q.ahead, b.target FROM orchestry.partition_policy q JOIN orchestry.job b ON b.job_id = q.job_id) j ON j.target = p.parent;
+JOIN (SELECT q.*, b.target FROM orchestry.partition_policy q JOIN orchestry.job b ON b.job_id = q.job_id) j ON j.target = p.parent;
 COMMENT ON VIEW orchestry._policy_set IS 'Partitions of the tables that have a partition policy, with what it says. Internal.';
 
+-- What lies behind a gap is no runway: rows get no further than to the gap.
+CREATE VIEW orchestry._runway WITH (security_barrier) AS
+WITH stretch AS ( -- numbered from one gap to the next
+    SELECT p.*, count(*) FILTER (WHERE p.is_behind_gap) OVER (PARTITION BY p.job_id, p.is_apart ORDER BY p.lower_at NULLS FIRST, p.upper_at, p.lower_key NULLS FIRST) AS stretch
+    FROM (SELECT s.*, s.phase IN ('default', 'detaching') AS is_apart, lag(s.upper_at) OVER set < s.lower_at OR lag(s.upper_key) OVER set < s.lower_key AS is_behind_gap
+          FROM orchestry._policy_set s
+          WINDOW set AS (PARTITION BY s.job_id, s.phase IN ('default', 'detaching') ORDER BY s.lower_at NULLS FIRST, s.upper_at, s.lower_key NULLS FIRST)) p),
+reach AS (
+    SELECT s.*, s.stretch = max(s.stretch) FILTER (WHERE s.phase = 'open') OVER (PARTITION BY s.job_id, s.is_apart) AS is_reached FROM stretch s)
+SELECT format('%I.%I', n.nspname, c.relname) AS parent_name, j.job_id, COALESCE(q.ahead, GREATEST(3 * q.every, interval '7 days')) AS ahead,
+       COALESCE(bool_or(r.phase = 'open'), false) AS is_open, COALESCE(bool_or(r.is_reached AND r.upper_at IS NULL AND (q.every IS NOT NULL OR r.upper_key IS NULL)), false) AS is_endless,
+       count(*) FILTER (WHERE r.is_reached AND r.phase = 'ahead') AS ahead_count,
+       -- less than nothing: since when no partition takes rows of now
+       COALESCE(max(r.upper_at) FILTER (WHERE r.is_reached), max(r.upper_at) FILTER (WHERE r.phase = 'past' AND isfinite(r.upper_at)),
+                CASE WHEN q.every IS NOT NULL THEN orchestry._now() END) - orchestry._now() AS left_over,
+       count(*) FILTER (WHERE NOT r.is_default) AS partitions, COALESCE(sum(GREATEST(x.reltuples, 0)), 0) AS rows,
+       COALESCE(sum(x.relpages::bigint * current_setting('block_size')::bigint), 0) AS bytes,
+       sum(pg_stat_get_live_tuples(x.oid)) FILTER (WHERE r.is_default) AS default_rows
+FROM orchestry.jobs j JOIN orchestry.partition_policy q ON q.job_id = j.job_id JOIN pg_class c ON c.oid = j.target JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN reach r ON r.job_id = j.job_id LEFT JOIN pg_class x ON x.oid = r.partition
+-- a table without partitions counts, but not one whose partitions could not be listed
+WHERE j.state NOT IN ('dropped', 'restored') AND (r.job_id IS NOT NULL OR NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = j.target))
+GROUP BY n.nspname, c.relname, j.job_id, q.job_id;
+COMMENT ON VIEW orchestry._runway IS 'Tables that have a partition policy: how far ahead of now their partitions reach without a gap, and what they hold. Internal.';
+
 CREATE VIEW orchestry._check_runway WITH (security_barrier) AS
-SELECT CASE WHEN r.ahead_count = 0 AND NOT r.is_open THEN 'critical' WHEN r.ahead_count = 0 OR r.left_over < r.ahead / 4 THEN 'error' ELSE 'warning' END AS severity,
+SELECT CASE WHEN NOT r.is_open THEN 'critical' WHEN r.ahead_count = 0 OR r.left_over < r.ahead / 4 THEN 'error' ELSE 'warning' END AS severity,
        r.parent_name AS object,
-       CASE WHEN r.ahead_count = 0 AND NOT r.is_open THEN 'No partition takes rows of now: they are refused, or go to the default partition.'
-            WHEN r.left_over IS NULL THEN 'The partition that takes rows of now is the last one.'
+       CASE WHEN NOT r.is_open THEN 'No partition takes rows of now: they are refused, or go to the default partition.'
+            WHEN r.left_over IS NULL THEN 'No partition follows the one that takes rows of now.'
             ELSE format('Partitions reach %s ahead; the policy wants %s.', justify_hours(date_trunc('minute', r.left_over)), r.ahead) END AS detail,
        format('CALL orchestry.run_job(%s);', r.job_id) AS fix_sql, 'ShareUpdateExclusiveLock' AS fix_lock,
        jsonb_build_object('runway_seconds', floor(EXTRACT(epoch FROM r.left_over)), 'partitions_ahead', r.ahead_count) AS evidence
-FROM (SELECT p.parent_name, p.job_id, p.ahead, max(p.upper_at) - orchestry._now() AS left_over, count(*) FILTER (WHERE p.phase = 'ahead') AS ahead_count,
-             bool_or(p.phase = 'open') AS is_open, bool_or(p.phase IN ('open', 'ahead') AND p.upper_at IS NULL AND p.upper_key IS NULL) AS is_endless
-      FROM orchestry._policy_set p WHERE NOT p.is_default GROUP BY p.parent_name, p.job_id, p.ahead) r
-WHERE NOT r.is_endless AND (r.ahead_count = 0 OR r.left_over < r.ahead / 2);
+FROM orchestry._runway r WHERE NOT r.is_endless AND (NOT r.is_open OR r.ahead_count = 0 OR r.left_over < r.ahead / 2);
 
 CREATE VIEW orchestry._check_partition_gap WITH (security_barrier) AS
 SELECT CASE WHEN g.is_ahead THEN 'error' ELSE 'warning' END AS severity, g.parent_name AS object,
@@ -47,9 +69,9 @@ SELECT CASE WHEN g.is_ahead THEN 'error' ELSE 'warning' END AS severity, g.paren
        format('CALL orchestry.run_job(%s);', g.job_id) AS fix_sql, 'ShareUpdateExclusiveLock' AS fix_lock,
        jsonb_build_object('from', g.from_at, 'to', g.to_at) AS evidence
 FROM (SELECT p.parent_name, p.job_id, COALESCE((lag(p.upper_at) OVER set)::text, (lag(p.upper_key) OVER set)::text) AS from_at, COALESCE(p.lower_at::text, p.lower_key::text) AS to_at,
-             lag(p.upper_at) OVER set < p.lower_at OR lag(p.upper_key) OVER set < p.lower_key AS is_gap, p.phase = 'ahead' AS is_ahead
-      FROM orchestry._policy_set p WHERE NOT p.is_default AND p.phase <> 'detaching' WINDOW set AS (PARTITION BY p.parent ORDER BY p.lower_at NULLS FIRST, p.lower_key NULLS FIRST)) g
-WHERE g.is_gap;
+             p.gap_to_fill, p.phase = 'ahead' AS is_ahead
+      FROM orchestry._policy_set p WHERE NOT p.is_default AND p.phase <> 'detaching' WINDOW set AS (PARTITION BY p.parent ORDER BY p.lower_at NULLS FIRST, p.upper_at, p.lower_key NULLS FIRST)) g
+WHERE g.gap_to_fill;
 
 CREATE VIEW orchestry._check_default_rows WITH (security_barrier) AS
 SELECT 'warning' AS severity, format('%s', p.partition) AS object,
@@ -70,9 +92,10 @@ CREATE VIEW orchestry._check_retention_drift WITH (security_barrier) AS
 SELECT 'warning' AS severity, d.name AS object, d.detail, format('CALL orchestry.run_job(%s);', d.job_id) AS fix_sql, 'AccessExclusiveLock' AS fix_lock,
        jsonb_build_object('late_seconds', floor(EXTRACT(epoch FROM d.late))) AS evidence
 FROM (
-    SELECT format('%s', p.partition) AS name, r.job_id, orchestry._now() - r.keep - p.upper_at AS late,
-           format('The policy keeps %s, and this partition ended %s before that. See SELECT * FROM orchestry.plan(%L);', r.keep, justify_hours(date_trunc('hour', orchestry._now() - r.keep - p.upper_at)), format('%s', p.parent)) AS detail
+    SELECT format('%s', p.partition) AS name, r.job_id, l.late,
+           format('The policy keeps %s, and this partition ended %s before that. See SELECT * FROM orchestry.plan(%L);', r.keep, justify_hours(date_trunc('hour', l.late)), format('%s', p.parent)) AS detail
     FROM orchestry.retention_policy r JOIN orchestry.job j ON j.job_id = r.job_id JOIN orchestry._partitions() p ON p.parent = j.target
+    CROSS JOIN LATERAL (SELECT CASE WHEN isfinite(p.upper_at) THEN orchestry._now() - r.keep - p.upper_at END AS late) l
     WHERE r.keep IS NOT NULL AND r.time_column IS NULL AND r.predicate IS NULL AND r.keep_last IS NULL AND (r.archive_to IS NULL OR r.archive_to LIKE 'file:%')
       AND NOT p.is_default AND p.phase = 'past'
       AND NOT EXISTS (SELECT FROM orchestry._hold h WHERE h.released_at IS NULL AND h.held IN (p.partition, p.parent)

@@ -33,14 +33,11 @@ CROSS JOIN LATERAL (VALUES
 WHERE m.value IS NOT NULL AND j.state NOT IN ('dropped', 'restored')
 UNION ALL
 SELECT 'orchestry_set_' || m.name, jsonb_build_object('target', s.parent_name), m.value, 'gauge', m.help, 'set'
-FROM (SELECT p.parent_name, count(*) FILTER (WHERE NOT p.is_default) AS partitions, count(*) FILTER (WHERE p.phase = 'ahead') AS ahead, max(p.upper_at) FILTER (WHERE NOT p.is_default) AS upper_at,
-             max(p.ahead) AS wanted, sum(GREATEST(c.reltuples, 0)) AS rows, sum(c.relpages::bigint * current_setting('block_size')::bigint) AS bytes,
-             sum(pg_stat_get_live_tuples(c.oid)) FILTER (WHERE p.is_default) AS default_rows
-      FROM orchestry._policy_set p JOIN pg_class c ON c.oid = p.partition GROUP BY p.parent_name) s
+FROM orchestry._runway s
 CROSS JOIN LATERAL (VALUES
-    ('partitions', s.partitions::float8, 'Partitions, the default one apart'), ('partitions_ahead', s.ahead::float8, 'Partitions that begin after now'),
-    ('runway_seconds', EXTRACT(epoch FROM s.upper_at - orchestry._now())::float8, 'How far ahead of now partitions exist'),
-    ('runway_wanted_seconds', EXTRACT(epoch FROM s.wanted)::float8, 'How far ahead the policy wants them'),
+    ('partitions', s.partitions::float8, 'Partitions, the default one apart'), ('partitions_ahead', CASE WHEN NOT s.is_endless THEN s.ahead_count END::float8, 'Partitions after the one that takes rows of now, up to the first gap'),
+    ('runway_seconds', CASE WHEN NOT s.is_endless THEN EXTRACT(epoch FROM s.left_over) END::float8, 'How far ahead of now partitions exist without a gap; below 0 when none takes rows of now'),
+    ('runway_wanted_seconds', EXTRACT(epoch FROM s.ahead)::float8, 'How far ahead the policy wants them'),
     ('rows', s.rows::float8, 'Rows as of the last VACUUM or ANALYZE'), ('bytes', s.bytes::float8, 'Bytes as of the last VACUUM or ANALYZE, without indexes and TOAST'),
     ('default_rows', s.default_rows::float8, 'Rows of the default partition, as the server has counted')) m (name, value, help)
 WHERE m.value IS NOT NULL

@@ -150,7 +150,8 @@ ORCHESTRY_FUNCTION(orchestry_list_partitions) {
     ResultSet result(fcinfo);
     for (const partition::PartitionRow& row : partition::list_partitions(catalog::settings::now()))
         result.add(row.parent, row.partition, row.is_default, row.lower_at, row.upper_at,
-                   row.lower_key, row.upper_key, row.bound, row.phase, row.job.value);
+                   row.lower_key, row.upper_key, row.bound, row.phase, row.job.value,
+                   row.gap_to_fill);
     return Datum{0};
 }
 

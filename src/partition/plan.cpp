@@ -252,11 +252,13 @@ class Planner {
     std::int64_t count_wanted(std::int64_t limit) const;
     Bound covered_until() const;
     std::optional<base::Instant> next_need() const;
+    std::vector<Range> gaps_to_fill() const;
 
   private:
     std::vector<Gap> gaps() const;
     void add_gap(std::vector<Gap>& gaps, const Range& range) const;
     bool is_fillable(const Range& range) const;
+    bool fills(const Range& range) const;
     std::vector<Range> pieces(const Range& range, std::int64_t limit) const;
     Range piece_at(std::int64_t position) const;
     const Member* member_at(std::int64_t position) const;
@@ -436,6 +438,32 @@ std::optional<base::Instant> Planner::next_need() const {
                        {time->ahead.months, 0, 0});
     return is_wall_clock(set_.kind) ? base::to_instant(*policy_.zone, base::LocalTime{due.us})
                                     : due;
+}
+
+/// Whether any part of a gap between partitions gets one.
+bool Planner::fills(const Range& range) const {
+    // Ahead, the end of the runway is not yet a gap because of what lies far behind it.
+    if (Bound::value(here_) < range.lower && !is_fillable(range))
+        return false;
+    std::vector<Gap> parts;
+    add_gap(parts, range);
+    return std::any_of(parts.begin(), parts.end(), [&](const Gap& gap) {
+        const bool is_retained = !floor_ || Bound::value(*floor_) < gap.range.upper;
+        return is_retained && (gap.wanted || is_fillable(gap.range));
+    });
+}
+
+std::vector<Range> Planner::gaps_to_fill() const {
+    std::vector<Range> found;
+    std::optional<Bound> covered;
+    for (const Member& member : set_.members) {
+        if (member.detach_pending)
+            continue;
+        if (covered && *covered < member.range.lower && fills({*covered, member.range.lower}))
+            found.push_back({*covered, member.range.lower});
+        covered = member.range.upper;
+    }
+    return found;
 }
 
 void Planner::leave(const Range& range, std::string reason, std::string blocked_by) {
@@ -742,6 +770,12 @@ void check_size(const Set& set, const Policy& policy, base::Instant now) {
 std::optional<base::Instant> next_need(const Set& set, const Policy& policy, base::Instant now) {
     const EmptyWorld nothing;
     return Planner(set, policy, now, nothing, std::nullopt).next_need();
+}
+
+std::vector<Range> gaps_to_fill(const Set& set, const Policy& policy, base::Instant now,
+                                std::optional<std::int64_t> floor) {
+    const EmptyWorld nothing;
+    return Planner(set, policy, now, nothing, floor).gaps_to_fill();
 }
 
 std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, base::Instant now) {

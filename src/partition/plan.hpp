@@ -230,6 +230,11 @@ void check_size(const Set& set, const Policy& policy, base::Instant now);
 /// position, and when the last partition has no end.
 std::optional<base::Instant> next_need(const Set& set, const Policy& policy, base::Instant now);
 
+/// The gaps between partitions that plan() makes partitions in, if only in a part of them; `floor`
+/// as for plan().
+std::vector<Range> gaps_to_fill(const Set& set, const Policy& policy, base::Instant now,
+                                std::optional<std::int64_t> floor);
+
 /// An instant before which plan() certainly finds nothing to create, given that it finds nothing at
 /// `now`; nullopt for integer keys.
 std::optional<base::Instant> quiet_until(const Set& set, const Policy& policy, base::Instant now);

@@ -1,6 +1,7 @@
 #include "partition/report.hpp"
 
 #include "base/civil.hpp"
+#include "catalog/retention_horizon.hpp"
 #include "pg/xact.hpp"
 
 #include <algorithm>
@@ -59,11 +60,30 @@ std::optional<std::int64_t> number_of_bound(KeyKind kind, const Bound& bound) {
                                                                : std::nullopt;
 }
 
+/// Where the gaps end that the policy fills.
+std::vector<Bound> ends_of_gaps(const Set& set, const Policy& policy, base::Instant now) {
+    Bound covered = Bound::maxvalue();
+    bool has_gap = false;
+    for (const Member& member : set.members) {
+        has_gap = has_gap || covered < member.range.lower || member.detach_pending;
+        covered = member.range.upper;
+    }
+    std::vector<Bound> ends;
+    if (has_gap) // which is rare: only then the catalogs are asked for more
+        for (const Range& gap :
+             gaps_to_fill(set, policy, now,
+                          catalog::retention_horizon(set.relid, set.kind, set.position, now,
+                                                     catalog::Leaving::moved)))
+            ends.push_back(gap.upper);
+    return ends;
+}
+
 std::vector<PartitionRow> list_partitions_of(const catalog::Job& job, base::Instant now) {
     const Oid parent = job.target;
     const Managed managed(job, parent);
     const Set& set = managed.set;
     const std::int64_t at = here(set, managed.policy.plan(), now);
+    const std::vector<Bound> gaps = ends_of_gaps(set, managed.policy.plan(), now);
     std::vector<PartitionRow> rows;
     for (const Member& member : set.members) {
         const Range& range = member.range;
@@ -73,7 +93,9 @@ std::vector<PartitionRow> list_partitions_of(const catalog::Job& job, base::Inst
                         number_of_bound(set.kind, range.upper),
                         "FROM (" + bound_sql(set.kind, range.lower, member.exact_lower) + ") TO (" +
                             bound_sql(set.kind, range.upper, member.exact_upper) + ")",
-                        phase_of(member, at), job.id});
+                        phase_of(member, at), job.id,
+                        !member.detach_pending &&
+                            std::find(gaps.begin(), gaps.end(), range.lower) != gaps.end()});
     }
     if (set.fallback)
         rows.push_back(
@@ -135,7 +157,8 @@ std::string days_and_hours(std::int64_t us) {
 
 std::string describe_runway(const View& managed, const Runway& runway, base::Instant now) {
     const Set& set = managed.set;
-    if (runway.end == Bound::maxvalue())
+    if (runway.end == Bound::maxvalue() ||
+        (is_time(set.kind) && runway.end.at == base::plus_infinity.us))
         return "without end";
     const std::int64_t at = here(set, managed.policy.plan(), now);
     if (!is_time(set.kind))

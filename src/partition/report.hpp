@@ -17,6 +17,7 @@ struct PartitionRow {
     std::string bound;                                ///< as FOR VALUES would have it, in UTC
     std::string phase;                                ///< past, open, ahead, default or detaching
     catalog::JobId job;
+    bool gap_to_fill = false; ///< before it is a gap in which the policy makes partitions
 };
 
 /// The partitions of all sets that have a policy and that the current user may see: own ones, or

@@ -180,7 +180,7 @@ SKIP:
 	is_deeply([ sort keys %seen ], [ sort keys %help ], 'postgres_exporter brings all metrics') or diag slurp_file("$temporary/postgres_exporter.log");
 	like($page, qr/^orchestry_set_partitions\{[^}]*target="public\.events"[^}]*\} 4$/m, 'with their values');
 	like($page, qr/^orchestry_job_failures\{(?=[^}]*job_id="1")(?=[^}]*kind="partition")(?=[^}]*target="public\.events")[^}]*\} 0$/m, 'and labels');
-	like($page, qr/^# HELP orchestry_set_runway_seconds How far ahead of now partitions exist$/m, 'and help');
+	like($page, qr/^# HELP orchestry_set_runway_seconds How far ahead of now partitions exist without a gap; below 0 when none takes rows of now$/m, 'and help');
 	unlike($page, qr/^pg_exporter_user_queries_load_error\{[^}]*\} 1$/m, 'its file was read without an error');
 }
 
