@@ -46,12 +46,13 @@ COMMENT ON VIEW orchestry._user_index IS 'Indexes of users, those that are attac
 -- it is left out.
 CREATE VIEW orchestry._index_shape AS
 SELECT i.indexrelid, i.indrelid, c.relam, i.indnkeyatts::integer AS keys, i.indisunique, i.indisvalid AND i.indisready AND i.indislive AS is_usable,
-       a.amname, i.indkey::smallint[] AS columns, i.indclass::oid[] AS classes, i.indcollation::oid[] AS collations,
+       -- not joined: of all indexes with one method the planner thinks as of a few
+       (SELECT a.amname FROM pg_am a WHERE a.oid = c.relam) AS amname, i.indkey::smallint[] AS columns, i.indclass::oid[] AS classes, i.indcollation::oid[] AS collations,
        i.indoption::smallint[] AS options,
        COALESCE(regexp_replace(i.indexprs::text, ':location -?\d+', '', 'g'), '') AS expressions,
        COALESCE(regexp_replace(i.indpred::text, ':location -?\d+', '', 'g'), '') AS predicate,
        i.indnullsnotdistinct AS nulls_not_distinct, i.indimmediate
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam;
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid;
 COMMENT ON VIEW orchestry._index_shape IS 'Indexes as what can be compared. Internal.';
 
 CREATE VIEW orchestry._observed_since AS
@@ -134,7 +135,7 @@ WITH RECURSIVE part AS ( -- a foreign key is one with those of the partitions
     SELECT k.oid AS root, k.oid, k.conrelid, k.conkey FROM pg_constraint k JOIN orchestry._user_table t ON t.relid = k.conrelid
     WHERE k.contype = 'f' AND k.conparentid = 0 AND COALESCE((to_jsonb(k) ->> 'conenforced')::boolean, true)
     UNION ALL
-    SELECT p.root, k.oid, k.conrelid, k.conkey FROM part p JOIN pg_constraint k ON k.conparentid = p.oid AND k.contype = 'f'),
+    SELECT p.root, k.oid, k.conrelid, k.conkey FROM part p JOIN pg_constraint k ON k.conparentid = p.oid), -- foreign keys, all of them
 place AS ( -- where its rows are: a partitioned table counts as long as it has no partitions
     SELECT DISTINCT p.root, p.conrelid, p.conkey FROM part p JOIN pg_class c ON c.oid = p.conrelid
     WHERE c.relkind <> 'p' OR NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = p.conrelid)),
@@ -278,11 +279,17 @@ WITH fed AS (
     UNION
     SELECT d.refobjid, f.adrelid, f.adnum FROM pg_sequence s JOIN pg_depend d ON d.refobjid = s.seqrelid JOIN pg_attrdef f ON f.oid = d.objid
     WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass),
-taker AS ( -- and whoever references these columns
+taker AS ( -- and whoever references these columns; joined by grouping, since the planner would compare all with all
     SELECT * FROM fed
     UNION
-    SELECT f.seqrelid, k.conrelid, u.attnum FROM fed f JOIN pg_constraint k ON k.confrelid = f.relid AND k.contype = 'f'
-    CROSS JOIN LATERAL unnest(k.conkey, k.confkey) u (attnum, referenced) WHERE u.referenced = f.attnum),
+    SELECT s.seqrelid, r.relid, r.attnum
+    FROM (SELECT array_agg(b.seqrelid) FILTER (WHERE b.seqrelid IS NOT NULL) AS sequences,
+                 array_agg(b.referring) FILTER (WHERE b.referring IS NOT NULL) AS referring, array_agg(b.attnum) FILTER (WHERE b.referring IS NOT NULL) AS attnums
+          FROM (SELECT f.relid, f.attnum AS referenced, f.seqrelid, NULL::oid AS referring, NULL::smallint AS attnum FROM fed f
+                UNION ALL
+                SELECT k.confrelid, u.referenced, NULL, k.conrelid, u.attnum FROM pg_constraint k CROSS JOIN LATERAL unnest(k.conkey, k.confkey) u (attnum, referenced) WHERE k.contype = 'f') b
+          GROUP BY b.relid, b.referenced) g
+    CROSS JOIN LATERAL unnest(g.sequences) s (seqrelid) CROSS JOIN LATERAL unnest(g.referring, g.attnums) r (relid, attnum)),
 narrowest AS (
     SELECT DISTINCT ON (t.seqrelid) t.seqrelid, t.relid, a.attname, b.oid AS type, y.least, y.greatest
     FROM taker t JOIN pg_attribute a ON a.attrelid = t.relid AND a.attnum = t.attnum JOIN pg_type d ON d.oid = a.atttypid

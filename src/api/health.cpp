@@ -63,11 +63,15 @@ ORCHESTRY_FUNCTION(orchestry_sequence_position) {
     if (!may_read && !catalog::may_act_for(ROLE_PG_MONITOR))
         PG_RETURN_NULL();
     const catalog::Elevated elevated;
-    pg::Spi spi;
-    spi.read("SELECT pg_catalog.pg_sequence_last_value($1)", relid);
-    if (spi.row(0).is_null(1))
-        PG_RETURN_NULL();
-    return Int64GetDatum(spi.row(0).bigint(1));
+    // Called without a query, of which thousands of sequences would feel each.
+    return pg::protect([&] {
+        LOCAL_FCINFO(call, 1);
+        InitFunctionCallInfoData(*call, nullptr, 1, InvalidOid, nullptr, nullptr);
+        call->args[0] = {ObjectIdGetDatum(relid), false};
+        const Datum value = pg_sequence_last_value(call);
+        fcinfo->isnull = call->isnull;
+        return value;
+    });
 }
 
 ORCHESTRY_FUNCTION(orchestry_tuple_bytes) {
