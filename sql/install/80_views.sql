@@ -64,7 +64,8 @@ SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mo
        s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
        t.next_run_at, t.last_state, r.message AS last_error, s.parents::regclass[] AS parents,
        d.dead AS dead_rows, round(100.0 * d.dead / nullif(d.dead + d.live, 0), 1) AS dead_percent,
-       pg_table_size(c.oid) AS bytes, s.temp_bytes
+       -- the server's own functions for sizes would wait for whoever has locked it
+       (SELECT sum(x.relpages::bigint) FROM pg_class x WHERE x.oid IN (c.oid, c.reltoastrelid))::bigint * current_setting('block_size')::bigint AS bytes, s.temp_bytes
 FROM orchestry.refresh_policy p JOIN orchestry.job j ON j.job_id = p.job_id
 JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
@@ -88,6 +89,7 @@ COMMENT ON COLUMN orchestry.matviews.breach_predicted IS 'A refresh takes more t
 COMMENT ON COLUMN orchestry.matviews.last_error IS 'Of the last run that failed; for members of the owner alone';
 COMMENT ON COLUMN orchestry.matviews.dead_rows IS 'Rows that refreshes have replaced and no vacuum has removed yet';
 COMMENT ON COLUMN orchestry.matviews.dead_percent IS 'Of all its rows; above 50, if they are 10000 or more, mode auto refreshes plainly when no reader is in the way';
+COMMENT ON COLUMN orchestry.matviews.bytes IS 'With TOAST and without indexes, as of the last VACUUM, ANALYZE or build of an index';
 COMMENT ON COLUMN orchestry.matviews.temp_bytes IS 'Written to temporary tables and files by the last refresh: CONCURRENTLY computes all rows there, and then the differences';
 
 CREATE VIEW orchestry.runs WITH (security_barrier) AS
@@ -171,7 +173,9 @@ COMMENT ON COLUMN orchestry.archive_files.published_at IS 'When the file got its
 CREATE VIEW orchestry.quarantine WITH (security_barrier) AS
 SELECT c.oid::regclass AS partition, format('%I.%I', n.nspname, q.table_name) AS former_name, p.oid::regclass AS parent,
        q.bounds, q.detached_at, CASE WHEN r.action = 'drop' THEN q.detached_at + r.grace END AS drop_after,
-       pg_total_relation_size(c.oid) AS bytes, q.job_id
+       (SELECT sum(x.relpages::bigint) FROM pg_class x
+        JOIN (SELECT c.oid UNION ALL SELECT c.reltoastrelid UNION ALL SELECT i.indexrelid FROM pg_index i WHERE i.indrelid IN (c.oid, c.reltoastrelid)) t ON t.oid = x.oid)::bigint
+           * current_setting('block_size')::bigint AS bytes, q.job_id
 FROM orchestry._quarantine q
 JOIN pg_class c ON c.oid = q.relid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -181,4 +185,5 @@ WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW orchestry.quarantine IS 'Detached partitions that wait for the end of their grace: SELECT orchestry.reattach(partition) brings one back, ALTER TABLE ... RENAME takes one out for good.';
 COMMENT ON COLUMN orchestry.quarantine.former_name IS 'Its name as a partition';
 COMMENT ON COLUMN orchestry.quarantine.detached_at IS 'NULL: a run was interrupted while it was detached';
+COMMENT ON COLUMN orchestry.quarantine.bytes IS 'With indexes and TOAST, as of the last VACUUM, ANALYZE or build of an index';
 COMMENT ON COLUMN orchestry.quarantine.drop_after IS 'The first run after this drops it, unless a hold keeps it; NULL: it is kept';

@@ -1,12 +1,25 @@
 #include "health/verify.hpp"
 
 #include "catalog/partitioned_table.hpp"
+#include "catalog/settings.hpp"
 #include "health/output.hpp"
+#include "pg/lock.hpp"
 #include "pg/xact.hpp"
 
 namespace orchestry::health {
 
 namespace {
+
+/// Notes which lock is waited for, so that it can be named when it is not had.
+pg::LockWatch watch_locks() { return pg::LockWatch(catalog::settings::lock_budget_us() / 8); }
+
+/// Why something could not be looked at.
+std::string describe(const pg::Failure& failure, const pg::LockWatch& watch) {
+    const std::optional<pg::LockRequest> lock = watch.seen();
+    if (!failure.is(base::errc::lock_not_available) || !lock)
+        return failure.message;
+    return pg::describe_locks({*lock}) + " is not to be had within orchestry.lock_timeout";
+}
 
 Verdict verify_indexes(Oid parent) {
     pg::Spi spi;
@@ -96,12 +109,15 @@ Verdict verify_pruning(Oid parent, Oid open) {
     if (!OidIsValid(open) || is_default(parent, open))
         return {{}, "prunes", {}, "there is no partition of now to ask for"};
     Verdict verdict;
+    const pg::LockWatch watch = watch_locks();
     const auto failure = pg::in_subtransaction([&] { verdict = plan_for_one(parent, open); });
     if (failure && failure->is(base::errc::query_canceled))
         pg::raise(*failure); // whoever cancels means all of it
     if (failure)             // the planner asks whoever has a foreign partition
-        return {
-            {}, "prunes", {}, "a query for one partition cannot be planned: " + failure->message};
+        return {{},
+                "prunes",
+                {},
+                "a query for one partition cannot be planned: " + describe(*failure, watch)};
     return verdict;
 }
 
@@ -196,6 +212,18 @@ Verdict verify_promise(const catalog::Job& job) {
     return {job.id, job.kind, {}, "nothing more is known of it"};
 }
 
+/// verify_promise(), or that somebody has locked what is to be looked at.
+Verdict verify_unlocked_promise(const catalog::Job& job) {
+    Verdict verdict;
+    const pg::LockWatch watch = watch_locks();
+    const auto failure = pg::in_subtransaction([&] { verdict = verify_promise(job); });
+    if (failure && !failure->is(base::errc::lock_not_available))
+        pg::raise(*failure);
+    if (failure)
+        return {job.id, job.kind, {}, "cannot be looked at: " + describe(*failure, watch)};
+    return verdict;
+}
+
 } // namespace
 
 std::vector<Verdict> verify(Oid target, base::Instant now) {
@@ -207,12 +235,13 @@ std::vector<Verdict> verify(Oid target, base::Instant now) {
             .hint("See SELECT target, kind FROM orchestry.jobs;");
     pg::GucLevel guc;
     set_plain_output(guc);
+    pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     std::vector<Verdict> verdicts;
     if (pg::call<get_rel_relkind>(target) == RELKIND_PARTITIONED_TABLE)
         verify_set(target, now, verdicts);
     for (const catalog::Job& job : jobs) {
         verdicts.push_back(verify_schedule(job));
-        verdicts.push_back(verify_promise(job));
+        verdicts.push_back(verify_unlocked_promise(job));
     }
     return verdicts;
 }

@@ -49,16 +49,43 @@ CREATE TABLE events_rest PARTITION OF events DEFAULT;
 CREATE TABLE broken (a int);
 CREATE INDEX broken_idx ON broken (a);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken_idx'::regclass;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM broken;
+SELECT orchestry.add_refresh_policy('counted', interval '1 day');
+CREATE TABLE gauge (at timestamptz NOT NULL, v float8);
+SELECT orchestry.create_rollup('gauged', 'gauge', 'at', 'v', interval '1 day');
+CREATE TABLE leaving (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_partition_policy('leaving', interval '1 day', past => interval '3 days');
+SELECT orchestry.add_retention_policy('leaving', interval '1 day');
+CALL orchestry.run('leaving');
 SQL
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM orchestry.quarantine WHERE bytes = 0'), '>', 0, 'some partitions are in quarantine');
+# Neither a table that is to be dropped, nor one in quarantine that is rewritten, is in the way of whoever looks at others.
+my $dropper = $node->background_psql('postgres');
+$dropper->query_safe(<<'SQL');
+BEGIN;
+DO $$ BEGIN EXECUTE (SELECT format('LOCK %s, %s', min(partition::text), orchestry.partition_of('events', now())) FROM orchestry.quarantine); END $$;
+DROP MATERIALIZED VIEW counted;
+LOCK gauge;
+SQL
+is($node->safe_psql('postgres', q(SET lock_timeout = '1s'; SELECT matview, bytes FROM orchestry.matviews)), 'counted|0', 'a materialized view that is being dropped is still listed');
+is($node->safe_psql('postgres', q(SELECT code FROM orchestry.health() WHERE severity = 'unknown')), '', 'and all checks come to their end');
+is( $node->safe_psql('postgres', q(SELECT what, ok IS NULL, regexp_replace(detail, '\d{8}', 'TODAY') FROM orchestry.verify('events') WHERE what = 'prunes')),
+	'prunes|t|a query for one partition cannot be planned: AccessShareLock on public.events_pTODAY is not to be had within orchestry.lock_timeout',
+	'verify() says what it could not look at');
+is( $node->safe_psql('postgres', q(SELECT what, ok IS NULL, detail FROM orchestry.verify('gauge') WHERE ok IS NOT TRUE)),
+	'rollup|t|cannot be looked at: AccessShareLock on public.gauge is not to be had within orchestry.lock_timeout', 'of rollups as well');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK events_rest, broken');
 is($node->safe_psql('postgres', q(SELECT severity, code, detail FROM orchestry.health() WHERE severity = 'unknown')),
 	'unknown|default_rows|The check failed: canceling statement due to lock timeout (55P03).', 'a check that a lock is in the way of is unknown');
 is($node->safe_psql('postgres', q(SELECT severity, object FROM orchestry.health() WHERE code = 'invalid_index')), 'warning|public.broken_idx', 'the others are not in its way');
 my %view = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q(SELECT relname FROM pg_class WHERE relnamespace = 'orchestry'::regnamespace AND relkind = 'v'
-	AND relname IN ('unused_indexes', 'duplicate_indexes', 'invalid_indexes', 'missing_fk_indexes', 'table_bloat', 'cache_hit', 'connections', 'replication', 'wraparound', 'stale_statistics')));
+	AND relname IN ('unused_indexes', 'duplicate_indexes', 'invalid_indexes', 'missing_fk_indexes', 'table_bloat', 'cache_hit', 'connections', 'replication', 'wraparound', 'stale_statistics', 'jobs', 'rollups', 'matviews', 'quarantine')));
 is($node->safe_psql('postgres', "SET lock_timeout = '1s'; SELECT sum(n) > 0 FROM (" . join(' UNION ALL ', map { "SELECT count(*) AS n FROM orchestry.$_" } sort keys %view) . ') v'),
 	't', scalar(keys %view) . ' diagnostic views wait for no lock');
+$dropper->query_safe('ROLLBACK');
+$dropper->quit;
+$node->safe_psql('postgres', q(SELECT orchestry.drop_rollup('gauged'); DROP TABLE gauge, leaving CASCADE; DROP MATERIALIZED VIEW counted));
 
 # Who waits for whom, an hour on by the clock of the checks.
 my $waiter = $node->background_psql('postgres', on_error_stop => 0);
