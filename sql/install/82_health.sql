@@ -209,11 +209,14 @@ CREATE VIEW orchestry._check_lock_wait WITH (security_barrier) AS
 SELECT 'warning' AS severity, format('process %s', w.pid) AS object,
        format('It has waited for %s for %s. In the way: %s.', w.what, date_trunc('second', orchestry._now() - w.waitstart), w.blockers) AS detail,
        w.fix_sql, NULL AS fix_lock, jsonb_build_object('wait_seconds', floor(EXTRACT(epoch FROM orchestry._now() - w.waitstart)), 'blocking_pids', w.pids) AS evidence
-FROM (SELECT l.pid, l.waitstart, l.mode || COALESCE(format(' on %s', l.relation::regclass), ' of a ' || l.locktype) AS what, to_jsonb(pg_blocking_pids(l.pid)) AS pids,
+FROM (SELECT l.pid, l.waitstart,
+             -- the names of another database are not known here, and its numbers mean something else
+             l.mode || CASE WHEN l.relation IS NULL THEN ' of a ' || l.locktype WHEN l.database IN (0, d.oid) THEN format(' on %s', l.relation::regclass) ELSE format(' on a relation of database %I', (SELECT o.datname FROM pg_database o WHERE o.oid = l.database)) END AS what, to_jsonb(pg_blocking_pids(l.pid)) AS pids,
              (SELECT string_agg(format('process %s (%s, %s)', b.pid, COALESCE(a.usename, '?'), COALESCE(a.state, 'not visible')), ', ' ORDER BY b.pid) FROM unnest(pg_blocking_pids(l.pid)) b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid) AS blockers,
              -- whoever waits as well is not the one to end
-             (SELECT string_agg(format('SELECT pg_cancel_backend(%s);', b.pid), ' ' ORDER BY b.pid) FROM unnest(pg_blocking_pids(l.pid)) b (pid) WHERE b.pid <> 0 AND cardinality(pg_blocking_pids(b.pid)) = 0) AS fix_sql
-      FROM pg_locks l WHERE NOT l.granted AND l.waitstart < orchestry._now() - interval '1 minute') w;
+             (SELECT string_agg(format(CASE WHEN a.state LIKE 'idle in transaction%' THEN 'SELECT pg_terminate_backend(%s);' ELSE 'SELECT pg_cancel_backend(%s);' END, b.pid), ' ' ORDER BY b.pid)
+              FROM unnest(pg_blocking_pids(l.pid)) b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid WHERE b.pid <> 0 AND cardinality(pg_blocking_pids(b.pid)) = 0) AS fix_sql
+      FROM pg_locks l CROSS JOIN (SELECT oid FROM pg_database WHERE datname = current_database()) d WHERE NOT l.granted AND l.waitstart < orchestry._now() - interval '1 minute') w;
 
 CREATE VIEW orchestry._check_connections WITH (security_barrier) AS
 SELECT CASE WHEN c.used_percent >= 95 THEN 'error' ELSE 'warning' END AS severity, 'max_connections' AS object,

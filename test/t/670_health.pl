@@ -95,9 +95,11 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM orchestry._check_lock_wai
 is( $node->safe_psql('postgres', <<'SQL'), 'warning|t|t|t', 'a long one is found with who is in the way, and the command that ends it');
 SET orchestry.now = '2126-01-01';
 SELECT h.severity, h.object = 'process ' || l.pid, h.detail LIKE '%AccessShareLock on public.broken%In the way: process ' || (pg_blocking_pids(l.pid))[1] || ' (%idle in transaction)%',
-	h.fix_sql = format('SELECT pg_cancel_backend(%s);', (pg_blocking_pids(l.pid))[1])
+	h.fix_sql = format('SELECT pg_terminate_backend(%s);', (pg_blocking_pids(l.pid))[1])
 FROM orchestry.health() h, pg_locks l WHERE h.code = 'lock_wait' AND NOT l.granted
 SQL
+like($node->safe_psql('bench', q(SET orchestry.now = '2126-01-01'; SELECT detail FROM orchestry.health() WHERE code = 'lock_wait')),
+	qr/for AccessShareLock on a relation of database postgres for /, 'in another database, whose numbers mean something else, without a name');
 $holder->query_safe('COMMIT');
 $waiter->quit;
 $node->safe_psql('postgres', 'DROP INDEX broken_idx');
