@@ -222,11 +222,20 @@ ALTER TABLE keyless_full REPLICA IDENTITY FULL;
 CREATE TABLE keyed (a int PRIMARY KEY);
 SET client_min_messages = error; -- wal_level may be too low to use them
 CREATE PUBLICATION health_pub FOR TABLE keyless, keyless_full, keyed;
+-- what counts is the partition that has the row, and a key that is checked at once
+CREATE TABLE keyed_later (a int PRIMARY KEY DEFERRABLE);
+CREATE TABLE keyless_below (a int) PARTITION BY RANGE (a);
+ALTER TABLE keyless_below REPLICA IDENTITY FULL;
+CREATE TABLE keyless_below_1 PARTITION OF keyless_below FOR VALUES FROM (0) TO (10);
+CREATE TABLE keyless_above (a int) PARTITION BY RANGE (a);
+CREATE TABLE keyless_above_1 PARTITION OF keyless_above FOR VALUES FROM (0) TO (10);
+ALTER TABLE keyless_above_1 REPLICA IDENTITY FULL;
+CREATE PUBLICATION health_whole FOR TABLE keyed_later, keyless_below, keyless_above WITH (publish_via_partition_root);
 CREATE TABLE keyless_inserts (a int);
 CREATE PUBLICATION health_inserts FOR TABLE keyless_inserts WITH (publish = 'insert');
 SET client_min_messages = warning;
-SELECT severity, object, fix_sql FROM orchestry._check_replica_identity WHERE object LIKE 'hs.%';
-DROP PUBLICATION health_pub, health_inserts;
+SELECT severity, object, fix_sql FROM orchestry._check_replica_identity WHERE object LIKE 'hs.%' ORDER BY object;
+DROP PUBLICATION health_pub, health_inserts, health_whole;
 ALTER TABLE keyless ADD CONSTRAINT positive CHECK (a > 0) NOT VALID, ADD CONSTRAINT fine CHECK (a < 1000);
 SELECT severity, object, fix_sql FROM orchestry._check_unvalidated_constraint WHERE object LIKE 'hs.%';
 

@@ -292,9 +292,14 @@ WHERE b.state = 'estimate' AND b.wasted_percent >= 50 AND b.wasted_bytes >= 3355
 CREATE VIEW orchestry._check_replica_identity WITH (security_barrier) AS
 SELECT 'error' AS severity, t.name AS object, format('%s publishes its updates or deletes, and nothing identifies its rows: such statements fail.', string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)) AS detail,
        format('ALTER TABLE %s REPLICA IDENTITY FULL;', t.name) AS fix_sql, 'AccessExclusiveLock' AS fix_lock, NULL::jsonb AS evidence
-FROM pg_publication p CROSS JOIN LATERAL pg_get_publication_tables(p.pubname) m JOIN orchestry._user_table t ON t.relid = m.relid
-WHERE (p.pubupdate OR p.pubdelete) AND t.relreplident <> 'f'
-  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.relid AND i.indisvalid AND CASE t.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)
+-- what counts is the partition that has the row, even where the whole is what is published
+FROM (WITH RECURSIVE published AS (
+          SELECT p.pubname, m.relid::oid AS relid FROM pg_publication p CROSS JOIN LATERAL pg_get_publication_tables(p.pubname) m WHERE p.pubupdate OR p.pubdelete
+          UNION SELECT b.pubname, h.inhrelid FROM published b JOIN pg_class c ON c.oid = b.relid AND c.relkind = 'p' JOIN pg_inherits h ON h.inhparent = b.relid)
+      SELECT * FROM published) p
+JOIN orchestry._user_table t ON t.relid = p.relid
+WHERE t.relkind = 'r' AND t.relreplident <> 'f'
+  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.relid AND i.indisvalid AND i.indimmediate AND CASE t.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)
 GROUP BY t.name;
 
 CREATE VIEW orchestry._check_unvalidated_constraint WITH (security_barrier) AS
