@@ -137,9 +137,11 @@ RESET orchestry.now;
 -- invalid_indexes
 CREATE TABLE v (a int, t text);
 CREATE INDEX v_failed ON v (a);
+CREATE UNIQUE INDEX v_failed_unique ON v (a);           -- its reason may be in the rows: what is built again fails again
+ALTER TABLE v ADD CONSTRAINT v_failed_constraint UNIQUE (a);
 CREATE INDEX v_a_ccnew ON v (a);
 CREATE INDEX v_a_ccold1 ON v (a);
-UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('v_failed'::regclass, 'v_a_ccnew'::regclass, 'v_a_ccold1'::regclass);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('v_failed'::regclass, 'v_failed_unique'::regclass, 'v_failed_constraint'::regclass, 'v_a_ccnew'::regclass, 'v_a_ccold1'::regclass);
 UPDATE pg_index SET indisvalid = false WHERE indrelid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'v'::regclass);
 CREATE TABLE v_part (a int) PARTITION BY RANGE (a);
 CREATE TABLE v_part_1 PARTITION OF v_part FOR VALUES FROM (0) TO (10);

@@ -110,6 +110,30 @@ SET ROLE regress_health_monitor;
 SELECT sequence, last_value, used_percent, state FROM orchestry.sequence_usage WHERE sequence::text IN ('wide', 'small_id_seq') ORDER BY 1;
 RESET ROLE;
 
+-- what mends them does, or is not said
+CREATE SEQUENCE fix_cut AS bigint MAXVALUE 2147483647;
+CREATE SEQUENCE fix_down AS int INCREMENT -1;
+CREATE SEQUENCE fix_both AS int MAXVALUE 32767;
+CREATE SEQUENCE fix_chosen AS int MAXVALUE 1000;
+CREATE TABLE fix_serial (id serial PRIMARY KEY);
+CREATE TABLE fix_identity (id int GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE fix_key (id serial) PARTITION BY RANGE (id);
+CREATE TABLE fix_generated (id serial, twice bigint GENERATED ALWAYS AS (2 * id::bigint) STORED);
+CREATE TABLE fix_viewed (id serial);
+CREATE VIEW fix_view AS SELECT id FROM fix_viewed;
+SELECT setval(s::regclass, CASE s WHEN 'fix_down' THEN -2147000000 WHEN 'fix_chosen' THEN 999 WHEN 'fix_both' THEN 32000 ELSE 2147000000 END)
+FROM unnest('{fix_both,fix_cut,fix_down,fix_chosen,fix_serial_id_seq,fix_identity_id_seq,fix_key_id_seq,fix_generated_id_seq,fix_viewed_id_seq}'::text[]) s \g /dev/null
+SELECT object, detail, fix_sql, fix_lock FROM orchestry._check_sequence WHERE object LIKE 'fix\_%' ORDER BY object;
+DO $$
+DECLARE
+    fix text;
+BEGIN
+    FOR fix IN SELECT fix_sql FROM orchestry._check_sequence WHERE object LIKE 'fix\_%' AND fix_sql IS NOT NULL LOOP
+        EXECUTE fix;
+    END LOOP;
+END $$;
+SELECT object FROM orchestry._check_sequence WHERE object LIKE 'fix\_%' ORDER BY object;
+
 -- stale_statistics: autovacuum is off here, so whatever has changed enough waits for ANALYZE
 CREATE TABLE st_new (a int);
 INSERT INTO st_new SELECT generate_series(1, 49);

@@ -118,7 +118,8 @@ SELECT t.relid::regclass AS relation, c.oid::regclass AS index,
                WHERE h.inhparent = i.indexrelid AND x.indrelid = p.inhrelid) ORDER BY p.inhrelid) END AS missing_in,
        c.relpages::bigint * current_setting('block_size')::bigint AS bytes,
        CASE WHEN b.mine OR b.hidden OR c.relkind = 'I' THEN NULL
-            WHEN c.relname ~ '_cc(new|old)\d*$' THEN format('DROP INDEX CONCURRENTLY %I.%I;', n.nspname, c.relname)
+            WHEN c.relname ~ '_cc(new|old)\d*$' OR (i.indisunique AND NOT c.relispartition AND i.indrelid = t.relid AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid))
+            THEN format('DROP INDEX CONCURRENTLY %I.%I;', n.nspname, c.relname)
             ELSE format('REINDEX INDEX CONCURRENTLY %I.%I;', n.nspname, c.relname) END AS fix_sql
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN orchestry._user_table t ON i.indrelid IN (t.relid, NULLIF(t.reltoastrelid, 0))

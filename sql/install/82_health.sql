@@ -164,15 +164,33 @@ CREATE VIEW orchestry._check_sequence WITH (security_barrier) AS
 SELECT CASE WHEN s.state = 'unknown' THEN 'unknown' WHEN s.used_percent >= 95 THEN 'critical' WHEN s.used_percent >= 90 THEN 'error' ELSE 'warning' END AS severity,
        s.sequence::text AS object,
        CASE WHEN s.state = 'unknown' THEN 'The current role may not read the sequence.'
-            WHEN n.is_narrow THEN format('%s %% are used: %s more values fit into the column %I of %s, which is %s.', s.used_percent, s.remaining, s.column_name, s.relation, s.column_type)
+            WHEN n.is_narrow THEN format('%s %% are used: %s more values fit into the column %I of %s, which is %s%s.', s.used_percent, s.remaining, s.column_name, s.relation, s.column_type,
+                 CASE WHEN o.is_key THEN ' and stays so, since the table is partitioned by it: a table with a wider one has to be made and filled'
+                      WHEN o.users IS NOT NULL THEN ' and stays so as long as something uses it: ' || o.users END)
             ELSE format('%s %% are used, %s values are left.', s.used_percent, s.remaining) END AS detail,
        CASE WHEN s.state = 'unknown' THEN format('GRANT pg_monitor TO %I;', current_user)
-            WHEN n.is_narrow THEN format('ALTER TABLE %s ALTER COLUMN %I TYPE bigint;', s.relation, s.column_name)
-            WHEN s.last_possible IN (32767, 2147483647) THEN format('ALTER SEQUENCE %s AS bigint;', s.sequence) END AS fix_sql,
-       CASE WHEN n.is_narrow THEN 'AccessExclusiveLock, while the table is written anew' WHEN s.last_possible IN (32767, 2147483647) THEN 'ShareRowExclusiveLock' END AS fix_lock,
+            WHEN n.is_narrow AND (o.is_key OR o.users IS NOT NULL) THEN NULL
+            WHEN n.is_narrow THEN format('ALTER TABLE %s ALTER COLUMN %I TYPE bigint;', s.relation, s.column_name) || CASE WHEN q.is_short THEN ' ' || q.fix_sql ELSE '' END
+            WHEN q.is_short THEN q.fix_sql END AS fix_sql,
+       CASE WHEN n.is_narrow AND (o.is_key OR o.users IS NOT NULL) THEN NULL WHEN n.is_narrow THEN 'AccessExclusiveLock, while the table is written anew' WHEN q.is_short THEN 'ShareRowExclusiveLock' END AS fix_lock,
        jsonb_build_object('last_value', s.last_value, 'last_possible', s.last_possible, 'used_percent', s.used_percent, 'remaining', s.remaining) AS evidence
 FROM orchestry.sequence_usage s
 CROSS JOIN LATERAL (SELECT COALESCE(abs(s.last_possible) >= CASE s.column_type WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END, false) AS is_narrow) n
+-- where it ends by its own bounds, if these are those of a type and not somebody's choice
+CROSS JOIN LATERAL (SELECT CASE WHEN x.seqincrement > 0 THEN x.seqmax IN (32767, 2147483647) ELSE x.seqmin IN (-32768, -2147483648, -32767, -2147483647) END AS is_short,
+                           -- with another type those of its own type change as well
+                           format('ALTER SEQUENCE %s;', concat_ws(' ', s.sequence::text, CASE WHEN x.seqtypid <> 'int8'::regtype THEN 'AS bigint' END,
+                                  CASE WHEN CASE WHEN x.seqincrement > 0 THEN x.seqmax ELSE -1 - x.seqmin END = CASE x.seqtypid WHEN 'int4'::regtype THEN 2147483647 WHEN 'int2'::regtype THEN 32767 END THEN NULL
+                                       WHEN x.seqincrement > 0 THEN 'NO MAXVALUE' ELSE 'NO MINVALUE' END)) AS fix_sql
+                    FROM pg_sequence x WHERE x.seqrelid = s.sequence) q
+-- ALTER TABLE refuses another type for a column of the partition key, and for one that something else is made of
+CROSS JOIN LATERAL (SELECT COALESCE(bool_or(EXISTS (SELECT FROM pg_depend k WHERE k.classid = 'pg_class'::regclass AND k.objid = a.attrelid AND k.objsubid = a.attnum
+                                                    AND k.refclassid = 'pg_class'::regclass AND k.refobjid = a.attrelid AND k.refobjsubid = 0 AND k.deptype = 'i')), false) AS is_key,
+                           string_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), ', ') AS users
+                    FROM pg_attribute a LEFT JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                         AND (d.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, 'pg_publication_rel'::regclass)
+                              OR (d.classid = 'pg_attrdef'::regclass AND EXISTS (SELECT FROM pg_attrdef f WHERE f.oid = d.objid AND f.adnum <> a.attnum)))
+                    WHERE n.is_narrow AND a.attrelid = s.relation AND a.attname = s.column_name) o
 WHERE s.used_percent >= 75 OR s.state = 'unknown';
 
 CREATE VIEW orchestry._check_replication_slot WITH (security_barrier) AS
@@ -227,6 +245,7 @@ FROM orchestry.connections c WHERE c.used_percent >= 85;
 CREATE VIEW orchestry._check_invalid_index WITH (security_barrier) AS
 SELECT CASE WHEN i.state IN ('failed', 'leftover') THEN 'warning' WHEN i.state = 'unknown' THEN 'unknown' ELSE 'info' END AS severity, i.index::text AS object,
        CASE i.state WHEN 'failed' THEN 'Its build did not come to its end: queries do not use it, writes keep it up.'
+                         || CASE WHEN i.fix_sql LIKE 'DROP %' THEN ' Rows that it does not allow twice may be the reason: look for them before it is built again.' ELSE '' END
                     WHEN 'leftover' THEN 'REINDEX CONCURRENTLY was interrupted and left it behind.'
                     WHEN 'unknown' THEN 'It is not valid; whether it is being built the current role may not see.'
                     ELSE format('It is not valid before each partition has such an index attached: %s missing.', cardinality(i.missing_in)) END AS detail,
