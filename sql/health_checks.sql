@@ -66,6 +66,32 @@ CALL orchestry.run_job(9003);
 SELECT * FROM hc.health_at('2026-03-15 12:00Z', 'retention_drift');
 SELECT count(*) > 0 AS not_dropped FROM hc.health_at('2026-03-26 12:00Z', 'retention_drift') WHERE object LIKE '%quarantine%';
 
+-- conditions, which may quote rows, are for the owner, and what others hold is nobody's business
+BEGIN;
+CREATE TABLE hc.patients (at timestamptz NOT NULL, v float8, state text);
+CREATE TABLE hc.visits (at timestamptz NOT NULL, v float8, state text);
+ALTER TABLE hc.patients OWNER TO regress_hc;
+ALTER TABLE hc.visits OWNER TO regress_hc;
+SELECT orchestry.add_retention_policy('hc.visits', interval '1 year', 'at', "where" => $$state = 'dead'$$) > 0 AS added;
+SELECT orchestry.create_rollup('hc.sick', 'hc.patients', 'at', 'v', '1 hour', "where" => $$state = 'ill'$$) > 0 AS added;
+SELECT orchestry.hold('hc.visits', 'case 2') > 0 AS held;
+CREATE FUNCTION hc.seen() RETURNS TABLE (jobs bigint, conditions text, holds boolean) LANGUAGE sql AS $$
+    SELECT count(*), concat_ws(', ', string_agg(settings ->> 'where', ', ' ORDER BY job_id), (SELECT "where" FROM orchestry.rollups WHERE source = 'hc.patients'::regclass)),
+           (SELECT value > 0 FROM orchestry.metrics WHERE name = 'orchestry_holds')
+    FROM orchestry.jobs WHERE target_schema = 'hc' AND target_name IN ('patients', 'visits')
+$$;
+CREATE ROLE regress_hc_stranger;
+GRANT USAGE ON SCHEMA hc TO regress_hc_stranger, regress_hc_monitor;
+SELECT * FROM hc.seen();
+SET ROLE regress_hc;
+SELECT * FROM hc.seen();
+SET ROLE regress_hc_monitor;
+SELECT * FROM hc.seen();
+SET ROLE regress_hc_stranger;
+SELECT * FROM hc.seen();
+ROLLBACK;
+SELECT pg_catalog.setval('orchestry.job_job_id_seq', 9004, false);
+
 -- failures: their text is for the owner
 SET orchestry.now = '2026-03-15 12:00:00+00';
 UPDATE orchestry.job_state SET failures = 1, last_state = 'failed', last_run_id = (SELECT max(run_id) FROM orchestry.run WHERE job_id = 9001) WHERE job_id = 9001;
@@ -168,11 +194,14 @@ SELECT orchestry._tuple_bytes('{8}', '{8}', '{NaN}', '{1}');
 SELECT orchestry._tuple_bytes('{8}', '{8}', '{8}', '{2}');
 CREATE TABLE hc.secret (a int);
 INSERT INTO hc.secret VALUES (1);
+CREATE VIEW hc.secret_view AS SELECT a FROM hc.secret;
+SELECT 'hc.secret_view'::regclass::oid AS secret_view \gset
 SELECT 'hc.secret'::regclass::oid AS secret \gset
 SET ROLE regress_hc;
 SELECT orchestry._has_rows('hc.secret');
 SET ROLE regress_hc_monitor;
 SELECT orchestry._has_rows(:secret);
+SELECT orchestry._has_rows(:secret_view); -- which would run its functions
 RESET ROLE;
 SELECT orchestry._has_rows(0);
 \set VERBOSITY sqlstate

@@ -10,7 +10,8 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN s.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
        j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
-       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings) AS settings
+       j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings)
+           - CASE WHEN pg_has_role(c.relowner, 'USAGE') OR (c.oid IS NULL AND j.created_by = session_user) OR (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = current_user) THEN '' ELSE 'where' END AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
@@ -30,12 +31,12 @@ WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
 COMMENT ON VIEW orchestry.jobs IS 'One row for each policy: what it is for, when it runs next, how it went last.';
 COMMENT ON COLUMN orchestry.jobs.state IS 'restored (waits for resume_all()), dropped (its table is gone, and soon the job), paused, queued, waiting, running, due or scheduled';
 COMMENT ON COLUMN orchestry.jobs.failures IS 'Failed runs in a row';
-COMMENT ON COLUMN orchestry.jobs.settings IS 'What the policy says; alter_policy() takes the same keys';
+COMMENT ON COLUMN orchestry.jobs.settings IS 'What the policy says; alter_policy() takes the same keys. Without where, a condition that may quote data, for those who are not members of the owner';
 
 CREATE VIEW orchestry.rollups WITH (security_barrier) AS
 SELECT r.job_id, to_regclass(format('%I.%I', r.rollup_schema, r.rollup_name)) AS rollup,
        to_regclass(format('%I.%I', r.rollup_schema, r.rollup_name || '_buckets')) AS stored, c.oid::regclass AS source,
-       r.time_column, r.value_column, r.bucket, r.group_by, r.predicate AS "where", j.time_zone, r.keep,
+       r.time_column, r.value_column, r.bucket, r.group_by, CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN r.predicate END AS "where", j.time_zone, r.keep,
        p.dirty, p.frozen, CASE WHEN o.job_id IS NOT NULL THEN to_regclass(format('%I.%I', o.rollup_schema, o.rollup_name)) END AS parent
 FROM orchestry.rollup r LEFT JOIN orchestry.rollup o ON o.job_id = r.parent JOIN orchestry.job j ON j.job_id = r.job_id JOIN orchestry._rollup_spans p ON p.job_id = r.job_id
 JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_identifier()
@@ -44,6 +45,7 @@ WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW orchestry.rollups IS 'Rollups: what they are made of, and which of their times are not stored as they are now.';
 COMMENT ON COLUMN orchestry.rollups.rollup IS 'The view to read; NULL: it has another name by now';
 COMMENT ON COLUMN orchestry.rollups.stored IS 'The table with the buckets that are stored';
+COMMENT ON COLUMN orchestry.rollups."where" IS 'Only rows that meet it, for members of the owner alone; NULL: all, or not visible';
 COMMENT ON COLUMN orchestry.rollups.dirty IS 'Times whose buckets are computed by whoever reads the view: changed since they were stored, or not over yet';
 COMMENT ON COLUMN orchestry.rollups.frozen IS 'Times whose rows were removed because of their age; what is stored stays';
 COMMENT ON COLUMN orchestry.rollups.parent IS 'The finer rollup whose stored buckets it is made of; NULL: it is made of the rows';

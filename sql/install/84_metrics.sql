@@ -5,9 +5,11 @@ SELECT 'orchestry_' || m.name AS name, '{}'::jsonb AS labels, m.value::float8 AS
 FROM (SELECT count(*) FILTER (WHERE j.state NOT IN ('dropped', 'restored')) AS jobs, count(*) FILTER (WHERE j.failures > 0) AS failing, count(*) FILTER (WHERE j.state = 'paused') AS paused,
              count(*) FILTER (WHERE j.state = 'restored') AS restored FROM orchestry.jobs j) j
 CROSS JOIN (SELECT count(*) AS late FROM orchestry._late_job) l
-CROSS JOIN (SELECT count(*) FILTER (WHERE r.state = 'waiting') AS waiting, count(*) FILTER (WHERE r.state = 'running') AS running FROM orchestry.run r WHERE r.state IN ('queued', 'waiting', 'running')) r
-CROSS JOIN (SELECT count(*) AS partitions, COALESCE(sum(c.relpages::bigint * current_setting('block_size')::bigint), 0) AS bytes FROM orchestry._quarantine q JOIN pg_class c ON c.oid = q.relid) q
-CROSS JOIN (SELECT count(*) AS holds FROM orchestry.hold h WHERE h.released_at IS NULL) h
+CROSS JOIN (SELECT count(*) FILTER (WHERE r.state = 'waiting') AS waiting, count(*) FILTER (WHERE r.state = 'running') AS running FROM orchestry.runs r WHERE r.state IN ('waiting', 'running')) r
+CROSS JOIN (SELECT count(*) AS partitions, COALESCE(sum(c.relpages::bigint * current_setting('block_size')::bigint), 0) AS bytes FROM orchestry._quarantine q JOIN pg_class c ON c.oid = q.relid
+            WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')) q
+CROSS JOIN (SELECT count(*) AS holds FROM orchestry._hold h LEFT JOIN pg_class c ON c.oid = h.held
+            WHERE h.released_at IS NULL AND (pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE'))) h
 CROSS JOIN (SELECT count(*) AS invalid FROM orchestry.invalid_indexes i WHERE i.state IN ('failed', 'leftover')) i
 CROSS JOIN orchestry.connections c
 CROSS JOIN LATERAL (VALUES
