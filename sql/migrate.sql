@@ -240,6 +240,25 @@ SELECT count(*) FROM pg_attribute WHERE attrelid = 'long_names'::regclass AND at
 -- The table can be named in the index's expressions.
 CREATE INDEX long_names_idx ON long_names (abs(long_names.a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one));
 SELECT orchestry.build_index('CREATE INDEX long_names_idx ON long_names (abs(long_names.a_column_whose_name_is_as_long_as_the_server_takes_it_to_be_one))');
+-- What can never be is refused, and what fails before it has changed a row leaves no job behind.
+CREATE TABLE made (id int PRIMARY KEY, k int GENERATED ALWAYS AS IDENTITY, c text, s text GENERATED ALWAYS AS (upper(c COLLATE "C")) STORED);
+INSERT INTO made (id, c) SELECT i, 'x' || i FROM generate_series(1, 3) i;
+\set VERBOSITY default
+CALL orchestry.backfill('made', $$s = 'x'$$);
+CALL orchestry.backfill('made', $$c = 'y', k = 5$$);
+\set VERBOSITY terse
+SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
+CALL orchestry.backfill('made', 's = DEFAULT'); -- after the function in it has changed
+CALL orchestry.backfill('made', 'c = 1 / (id - 3)', batch_rows => 3);
+CALL orchestry.backfill('made', 'c = c', '1 / (id - 1) > 0');
+SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
+CALL orchestry.backfill('made', 'c = 1 / (id - 3)', batch_rows => 2); -- one batch is done
+SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
+UPDATE made SET id = 4 WHERE id = 3;
+CALL orchestry.backfill('made', 'c = 1 / (id - 3)', batch_rows => 2);
+SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
+CREATE INDEX made_idx ON made (s);
+SELECT orchestry.build_index('CREATE INDEX made_idx ON made (s)');
 SET client_min_messages = warning;
 DROP SCHEMA mig CASCADE;
 DROP ROLE regress_mig;

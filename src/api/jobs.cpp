@@ -194,7 +194,8 @@ void require_pg_cron() {
 
 } // namespace
 
-void run_one_job(pg::Session& session, const catalog::Job& job) {
+void run_one_job(pg::Session& session, const catalog::Job& job,
+                 const std::function<void(const pg::Failure&)>& failed) {
     require_enabled();
     require_not_paused(job);
     jobs::reconcile_runs();
@@ -203,6 +204,8 @@ void run_one_job(pg::Session& session, const catalog::Job& job) {
     if (outcome.state == RunState::skipped)
         pg::report(NOTICE, "job " + std::to_string(job.id.value) +
                                " was skipped: " + outcome.failure.message);
+    if (outcome.state == RunState::failed && failed)
+        failed(outcome.failure);
     raise_failures({outcome});
 }
 

@@ -79,12 +79,23 @@ ORCHESTRY_FUNCTION(orchestry_backfill) {
     const catalog::Job job = catalog::get_job(*id);
     session.commit();
     session.ensure_snapshot();
-    run_one_job(session, job);
+    run_one_job(session, job, [&](const pg::Failure& failure) {
+        session.ensure_snapshot();
+        const auto lock = catalog::lock_job(job.id);
+        if (lock && migrate::drop_unbegun(job, failure))
+            session.commit();
+    });
     session.ensure_snapshot();
-    if (catalog::find_job(job.id)) // whoever called goes on as if all rows were done
+    // Whoever called goes on as if all rows were done.
+    if (catalog::find_job(job.id))
         throw base::Error(base::errc::not_prerequisite_state, "the backfill is not done yet")
             .detail("Another run of job " + std::to_string(job.id.value) + " is at it.")
             .hint("See SELECT * FROM orchestry.progress; and call again when it is over.");
+    if (migrate::was_given_up(job.id))
+        throw base::Error(base::errc::not_prerequisite_state, "the backfill is not done")
+            .detail("Another run of job " + std::to_string(job.id.value) +
+                    " has failed before it changed a row.")
+            .hint("Call again to see why.");
     return Datum{0};
 }
 

@@ -31,7 +31,8 @@ struct BackfillPart {
 /// The job of a backfill: an unfinished one with the same arguments, which then goes on where it
 /// was, or a new one, due for the scheduler in a minute. Raises 42501 for others than the table's
 /// owner, 42809 for what is not a table, 42601 and 0A000 for assignments that are not just that or
-/// set a key, 55000 for tables without a unique key, 22023 for a predicate that is not one.
+/// set a key, 428C9 for those that set a generated column, 55000 for tables without a unique key,
+/// 22023 for a predicate that is not one.
 /// nullopt: the table has no partitions, and so no rows.
 std::optional<catalog::JobId> start_backfill(Oid relid, const std::string& assignments,
                                              const std::optional<std::string>& predicate,
@@ -90,5 +91,10 @@ class BackfillWalk {
 
 /// Removes the job of a backfill whose parts are all done, or have left; the history stays.
 void finish_backfill(const catalog::Job& job);
+/// Removes the job of a backfill that no batch was done of and that is not worth another try after
+/// `failure`: whoever called has heard of it. The caller has the job's lock.
+bool drop_unbegun(const catalog::Job& job, const pg::Failure& failure);
+/// Whether a job that is gone was removed like that, and not because all rows were done.
+bool was_given_up(catalog::JobId job);
 
 } // namespace orchestry::migrate

@@ -142,8 +142,9 @@ IndexDefinition read_index(const std::string& sql, const std::function<void(Oid)
         as_owner.guc().set("search_path", callers_path.c_str());
         {
             Spi spi;
+            // Generated columns too: on a virtual one no index can be.
             spi.run("CREATE TEMPORARY TABLE pg_temp." + quote_identifier(name) + " (LIKE " + table +
-                    ")");
+                    " INCLUDING GENERATED)");
         }
         const char* const text = sql.c_str();
         const Oid made = protect([&] {

@@ -124,5 +124,26 @@ $node->safe_psql($database, $call);
 ++$round;
 is($node->safe_psql($database, $state), "$round|$round|0", 'the same call goes on with what was cancelled');
 is($node->safe_psql($database, "SELECT count(*) FROM orchestry.job WHERE kind = 'backfill'"), 0, 'and then the job is gone');
+
+# A first batch that somebody is in the way of is begun again; one that failed of itself would fail for ever.
+my $jobs = "SELECT count(*) FROM orchestry.job WHERE kind = 'backfill'";
+$node->safe_psql($database, 'CREATE TABLE few (id int PRIMARY KEY, c int); INSERT INTO few VALUES (1, 0)');
+$blocker = $node->background_psql($database);
+$blocker->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM few FOR UPDATE) x');
+(undef, undef, $stderr) = $node->psql($database, q(SET orchestry.lock_attempts = 1; CALL orchestry.backfill('few', 'c = 1')));
+like($stderr, qr/lock timeout.*HINT:  The next run tries again/s, 'a first batch that has not had its rows');
+is($node->safe_psql($database, $jobs), 1, 'leaves the job for the next run');
+$blocker->quit;
+$node->safe_psql($database, q(CALL orchestry.backfill('few', 'c = 1')));
+(undef, undef, $stderr) = $node->psql($database, q(CALL orchestry.backfill('few', 'c = 1 / (id - 1)')));
+like($stderr, qr/division by zero/, 'one that fails of itself');
+is($node->safe_psql($database, "$jobs; SELECT state FROM orchestry.runs WHERE kind = 'backfill' ORDER BY run_id DESC LIMIT 1"), "0\nfailed", 'leaves no job, but its run');
+if ($node->safe_psql($database, 'SHOW server_version_num') >= 180000)
+{
+	$node->safe_psql($database, 'ALTER TABLE few ADD COLUMN g int GENERATED ALWAYS AS (c + 1) VIRTUAL');
+	(undef, undef, $stderr) = $node->psql($database, q(CALL orchestry.backfill('few', 'g = 1')));
+	like($stderr, qr/column "g" cannot be set\n.*DETAIL:  It is a generated column of public\.few\./s, 'a virtual column is refused');
+	is($node->safe_psql($database, $jobs), 0, 'and there is no job');
+}
 $node->stop;
 done_testing();

@@ -113,6 +113,18 @@ like($stderr, qr/another index "p1" is being built.*remove_policy/s, 'another in
 $node->safe_psql($database, "$as_app SELECT orchestry.remove_policy(job_id) FROM orchestry.jobs WHERE kind = 'index'");
 is(jobs_left(), 0, 'given up');
 
+# What no index can be on.
+if ($node->safe_psql($database, 'SHOW server_version_num') >= 180000)
+{
+	$node->safe_psql($database, "$as_app ALTER TABLE plain ADD COLUMN g text GENERATED ALWAYS AS (upper(v)) VIRTUAL");
+	for my $columns ('(g)', '(id) INCLUDE (g)', '((v || g))', q((id) WHERE g = 'V1'))
+	{
+		($status, undef, $stderr) = $node->psql($database, "$as_app SELECT orchestry.build_index(\$sql\$CREATE INDEX plain_g ON plain $columns\$sql\$)");
+		like($stderr, qr/indexes on virtual generated columns are not supported/, "a virtual column is refused: $columns");
+	}
+	is(jobs_left(), 0, 'and there is no job');
+}
+
 # Whoever cannot connect cannot have a worker.
 $run = $node->safe_psql($database, "SET SESSION AUTHORIZATION app; SELECT orchestry.build_index('CREATE INDEX silent_idx ON s.of_silent (id)')");
 like(wait_for_run($node, $database, $run), qr/^(ok|failed\|0A000\|the step needs a background worker that is connected as the table's owner)/, 'an owner without LOGIN: built where the server lets a worker be that role, else refused with the reason');
