@@ -259,6 +259,15 @@ CALL orchestry.backfill('made', 'c = 1 / (id - 3)', batch_rows => 2);
 SELECT count(*) AS jobs_left FROM orchestry.jobs WHERE kind = 'backfill';
 CREATE INDEX made_idx ON made (s);
 SELECT orchestry.build_index('CREATE INDEX made_idx ON made (s)');
+-- set_not_null() takes its CHECK back when the last step fails.
+CREATE FUNCTION refuse_not_null() RETURNS event_trigger LANGUAGE plpgsql AS
+$$ BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'mig.made'::regclass AND attname = 'c' AND attnotnull) THEN RAISE 'not this one'; END IF; END $$;
+CREATE EVENT TRIGGER refuse_not_null ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION refuse_not_null();
+CALL orchestry.set_not_null('made', 'c');
+SELECT conname FROM pg_constraint WHERE conrelid = 'made'::regclass AND contype = 'c';
+DROP EVENT TRIGGER refuse_not_null;
+CALL orchestry.set_not_null('made', 'c');
+SELECT attnotnull, (SELECT count(*) FROM pg_constraint WHERE conrelid = attrelid AND contype = 'c') AS checks FROM pg_attribute WHERE attrelid = 'made'::regclass AND attname = 'c';
 SET client_min_messages = warning;
 DROP SCHEMA mig CASCADE;
 DROP ROLE regress_mig;

@@ -36,7 +36,7 @@ CREATE PROCEDURE orchestry.set_not_null(relation regclass, column_name name, loc
     max_wait interval DEFAULT '10 min')
 LANGUAGE c AS 'MODULE_PATHNAME', 'orchestry_set_not_null';
 COMMENT ON PROCEDURE orchestry.set_not_null(regclass, name, interval, interval) IS
-'Makes a column NOT NULL without a long lock: a CHECK that is not validated, its validation beside readers and writers, NOT NULL proved by it, and the CHECK goes. Strong locks, on all partitions together, are waited for as with ddl(). Called again it goes on where it was interrupted. 23502 when there are NULLs, and then nothing is changed. Only for the table''s owner (42501), not inside a transaction block (25001).';
+'Makes a column NOT NULL without a long lock: a CHECK that is not validated, its validation beside readers and writers, NOT NULL proved by it, and the CHECK goes. Strong locks, on all partitions together, are waited for as with ddl(). Called again it goes on where it was interrupted. 23502 when there are NULLs, and then nothing is changed; what else fails at last takes the CHECK with it. Constraints that are not validated, of partitions too, are. 55000 where one that is NO INHERIT is in the way. Only for the table''s owner (42501), not inside a transaction block (25001).';
 
 CREATE TABLE orchestry.backfill (
     job_id         bigint PRIMARY KEY REFERENCES orchestry.job ON DELETE CASCADE,

@@ -122,17 +122,35 @@ Constraint find_constraint(Oid relid, const std::string& name, const std::string
     return {true, spi.row(0).boolean(1)};
 }
 
-/// The name of a NOT NULL of the column that is not validated (from 18 on); empty: there is none.
-std::string unproven_not_null(Oid relid, const std::string& column) {
+/// What a table of the family says of NULLs in the column. Constraints for that are from 18 on.
+struct NotNull {
+    std::string table;
+    bool is_set = true;     // when it is gone
+    std::string constraint; ///< quoted; empty: there is none
+    bool validated = true;
+    bool no_inherit = false;
+};
+
+NotNull find_not_null(Oid relid, const std::string& column) {
+    NotNull found;
+    found.table = pg::relation_name(relid).value_or("");
     pg::Spi spi;
-    if (spi.run("SELECT c.conname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_attribute a "
-                "ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid AND c.conkey "
-                "OPERATOR(pg_catalog.=) ARRAY[a.attnum] WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
-                "AND c.contype OPERATOR(pg_catalog.=) 'n' AND NOT c.convalidated AND a.attname "
-                "OPERATOR(pg_catalog.=) $2",
+    if (spi.run("SELECT a.attnotnull, pg_catalog.quote_ident(c.conname), c.convalidated, "
+                "c.connoinherit FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_constraint "
+                "c ON c.conrelid OPERATOR(pg_catalog.=) a.attrelid AND c.conkey "
+                "OPERATOR(pg_catalog.=) ARRAY[a.attnum] AND c.contype OPERATOR(pg_catalog.=) 'n' "
+                "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attname OPERATOR(pg_catalog.=) "
+                "$2 AND NOT a.attisdropped",
                 relid, column) == 0)
-        return {};
-    return spi.row(0).text(1);
+        return found;
+    const pg::Row row = spi.row(0);
+    found.is_set = row.boolean(1);
+    if (row.is_null(2))
+        return found;
+    found.constraint = row.text(2);
+    found.validated = row.boolean(3);
+    found.no_inherit = row.boolean(4);
+    return found;
 }
 
 /// The table and its partitions, each to be locked.
@@ -153,9 +171,25 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
     const std::string table = pg::require_relation_name(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
         throw base::Error(errc::wrong_object_type, table + " is not a table");
-    const bool is_not_null =
-        catalog::require_column(catalog::columns_of(relid), relid, column).not_null;
-    const std::string unproven = unproven_not_null(relid, column);
+    (void)catalog::require_column(catalog::columns_of(relid), relid, column);
+    const std::vector<Oid> family = pg::family_of(relid);
+    bool is_not_null = true; // everywhere: before 18, tables that inherit may differ
+    std::vector<std::string> proofs;
+    for (const Oid member : family) {
+        const NotNull found = find_not_null(member, column);
+        if (found.no_inherit && family.size() > 1)
+            throw base::Error(errc::not_prerequisite_state, "constraint " + found.constraint +
+                                                                " of table " + found.table +
+                                                                " is NO INHERIT")
+                .detail("A column that is NOT NULL in " + table +
+                        " is so in all tables that inherit from it.")
+                .hint("Run ALTER TABLE " + found.table + " ALTER CONSTRAINT " + found.constraint +
+                      " INHERIT;");
+        is_not_null = is_not_null && found.is_set;
+        if (!found.validated)
+            proofs.push_back("ALTER TABLE " + found.table + " VALIDATE CONSTRAINT " +
+                             found.constraint);
+    }
     // Found again by itself when a call was interrupted.
     const std::string name = base::fitting_name(column + "_orchestry_not_null");
     const std::string alter = "ALTER TABLE " + table + " ", quoted = pg::quote_identifier(column);
@@ -173,46 +207,57 @@ bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
         session.ensure_snapshot();
     };
     const Constraint constraint = find_constraint(relid, name, column);
+    bool has_ours = constraint.exists;
     const std::string drop = alter + "DROP CONSTRAINT " + quoted_name;
-    if (is_not_null && unproven.empty()) { // by somebody else meanwhile, if ours is there yet
-        if (constraint.exists)
+    const auto drop_ours = [&] {
+        if (has_ours)
             run("DROP CONSTRAINT", AccessExclusiveLock, {drop});
-        return false;
-    }
-    if (!unproven.empty()) {
-        run("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
-            {alter + "VALIDATE CONSTRAINT " + pg::quote_identifier(unproven)});
-        return true;
-    }
-    if (!constraint.exists) // IS NOT NULL would ask for each field of a composite type
-        run("ADD CONSTRAINT", AccessExclusiveLock,
-            {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
-             " IS DISTINCT FROM NULL) NOT VALID"});
-    if (!constraint.validated) {
+    };
+    // The next call goes on with our CHECK after a cancel, or when the way is free. What else fails
+    // does so again, and nobody asked for a table that refuses NULLs and has some.
+    const auto run_or_give_up = [&](const char* what, LOCKMODE mode,
+                                    const std::vector<std::string>& statements) {
         std::optional<pg::Failure> failure;
         try {
-            run("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
-                {alter + "VALIDATE CONSTRAINT " + quoted_name});
+            run(what, mode, statements);
         } catch (...) {
             failure = pg::describe_current_exception();
         }
-        if (failure && failure->is(check_violation)) {
-            // Nobody asked for a table that refuses NULLs and has some.
-            run("DROP CONSTRAINT", AccessExclusiveLock, {drop});
-            throw base::Error(errc::not_null_violation,
-                              "column " + quoted + " of table " + table + " contains NULLs")
-                .detail("Nothing was changed.")
-                .hint("Fill them first, for example CALL orchestry.backfill(" +
-                      pg::quote_literal(table) + ", " + pg::quote_literal(quoted + " = ...") +
-                      ", " + pg::quote_literal(quoted + " IS NULL") + ");");
-        }
-        if (failure)
+        if (!failure)
+            return;
+        if (failure->is(errc::lock_not_available) || failure->is(deadlock_detected) ||
+            failure->is(errc::query_canceled))
             pg::raise(*failure);
+        drop_ours();
+        if (!failure->is(check_violation) && !failure->is(errc::not_null_violation))
+            pg::raise(*failure);
+        throw base::Error(errc::not_null_violation,
+                          "column " + quoted + " of table " + table + " contains NULLs")
+            .detail("Nothing was changed.")
+            .hint("Fill them first, for example CALL orchestry.backfill(" +
+                  pg::quote_literal(table) + ", " + pg::quote_literal(quoted + " = ...") + ", " +
+                  pg::quote_literal(quoted + " IS NULL") + ");");
+    };
+    if (is_not_null) { // by somebody else meanwhile, if ours is there yet
+        if (!proofs.empty())
+            run_or_give_up("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock, proofs);
+        drop_ours();
+        return !proofs.empty();
     }
+    if (!has_ours) // IS NOT NULL would ask for each field of a composite type
+        run("ADD CONSTRAINT", AccessExclusiveLock,
+            {alter + "ADD CONSTRAINT " + quoted_name + " CHECK (" + quoted +
+             " IS DISTINCT FROM NULL) NOT VALID"});
+    has_ours = true;
+    if (!constraint.validated)
+        run_or_give_up("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock,
+                       {alter + "VALIDATE CONSTRAINT " + quoted_name});
+    if (!proofs.empty()) // SET NOT NULL would leave those of partitions as they are
+        run_or_give_up("VALIDATE CONSTRAINT", ShareUpdateExclusiveLock, proofs);
     // Two statements: one alone would drop the CHECK first, and read the table under its strongest
     // lock to prove what the CHECK would have proved.
-    run("SET NOT NULL", AccessExclusiveLock,
-        {alter + "ALTER COLUMN " + quoted + " SET NOT NULL", drop});
+    run_or_give_up("SET NOT NULL", AccessExclusiveLock,
+                   {alter + "ALTER COLUMN " + quoted + " SET NOT NULL", drop});
     return true;
 }
 

@@ -28,10 +28,11 @@ void run_ddl(pg::Session& session, const std::string& sql, const Patience& patie
 
 /// Makes a column NOT NULL while everybody reads and writes: a CHECK that is not validated yet, the
 /// validation, which takes as long as reading the table and holds nobody up, then NOT NULL, which
-/// the server proves by the CHECK, and the CHECK goes. Goes on where an earlier call was
-/// interrupted. Returns false when nothing was to do. Raises 42501 for others than the table's
-/// owner, 42809 for what is not a table, 42703, and 23502 with the way to find the rows when there
-/// are NULLs.
+/// the server proves by the CHECK, and the CHECK goes. So it is in all tables that inherit, and
+/// constraints that are not validated are. Goes on where an earlier call was interrupted. Returns
+/// false when nothing was to do. Raises 42501 for others than the table's owner, 42809 for what is
+/// not a table, 42703, 55000 where a constraint that is NO INHERIT is in the way, and 23502 with
+/// the way to find the rows when there are NULLs.
 bool set_not_null(pg::Session& session, Oid relid, const std::string& column,
                   const Patience& patience);
 
