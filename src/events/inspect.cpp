@@ -1,7 +1,9 @@
 #include "events/inspect.hpp"
 
 #include "base/arith.hpp"
-#include "catalog/partitioned_table.hpp"
+#include "catalog/hold_condition.hpp"
+#include "pg/predicate.hpp"
+#include "pg/xact.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -23,7 +25,8 @@ bool is_above(Oid relid, Oid source) {
 /// as well.
 std::vector<catalog::Hold> holds_on(Oid source) {
     const catalog::Holds holds;
-    std::vector<catalog::Hold> covering = holds.covering(source);
+    // Whatever the source is a partition of: its bounds say nothing of its other columns.
+    std::vector<catalog::Hold> covering = holds.covering(source, base::TimeExtent{});
     if (holds.empty())
         return covering;
     for (const Oid relid : pg::family_of(source)) {
@@ -37,26 +40,56 @@ std::vector<catalog::Hold> holds_on(Oid source) {
     return covering;
 }
 
-/// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
-/// for none.
-std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
-    std::string rows = time_condition(shape, hold.extent);
-    if (!hold.predicate.empty())
-        rows = (rows == "true" ? "" : rows + " AND ") + "(" + hold.predicate + ")";
-    if (is_above(hold.relid, shape.source))
-        return rows;
+/// The tables of the source that a hold on another table is on.
+std::vector<Oid> held_tables(const Shape& shape, const catalog::Hold& hold) {
     std::vector<Oid> held = pg::family_of(hold.relid), below = pg::family_of(shape.source);
     std::sort(held.begin(), held.end());
     std::sort(below.begin(), below.end());
     std::vector<Oid> both;
     std::set_intersection(held.begin(), held.end(), below.begin(), below.end(),
                           std::back_inserter(both));
-    if (both.empty())
+    return both;
+}
+
+/// The columns by which a hold on a span of time counts, the policy's first.
+std::vector<catalog::HeldColumn> held_columns(const Shape& shape, Oid leaf) {
+    std::vector<catalog::HeldColumn> columns =
+        catalog::other_time_columns(shape.source, leaf, shape.time_name);
+    columns.insert(
+        columns.begin(),
+        shape.is_wall_clock
+            ? catalog::HeldColumn{shape.time_name, TIMESTAMPOID, base::KeyKind::timestamp}
+            : catalog::HeldColumn{shape.time_name, TIMESTAMPTZOID, base::KeyKind::timestamptz});
+    return columns;
+}
+
+/// Whether rows of the source can be asked whether a hold on some of its tables keeps them: these
+/// may have columns of their own, which the hold means.
+bool can_be_asked(const Shape& shape, const catalog::Hold& hold, const std::vector<Oid>& tables) {
+    const bool has_times = base::is_finite(hold.extent.from) || base::is_finite(hold.extent.to);
+    const std::size_t columns = held_columns(shape, shape.source).size();
+    for (const Oid table : tables)
+        if (has_times && held_columns(shape, table).size() != columns)
+            return false;
+    return hold.predicate.empty() || !pg::in_subtransaction([&] {
+               (void)pg::check_predicate(shape.source, hold.predicate, "where");
+           });
+}
+
+/// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
+/// for none.
+std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
+    const std::string rows = catalog::held_condition(hold, held_columns(shape, shape.source), {});
+    if (is_above(hold.relid, shape.source))
+        return rows;
+    const std::vector<Oid> tables = held_tables(shape, hold);
+    if (tables.empty())
         return {}; // it was a part of the source, and is none any more
-    std::string tables;
-    for (const Oid relid : both)
-        tables += (tables.empty() ? "" : ",") + std::to_string(relid);
-    return rows + " AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + tables + "}'::pg_catalog.oid[])";
+    std::string list;
+    for (const Oid relid : tables)
+        list += (list.empty() ? "" : ",") + std::to_string(relid);
+    return "(" + (can_be_asked(shape, hold, tables) ? rows : "true") +
+           ") AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + list + "}'::pg_catalog.oid[])";
 }
 
 } // namespace

@@ -78,6 +78,7 @@ Shape read_shape(Oid source, const Settings& settings) {
     if (!is_time(time))
         throw invalid("time column \"" + time.name + "\" must be of type timestamptz or timestamp")
             .detail("It is of type " + time.type_name + ".");
+    shape.time_name = time.name;
     shape.time_column = pg::quote_identifier(time.name);
     shape.is_wall_clock = catalog::is_wall_clock(time);
     for (const std::string& name : settings.group_by) {

@@ -13,6 +13,7 @@ struct Shape {
     std::string source_name; ///< qualified
     std::string target_name; ///< qualified
     std::string time_column;
+    std::string time_name;                ///< the same, unquoted
     bool is_wall_clock = false;           ///< the time column has no zone, and is read as UTC
     std::vector<std::string> group_names; ///< unquoted
     std::vector<std::string> groups;

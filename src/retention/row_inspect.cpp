@@ -22,41 +22,6 @@ bool is_whole(const catalog::Hold& hold) {
            hold.extent.to == base::plus_infinity;
 }
 
-/// The partition key, when it is a time.
-std::optional<catalog::KeyColumn> time_key(Oid relid) {
-    if (!catalog::has_supported_key(relid))
-        return std::nullopt;
-    catalog::KeyColumn key = catalog::require_key_column(relid);
-    const bool is_time = key.type == TIMESTAMPTZOID || key.type == TIMESTAMPOID ||
-                         key.type == DATEOID || key.type == UUIDOID;
-    return is_time ? std::optional(std::move(key)) : std::nullopt;
-}
-
-/// The columns beside the policy's that may be meant by a hold on a span of time: the partition key
-/// where that is a time, else all columns of the leaf that are one. A uuid of version 7 as a key
-/// is; others are more often the id of something else.
-std::vector<TimeColumn> other_time_columns(Oid relid, Oid leaf, const CheckedRowPolicy& policy) {
-    std::vector<TimeColumn> others;
-    if (const std::optional<catalog::KeyColumn> key = time_key(relid)) {
-        if (key->name != policy.column().name)
-            others.push_back({key->number, key->name, key->type});
-        return others;
-    }
-    pg::Spi spi;
-    spi.run("SELECT a.attnum::pg_catalog.int4, a.attname::pg_catalog.text, a.atttypid "
-            "FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 "
-            "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
-            "AND a.attname OPERATOR(pg_catalog.<>) $2::pg_catalog.name ORDER BY a.attnum",
-            leaf, policy.column().name);
-    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
-        const pg::Row row = spi.row(i);
-        const Oid type = pg::call<getBaseType>(row.oid(3));
-        if (type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID)
-            others.push_back({static_cast<AttrNumber>(row.integer(1)), row.text(2), type});
-    }
-    return others;
-}
-
 std::string select_from(const std::string& quoted) {
     return "SELECT FROM ONLY " + quoted + " AS " + CheckedRowPolicy::row;
 }
@@ -363,7 +328,8 @@ HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
         catalog::trusted(holds.covering(leaf), catalog::owner_of(relid));
     if (covering.empty())
         return held;
-    const std::vector<TimeColumn> others = other_time_columns(relid, leaf, policy);
+    const std::vector<catalog::HeldColumn> others =
+        catalog::other_time_columns(relid, leaf, policy.column().name);
     for (const catalog::Hold& hold : covering) {
         if (is_whole(hold)) {
             held.all = hold_text(hold);

@@ -9,9 +9,9 @@
 
 namespace orchestry::retention {
 
-using base::Bound;
 using base::Error;
 using base::KeyKind;
+using catalog::is_number_of_units;
 namespace errc = base::errc;
 
 namespace {
@@ -19,10 +19,6 @@ namespace {
 Error invalid(std::string message) { return Error(errc::invalid_parameter, std::move(message)); }
 
 std::string name_of(Oid relid) { return pg::relation_name(relid).value_or(""); }
-
-bool is_number_of_units(Oid type) {
-    return type == INT2OID || type == INT4OID || type == INT8OID || type == FLOAT8OID;
-}
 
 bool is_time(Oid type) {
     return type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID || type == UUIDOID;
@@ -132,23 +128,6 @@ std::string compared(const std::string& left, const char* op, const std::string&
     return left + " OPERATOR(pg_catalog." + op + ") " + right;
 }
 
-/// The type in which values of a time column's type are compared.
-const char* name_of_type(Oid type) {
-    return type == TIMESTAMPTZOID ? "pg_catalog.timestamptz"
-           : type == TIMESTAMPOID ? "pg_catalog.timestamp"
-           : type == DATEOID      ? "pg_catalog.date"
-           : type == UUIDOID      ? "pg_catalog.uuid"
-           : type == FLOAT8OID    ? "pg_catalog.float8"
-                                  : "pg_catalog.int8";
-}
-
-/// A position as a constant of a time column's type.
-std::string constant(KeyKind kind, Oid type, std::int64_t position) {
-    if (type == UUIDOID)
-        position = std::max<std::int64_t>(position, 0); // none is older than 1970
-    return "'" + base::bound_text(kind, Bound::value(position)) + "'::" + name_of_type(type);
-}
-
 /// That a value is a time at all. Minus infinity, and numbers that are not after 1970, stand for
 /// "never" or "not yet" wherever people write them; so does a uuid that is not of version 7.
 std::string is_a_time(const std::string& column, Oid type) {
@@ -156,33 +135,7 @@ std::string is_a_time(const std::string& column, Oid type) {
         return compared("pg_catalog.substr(" + column + "::pg_catalog.text, 15, 1)", "=", "'7'");
     if (is_number_of_units(type))
         return compared(column, ">", "0");
-    return compared(column, ">", std::string("'-infinity'::") + name_of_type(type));
-}
-
-/// The condition that a time column's value lies in an extent; empty: it may be anything.
-std::string lies_within(const base::TimeExtent& extent, const std::string& column, KeyKind kind,
-                        Oid type) {
-    // A wall clock's time can be that of any zone.
-    const std::int64_t doubt_us = base::is_wall_clock(kind) ? base::us_per_day : 0;
-    std::string text;
-    if (extent.from != base::minus_infinity)
-        text = compared(column, ">=",
-                        constant(kind, type, base::position_of(kind, {extent.from.us - doubt_us})));
-    if (extent.to != base::plus_infinity) {
-        const base::Instant end{extent.to.us + doubt_us};
-        const std::int64_t last = base::position_of(kind, end); // rounded down
-        const bool is_exact = base::instant_of(kind, last) == end;
-        text += (text.empty() ? "" : " AND ") +
-                compared(column, is_exact ? "<" : "<=", constant(kind, type, last));
-    }
-    return text;
-}
-
-KeyKind kind_of_time(Oid type) {
-    return type == TIMESTAMPTZOID ? KeyKind::timestamptz
-           : type == TIMESTAMPOID ? KeyKind::timestamp
-           : type == DATEOID      ? KeyKind::date
-                                  : KeyKind::uuid_v7;
+    return compared(column, ">", std::string("'-infinity'::") + catalog::comparison_type(type));
 }
 
 /// The operator by which a type's values are equal, as SQL.
@@ -248,8 +201,9 @@ std::string CheckedRowPolicy::keep_last_condition() const {
 
 std::string CheckedRowPolicy::condition(std::int64_t horizon, const std::string& held) const {
     const std::string time = column_of(row, plan_.time_column);
-    std::string text = compared(time, "<", constant(plan_.kind, column_.type, horizon)) + " AND " +
-                       is_a_time(time, column_.type);
+    std::string text =
+        compared(time, "<", catalog::position_constant(plan_.kind, column_.type, horizon)) +
+        " AND " + is_a_time(time, column_.type);
     if (!plan_.predicate.empty())
         text += " AND (" + plan_.predicate + ")";
     if (plan_.keep_last > 0)
@@ -259,25 +213,19 @@ std::string CheckedRowPolicy::condition(std::int64_t horizon, const std::string&
     return text;
 }
 
-const char* CheckedRowPolicy::type_name() const { return name_of_type(column_.type); }
+const char* CheckedRowPolicy::type_name() const { return catalog::comparison_type(column_.type); }
 
 std::string CheckedRowPolicy::within(const base::TimeExtent& extent) const {
-    return lies_within(extent, column_of(row, plan_.time_column), plan_.kind, column_.type);
+    return catalog::lies_within(extent, column_of(row, plan_.time_column), plan_.kind,
+                                column_.type);
 }
 
 std::string held_condition(const catalog::Hold& hold, const CheckedRowPolicy& policy,
-                           const std::vector<TimeColumn>& others) {
-    std::string when = policy.within(hold.extent);
-    // Which of the times was meant nobody said: rows are held by any of them.
-    if (!when.empty())
-        for (const TimeColumn& other : others)
-            when += " OR " +
-                    lies_within(hold.extent,
-                                column_of(CheckedRowPolicy::row, pg::quote_identifier(other.name)),
-                                kind_of_time(other.type), other.type);
-    if (hold.predicate.empty())
-        return when.empty() ? "true" : "(" + when + ")";
-    return when.empty() ? hold.predicate : "(" + when + ") AND (" + hold.predicate + ")";
+                           const std::vector<catalog::HeldColumn>& others) {
+    std::vector<catalog::HeldColumn> columns = {
+        {policy.column().name, policy.column().type, policy.plan().kind}};
+    columns.insert(columns.end(), others.begin(), others.end());
+    return catalog::held_condition(hold, columns, CheckedRowPolicy::row);
 }
 
 // --- what is left open --------------------------------------------------------------------------

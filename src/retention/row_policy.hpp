@@ -1,7 +1,7 @@
 // Retention policies for single rows: checked against their table, and as SQL.
 #pragma once
 
-#include "catalog/hold.hpp"
+#include "catalog/hold_condition.hpp"
 #include "retention/policy.hpp"
 #include "retention/row_plan.hpp"
 
@@ -60,6 +60,6 @@ Settings completed_rows(Settings settings, Oid relid);
 /// A condition that a hold's rows of a table meet; "true": all do. `others`: other columns of a
 /// time type by which a hold on a span of time counts.
 std::string held_condition(const catalog::Hold& hold, const CheckedRowPolicy& policy,
-                           const std::vector<TimeColumn>& others);
+                           const std::vector<catalog::HeldColumn>& others);
 
 } // namespace orchestry::retention

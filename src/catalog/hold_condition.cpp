@@ -1,0 +1,128 @@
+#include "catalog/hold_condition.hpp"
+
+#include <algorithm>
+
+namespace orchestry::catalog {
+
+using base::Bound;
+using base::KeyKind;
+
+bool is_number_of_units(Oid type) {
+    return type == INT2OID || type == INT4OID || type == INT8OID || type == FLOAT8OID;
+}
+
+const char* comparison_type(Oid type) {
+    return type == TIMESTAMPTZOID ? "pg_catalog.timestamptz"
+           : type == TIMESTAMPOID ? "pg_catalog.timestamp"
+           : type == DATEOID      ? "pg_catalog.date"
+           : type == UUIDOID      ? "pg_catalog.uuid"
+           : type == FLOAT8OID    ? "pg_catalog.float8"
+                                  : "pg_catalog.int8";
+}
+
+std::string position_constant(KeyKind kind, Oid type, std::int64_t position) {
+    if (type == UUIDOID)
+        position = std::max<std::int64_t>(position, 0); // none is older than 1970
+    return "'" + base::bound_text(kind, Bound::value(position)) + "'::" + comparison_type(type);
+}
+
+std::string lies_within(const base::TimeExtent& extent, const std::string& column, KeyKind kind,
+                        Oid type) {
+    // A wall clock's time can be that of any zone.
+    const std::int64_t doubt_us = base::is_wall_clock(kind) ? base::us_per_day : 0;
+    std::string text;
+    if (extent.from != base::minus_infinity)
+        text = column + " OPERATOR(pg_catalog.>=) " +
+               position_constant(kind, type, base::position_of(kind, {extent.from.us - doubt_us}));
+    if (extent.to != base::plus_infinity) {
+        const base::Instant end{extent.to.us + doubt_us};
+        const std::int64_t last = base::position_of(kind, end); // rounded down
+        const bool is_exact = base::instant_of(kind, last) == end;
+        text += (text.empty() ? "" : " AND ") + column + " OPERATOR(pg_catalog." +
+                (is_exact ? "<" : "<=") + ") " + position_constant(kind, type, last);
+    }
+    return text;
+}
+
+namespace {
+
+std::optional<KeyKind> kind_of_time(Oid type) {
+    switch (type) {
+    case TIMESTAMPTZOID:
+        return KeyKind::timestamptz;
+    case TIMESTAMPOID:
+        return KeyKind::timestamp;
+    case DATEOID:
+        return KeyKind::date;
+    default:
+        return std::nullopt;
+    }
+}
+
+/// What the integers of a partition key count, as a policy of the table says.
+std::optional<KeyKind> counted_by(Oid table, const KeyColumn& key) {
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("SELECT u.key_unit FROM (SELECT p.job_id, p.key_unit FROM orchestry.partition_policy p "
+            "UNION ALL SELECT p.job_id, p.key_unit FROM orchestry.retention_policy p WHERE "
+            "p.time_column IS NULL OR p.time_column OPERATOR(pg_catalog.=) $4::pg_catalog.name) u "
+            "JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) u.job_id "
+            "WHERE u.key_unit IS NOT NULL AND j.target OPERATOR(pg_catalog.=) $1 "
+            "AND j.origin_system OPERATOR(pg_catalog.=) $2 AND j.origin_database "
+            "OPERATOR(pg_catalog.=) $3 ORDER BY u.job_id LIMIT 1",
+            table, system_identifier(), MyDatabaseId, key.name);
+    return spi.rows() == 0 ? std::nullopt : epoch_kind(spi.row(0).text(1));
+}
+
+/// The partition key, when it is a time.
+std::optional<HeldColumn> time_key(Oid table) {
+    if (!has_supported_key(table))
+        return std::nullopt;
+    const KeyColumn key = require_key_column(table);
+    std::optional<KeyKind> kind = kind_of_time(key.type);
+    if (key.type == UUIDOID)
+        kind = KeyKind::uuid_v7;
+    else if (!kind)
+        kind = counted_by(table, key);
+    return kind ? std::optional(HeldColumn{key.name, key.type, *kind}) : std::nullopt;
+}
+
+} // namespace
+
+std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column) {
+    std::vector<HeldColumn> others;
+    if (std::optional<HeldColumn> key = time_key(table)) {
+        if (key->name != column)
+            others.push_back(*std::move(key));
+        return others;
+    }
+    pg::Spi spi;
+    spi.run("SELECT a.attname::pg_catalog.text, a.atttypid "
+            "FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 "
+            "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
+            "AND a.attname OPERATOR(pg_catalog.<>) $2::pg_catalog.name ORDER BY a.attnum",
+            leaf, column);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        const Oid type = pg::call<getBaseType>(row.oid(2));
+        if (const auto kind = kind_of_time(type))
+            others.push_back({row.text(1), type, *kind});
+    }
+    return others;
+}
+
+std::string held_condition(const Hold& hold, const std::vector<HeldColumn>& columns,
+                           const std::string& row) {
+    std::string when;
+    for (const HeldColumn& column : columns) {
+        const std::string within = lies_within(
+            hold.extent, (row.empty() ? "" : row + ".") + pg::quote_identifier(column.name),
+            column.kind, column.type);
+        when += (when.empty() ? "" : " OR ") + within; // all are empty, or none is
+    }
+    if (hold.predicate.empty())
+        return when.empty() ? "true" : "(" + when + ")";
+    return when.empty() ? hold.predicate : "(" + when + ") AND (" + hold.predicate + ")";
+}
+
+} // namespace orchestry::catalog
