@@ -82,12 +82,51 @@ base::Span reach(const Shape& shape, base::Instant now) {
     return {0, static_cast<std::int32_t>(std::min(days, longest_reach_days)), 0};
 }
 
+/// The rows of the target that cannot be right.
+std::vector<Finding> findings_in(const Shape& shape, const Policy& policy) {
+    pg::Spi spi;
+    spi.run("SELECT LEAST(pg_catalog.min(t.bucket), pg_catalog.min(t.first_at)), "
+            "GREATEST(pg_catalog.max(t.bucket), pg_catalog.max(t.last_at)) FROM " +
+            shape.target_name + " t");
+    std::vector<Finding> findings;
+    if (spi.row(0).is_null(1))
+        return findings;
+    const base::Grid grid = policy.grid();
+    spi.run(verify_sql(shape, policy, grid.floor(spi.row(0).instant(1)),
+                       grid.next(spi.row(0).instant(2))));
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        findings.push_back({row.instant(1), row.text(2), row.bigint(3), row.text(4)});
+    }
+    return findings;
+}
+
+/// Rows that are there already must be of the same buckets. Of many, some are looked at: they were
+/// all made by one policy.
+void require_same_buckets(const Shape& shape, const CheckedPolicy& policy) {
+    Shape sample = shape;
+    sample.target_name =
+        "(SELECT * FROM " + shape.target_name + " ORDER BY bucket, first_at, last_at LIMIT 10000)";
+    for (const Finding& finding : findings_in(sample, policy.plan()))
+        if (finding.problem == outside_of_bucket)
+            throw Error(errc::wrong_object_type,
+                        "table " + shape.target_name + " has rows of other buckets")
+                .detail("Events of its bucket " + base::instant_text(finding.bucket) +
+                        " are in other buckets of " + base::to_string(policy.plan().bucket) +
+                        " in time zone " + policy.settings().time_zone + ".")
+                .hint("Give another \"into_table\", or the \"bucket\" and \"time_zone\" of the "
+                      "policy that made the rows.");
+}
+
 /// The target as the policy wants it; it is made when it is not there.
-void provide_target(Shape& shape, const base::Span& bucket, base::Instant now, Added& added) {
+void provide_target(Shape& shape, const CheckedPolicy& policy, base::Instant now, Added& added) {
+    const base::Span& bucket = policy.settings().bucket;
     const bool is_made = !OidIsValid(find_target(shape.target_name));
     if (is_made)
         pg::run_statements(create_target_sql(shape));
     const Oid target = require_target(shape);
+    if (!is_made)
+        require_same_buckets(shape, policy);
     if (!is_made || pg::call<get_rel_relkind>(target) != RELKIND_PARTITIONED_TABLE)
         return;
     added.partitioned_target = target;
@@ -133,7 +172,7 @@ Added add_policy(Oid source, Settings settings, const Wishes& wishes, const std:
     {
         const catalog::AsOwner owner(source);
         Shape shape = read_shape(source, policy.settings());
-        provide_target(shape, policy.settings().bucket, now, added);
+        provide_target(shape, policy, now, added);
         announce(shape, policy.plan(), first_run, now);
     }
     added.job = catalog::insert_job({"events", source, schedule, policy.settings().time_zone}, now,
@@ -157,21 +196,7 @@ std::vector<Finding> verify(Oid source) {
     const catalog::AsOwner owner(source);
     Shape shape = read_shape(source, policy.settings());
     (void)require_target(shape);
-    pg::Spi spi;
-    spi.run("SELECT LEAST(pg_catalog.min(bucket), pg_catalog.min(first_at)), "
-            "GREATEST(pg_catalog.max(bucket), pg_catalog.max(last_at)) FROM " +
-            shape.target_name);
-    std::vector<Finding> findings;
-    if (spi.row(0).is_null(1))
-        return findings;
-    const base::Grid grid = policy.plan().grid();
-    spi.run(verify_sql(shape, policy.plan(), grid.floor(spi.row(0).instant(1)),
-                       grid.next(spi.row(0).instant(2))));
-    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
-        const pg::Row row = spi.row(i);
-        findings.push_back({row.instant(1), row.text(2), row.bigint(3), row.text(4)});
-    }
-    return findings;
+    return findings_in(shape, policy.plan());
 }
 
 } // namespace orchestry::events

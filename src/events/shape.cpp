@@ -497,9 +497,9 @@ std::string verify_sql(const Shape& shape, const Policy& policy, Instant lower, 
            "WHEN t.first_at OPERATOR(pg_catalog.>) t.last_at THEN 'the first event is after the "
            "last' WHEN " +
            first.expression + " IS DISTINCT FROM t.bucket OR " + last.expression +
-           " IS DISTINCT FROM t.bucket THEN 'events are outside of the bucket' END AS problem "
-           "FROM " +
-           shape.target_name + " t" + first.from + ") v WHERE v.problem IS NOT NULL ORDER BY 1, 2";
+           " IS DISTINCT FROM t.bucket THEN " + pg::quote_literal(outside_of_bucket) +
+           " END AS problem FROM " + shape.target_name + " t" + first.from +
+           ") v WHERE v.problem IS NOT NULL ORDER BY 1, 2";
 }
 
 } // namespace orchestry::events

@@ -85,6 +85,8 @@ PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_
 std::string sample_sql(const Shape& shape, const Policy& policy, base::Instant lower,
                        base::Instant upper, const std::string& rows);
 
+/// What is wrong with a row of the target whose events are not of its bucket.
+inline constexpr const char* outside_of_bucket = "events are outside of the bucket";
 /// A query for the rows of the target that cannot be right: bucket, groups as a jsonb object,
 /// number of events, and what is wrong. `lower`, `upper`: bounds of buckets around all their times.
 std::string verify_sql(const Shape& shape, const Policy& policy, base::Instant lower,

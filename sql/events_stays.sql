@@ -1,0 +1,27 @@
+-- Event compression: what stays where it is, and what goes on beside it.
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET client_min_messages = warning;
+SET orchestry.now = '2026-06-15 12:00:00+00';
+SET orchestry.lock_timeout = '60 s'; -- for slow machines
+CREATE SCHEMA evs;
+SET search_path = evs;
+SELECT setval('orchestry.job_job_id_seq', 17101, false);
+CREATE FUNCTION steps(target regclass) RETURNS TABLE (action text, object text, state text, rows bigint, message text)
+LANGUAGE sql BEGIN ATOMIC
+    SELECT s.action, s.object, s.state, s.rows, s.message FROM orchestry.run_steps s
+    WHERE s.run_id = (SELECT j.last_run_id FROM orchestry.jobs j WHERE j.target = steps.target AND j.kind = 'events') ORDER BY s.seq;
+END;
+
+-- Buckets of two widths do not come into one table.
+CREATE TABLE twice (at timestamptz NOT NULL, app text);
+INSERT INTO twice SELECT '2026-01-01'::timestamptz + i * interval '10 min', 'app' FROM generate_series(1, 1000) i;
+SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}') AS twice \gset
+CALL orchestry.run('twice');
+SELECT orchestry.remove_policy(:twice);
+SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}', bucket => '1 day');
+SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}', bucket => '15 min');
+SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}', time_zone => 'Europe/Berlin') IS NOT NULL AS same_hours;
+
+SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
+DROP SCHEMA evs CASCADE;
