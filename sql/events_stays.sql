@@ -23,5 +23,16 @@ SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{
 SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}', bucket => '15 min');
 SELECT orchestry.add_event_compression_policy('twice', '30 days', group_by => '{app}', time_zone => 'Europe/Berlin') IS NOT NULL AS same_hours;
 
+-- What a unique index includes is no part of its key.
+CREATE TABLE included (bucket timestamptz NOT NULL, app text NOT NULL, event_count bigint, first_at timestamptz, last_at timestamptz);
+CREATE UNIQUE INDEX ON included (bucket) INCLUDE (app);
+SELECT orchestry.remove_policy((SELECT job_id FROM orchestry.jobs WHERE target = 'twice'::regclass));
+SELECT orchestry.add_event_compression_policy('twice', '30 days', into_table => 'included', group_by => '{app}');
+CREATE UNIQUE INDEX ON included (bucket, app) INCLUDE (event_count);
+INSERT INTO twice VALUES ('2026-01-01', 'app');
+SELECT orchestry.add_event_compression_policy('twice', '30 days', into_table => 'included', group_by => '{app}') IS NOT NULL AS added;
+CALL orchestry.run('twice');
+SELECT app, event_count FROM included;
+
 SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
 DROP SCHEMA evs CASCADE;

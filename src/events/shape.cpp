@@ -192,6 +192,7 @@ Error misfit(const Shape& shape, std::string detail, std::string hint) {
 }
 
 /// Whether the target has a unique index on just the key in which NULLs are equal, or do not occur.
+/// What it includes besides does not matter.
 bool has_key(const Shape& shape, Oid target) {
     std::vector<std::string> names = shape.groups;
     names.insert(names.begin(), "bucket");
@@ -204,8 +205,8 @@ bool has_key(const Shape& shape, Oid target) {
                    "pg_catalog.unnest($2) n) AND (i.indnullsnotdistinct OR "
                    "pg_catalog.bool_and(a.attnotnull)) FROM pg_catalog.pg_attribute a "
                    "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.=) "
-                   "ANY (pg_catalog.string_to_array(i.indkey::pg_catalog.text, ' ')"
-                   "::pg_catalog.int2[])) LIMIT 1",
+                   "ANY ((pg_catalog.string_to_array(i.indkey::pg_catalog.text, ' ')"
+                   "::pg_catalog.int2[])[1:i.indnkeyatts])) LIMIT 1",
                    target, names) > 0;
 }
 
