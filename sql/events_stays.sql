@@ -34,5 +34,18 @@ SELECT orchestry.add_event_compression_policy('twice', '30 days', into_table => 
 CALL orchestry.run('twice');
 SELECT app, event_count FROM included;
 
+-- Rows at minus infinity are in no bucket: their partition goes row by row.
+CREATE TABLE old (at timestamptz NOT NULL, pad text) PARTITION BY RANGE (at);
+CREATE TABLE old_1 PARTITION OF old FOR VALUES FROM ('-infinity') TO ('2026-01-01');
+CREATE TABLE old_2 PARTITION OF old FOR VALUES FROM ('2026-01-01') TO ('infinity');
+INSERT INTO old SELECT '2025-12-01'::timestamptz + i * interval '1 min', repeat('x', 100) FROM generate_series(1, 10000) i;
+INSERT INTO old SELECT '2026-01-01'::timestamptz + i * interval '1 min', repeat('x', 100) FROM generate_series(1, 10000) i;
+INSERT INTO old VALUES ('-infinity');
+SELECT orchestry.add_event_compression_policy('old', '30 days');
+SELECT action, object FROM orchestry.plan('old') WHERE action <> 'leave';
+CALL orchestry.run('old');
+SELECT at FROM old;
+SELECT sum(event_count) FROM old_compressed;
+
 SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
 DROP SCHEMA evs CASCADE;

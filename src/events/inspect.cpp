@@ -239,12 +239,15 @@ std::int64_t bytes_of(Oid relid) {
     return spi.row(0).is_null(1) ? 0 : spi.row(0).bigint(1);
 }
 
-/// The bounds of a partition, where both are given; the time column is the key.
+/// The bounds of a partition, where both are given and finite: rows at minus infinity are in no
+/// bucket. The time column is the key.
 std::optional<base::TimeExtent> bounds_of(const base::Member& member) {
     if (member.range.lower.kind != base::Bound::Kind::value ||
         member.range.upper.kind != base::Bound::Kind::value)
         return std::nullopt;
-    return base::TimeExtent{{member.range.lower.at}, {member.range.upper.at}};
+    const base::TimeExtent bounds{{member.range.lower.at}, {member.range.upper.at}};
+    return base::is_finite(bounds.from) && base::is_finite(bounds.to) ? std::optional(bounds)
+                                                                      : std::nullopt;
 }
 
 /// The kind of key that the partitions of the source have bounds of; nullopt: they have none of
