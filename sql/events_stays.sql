@@ -47,5 +47,32 @@ CALL orchestry.run('old');
 SELECT at FROM old;
 SELECT sum(event_count) FROM old_compressed;
 
+-- A subscriber that hears of deletes and not of TRUNCATE has to hear of each.
+CREATE TABLE told (at timestamptz NOT NULL, pad text) PARTITION BY RANGE (at);
+CREATE TABLE told_1 PARTITION OF told FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+ALTER TABLE told REPLICA IDENTITY FULL;
+ALTER TABLE told_1 REPLICA IDENTITY FULL;
+INSERT INTO told SELECT '2026-01-01'::timestamptz + i * interval '1 min', repeat('x', 100) FROM generate_series(1, 15000) i;
+SELECT orchestry.add_event_compression_policy('told', '30 days');
+CREATE FUNCTION how() RETURNS text LANGUAGE sql RETURN (SELECT string_agg(action || ' ' || object, ', ') FROM orchestry.plan('evs.told') WHERE action <> 'leave');
+SELECT how();
+SET client_min_messages = error;
+CREATE PUBLICATION evs_1 FOR TABLE told WITH (publish = 'insert, update, delete');
+SELECT how();
+ALTER PUBLICATION evs_1 SET (publish = 'insert, delete, truncate');
+SELECT how();
+ALTER PUBLICATION evs_1 SET (publish_via_partition_root); -- then the TRUNCATE of a partition is not told
+SELECT how();
+ALTER PUBLICATION evs_1 SET (publish = 'insert');
+SELECT how();
+DROP PUBLICATION evs_1;
+CREATE PUBLICATION evs_1 FOR TABLES IN SCHEMA evs WITH (publish = 'delete');
+SELECT how();
+DROP PUBLICATION evs_1;
+CREATE PUBLICATION evs_1 FOR TABLE told_1 WITH (publish = 'delete');
+SELECT how();
+DROP PUBLICATION evs_1;
+SET client_min_messages = warning;
+
 SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
 DROP SCHEMA evs CASCADE;

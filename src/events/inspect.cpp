@@ -220,9 +220,27 @@ void Inspection::look_at(Segment& segment) const {
                  ") REPEATABLE (0) WHERE " + due);
 }
 
+/// Whether a publication tells subscribers of deletes from a table, but not of its TRUNCATE.
+bool publishes_deletes_only(Oid relid) {
+    pg::Spi spi;
+    return spi.run(
+               "SELECT FROM pg_catalog.pg_publication p WHERE p.pubdelete AND (NOT p.pubtruncate "
+               "OR p.pubviaroot) AND (p.puballtables "
+               "OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r "
+               "WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid AND r.prrelid OPERATOR(pg_catalog.=) "
+               "ANY (ARRAY(SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1) a))) "
+               "OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n "
+               "JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.pnnspid "
+               "WHERE n.pnpubid OPERATOR(pg_catalog.=) p.oid AND c.oid OPERATOR(pg_catalog.=) "
+               "ANY (ARRAY(SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1) a)))) LIMIT 1",
+               relid) > 0;
+}
+
 /// Whether nothing but their times decides what becomes of the rows of a table: no trigger acts on
-/// their deletion, and no other table references them.
+/// their deletion, no other table references them, and no subscriber has to be told of each.
 bool is_simple(Oid relid) {
+    if (publishes_deletes_only(relid))
+        return false;
     pg::Spi spi;
     spi.run("SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid "
             "OPERATOR(pg_catalog.=) $1 AND NOT t.tgisinternal AND (t.tgtype "
