@@ -20,7 +20,7 @@ class EventsTask : public jobs::Task {
         const auto basis = std::make_shared<const events::Basis>(std::move(planned.basis));
         std::vector<jobs::Step> steps;
         for (events::Step& step : planned.steps)
-            steps.push_back(step_of(basis, std::make_shared<const events::Step>(std::move(step))));
+            steps.push_back(step_of(basis, std::move(step)));
         return steps;
     }
 
@@ -34,9 +34,16 @@ class EventsTask : public jobs::Task {
     }
 
   private:
+    static jobs::StepResult result_of(const events::Applied& applied) {
+        jobs::StepResult result = jobs::result_of(applied);
+        if (applied.more)
+            result.state = jobs::StepResult::State::more;
+        return result;
+    }
+
     static jobs::Step step_of(const std::shared_ptr<const events::Basis>& basis,
-                              const std::shared_ptr<const events::Step>& prepared) {
-        const events::PlannedStep& planned = prepared->planned;
+                              events::Step prepared) {
+        const events::PlannedStep& planned = prepared.planned;
         jobs::Step step;
         step.action = events::to_string(planned.action);
         step.object = planned.object;
@@ -45,14 +52,15 @@ class EventsTask : public jobs::Task {
         step.informative = planned.action == events::Action::leave;
         if (step.informative)
             return step;
-        for (const std::string& statement : prepared->statements)
+        for (const std::string& statement : prepared.statements)
             step.sql += (step.sql.empty() ? "" : "\n") + statement + ";";
-        step.locks = pg::describe_locks(prepared->lock_requests);
+        step.locks = pg::describe_locks(prepared.lock_requests);
         step.rows_estimate = planned.rows;
         step.destructive = true;
-        step.lock_requests = prepared->lock_requests;
-        step.apply = [basis, prepared](std::int64_t lock_budget_us) {
-            return jobs::result_of(events::apply(*basis, *prepared, lock_budget_us));
+        step.lock_requests = prepared.lock_requests;
+        const auto compression = std::make_shared<events::Compression>(basis, std::move(prepared));
+        step.apply = [compression](std::int64_t lock_budget_us) {
+            return result_of(compression->next(lock_budget_us));
         };
         return step;
     }

@@ -1,7 +1,11 @@
 #include "events/apply.hpp"
 
+#include "catalog/settings.hpp"
+#include "pg/deadline.hpp"
 #include "pg/fault.hpp"
 #include "pg/kept_rows.hpp"
+#include "pg/snapshot.hpp"
+#include "pg/xact.hpp"
 
 namespace orchestry::events {
 
@@ -45,19 +49,34 @@ std::vector<std::string> statements_of(const Basis& basis, const PlannedStep& st
         return {};
     const PartitionSql sql =
         partition_sql(basis.shape, policy.plan(), samples, step.lower, step.upper, step.object);
-    return {sql.summed, sql.merge, sql.empty};
+    return {sql.summed, sql.merge, sql.present, sql.empty};
 }
 
-/// What the source, its partition and the target are locked with, and last the record of holds.
-std::vector<pg::LockRequest> locks_of(const Basis& basis, const PlannedStep& step) {
-    std::vector<pg::LockRequest> locks = {{basis.shape.source, RowExclusiveLock}};
-    if (step.action == Action::compress_partition) {
-        locks.front().mode = AccessShareLock;     // it keeps the partition from being detached
-        locks.push_back({step.relid, ShareLock}); // and this, rows from coming
-    }
-    locks.push_back({basis.target, RowExclusiveLock});
+/// What the source and the target are locked with.
+std::vector<pg::LockRequest> first_locks_of(const Basis& basis, const PlannedStep& step) {
+    const bool is_whole = step.action == Action::compress_partition;
+    // The first keeps the partition from being detached.
+    return {{basis.shape.source, is_whole ? AccessShareLock : RowExclusiveLock},
+            {basis.target, RowExclusiveLock}};
+}
+
+/// And what is locked when rows are about to go: of a whole partition, that keeps rows from coming;
+/// and last the record of holds.
+std::vector<pg::LockRequest> last_locks_of(const PlannedStep& step) {
+    std::vector<pg::LockRequest> locks;
+    if (step.action == Action::compress_partition)
+        locks.push_back({step.relid, ShareLock});
     locks.push_back({catalog::hold_table(), catalog::hold_lock_mode});
     return locks;
+}
+
+Step prepared(const Basis& basis, PlannedStep planned, const Kept& kept) {
+    Step step{std::move(planned), {}, {}};
+    step.lock_requests = first_locks_of(basis, step.planned);
+    step.statements = statements_of(basis, step.planned, kept);
+    for (const pg::LockRequest& lock : last_locks_of(step.planned))
+        step.lock_requests.push_back(lock);
+    return step;
 }
 
 } // namespace
@@ -73,10 +92,7 @@ Planned plan_job(const catalog::Job& job, base::Instant now) {
     const Kept kept = kept_by_holds(basis.shape);
     for (PlannedStep& planned_step :
          plan(inspect(basis.shape, policy.plan(), now), policy.plan(), now)) {
-        Step step{std::move(planned_step), {}, {}};
-        step.statements = statements_of(basis, step.planned, kept);
-        step.lock_requests = locks_of(basis, step.planned);
-        planned.steps.push_back(std::move(step));
+        planned.steps.push_back(prepared(basis, std::move(planned_step), kept));
     }
     return planned;
 }
@@ -92,6 +108,9 @@ bool is_still_whole(const Shape& shape, const PlannedStep& step, const Kept& kep
     return false;
 }
 
+constexpr const char* older_snapshots = "sessions have snapshots that are older";
+constexpr const char* others_use_it = "others use it for longer than orchestry.lock_timeout";
+
 /// One step while it is applied.
 class Application {
   public:
@@ -101,9 +120,12 @@ class Application {
     Applied apply();
 
   private:
+    bool is_as_planned();
     std::string changed_since() const;
     void compress();
     void compress_partition();
+    void take_partition(std::optional<pg::Deadline>& deadline);
+    [[noreturn]] void give_up(const char* why);
     void count(const pg::Row& row);
 
     Basis basis_; // with the shape as it is now
@@ -111,6 +133,8 @@ class Application {
     const std::int64_t budget_us_;
     Kept kept_;
     Applied applied_;
+    const char* why_not_ = others_use_it;  ///< why the partition is not taken as a whole
+    const char* why_late_ = others_use_it; ///< likewise, when its time is over
 };
 
 /// Why the step cannot be applied any more; empty: it can. The locks are had.
@@ -148,42 +172,94 @@ void Application::compress() {
     count(spi.row(0));
 }
 
-/// The partition is emptied in the transaction that stores what it comes to, and its lock has kept
-/// rows from coming since before they were read. It stays where it is: a late row finds its place,
-/// and goes with a later run.
-void Application::compress_partition() {
-    if (!is_still_whole(basis_.shape, step_.planned, kept_)) {
-        applied_.message = "it cannot be taken as a whole any more";
-        return;
-    }
+/// Gives up taking the partition as a whole at this moment.
+void Application::give_up(const char* why) {
+    why_not_ = why;
+    throw Error(errc::lock_not_available, why);
+}
+
+/// What the partition comes to is stored first, beside everybody. Under a lock that keeps rows from
+/// coming it is then only compared with what was summed up, and emptied in the same transaction. It
+/// stays where it is: a late row finds its place, and goes with a later run.
+void Application::take_partition(std::optional<pg::Deadline>& deadline) {
     const std::vector<std::string> statements = statements_of(basis_, step_.planned, kept_);
+    // While it lives, no place of a row that is summed up is given to another.
+    const pg::ActiveSnapshot keeps_places;
     pg::Spi spi;
     const pg::KeptRows summed(spi, "summed", statements[0]);
     ORCHESTRY_FAULT_POINT("partition summed up");
     const std::uint64_t stored = spi.run(statements[1]);
     ORCHESTRY_FAULT_POINT("partition merged");
-    spi.run(statements[2]);
+    const TimestampTz start = GetCurrentTimestamp();
+    deadline.emplace(budget_us_);
+    applied_.lock_wait_us += pg::lock_relations(last_locks_of(step_.planned), budget_us_);
+    why_late_ = "to compare it with what was summed up takes longer than orchestry.lock_timeout, "
+                "for which those who write to it wait";
+    if (!is_as_planned() || !is_still_whole(basis_.shape, step_.planned, kept_))
+        give_up("the table, the policy or a hold was changed meanwhile");
+    const pg::KeptRows present(spi, "present", statements[2]);
+    spi.run(is_unchanged_sql);
+    if (!spi.row(0).boolean(1))
+        give_up("rows came or changed while it was summed up");
+    // To older snapshots its rows would be gone, and not yet counted.
+    why_late_ = older_snapshots;
+    if (!pg::outwait_snapshots(budget_us_ - (GetCurrentTimestamp() - start)))
+        give_up(older_snapshots);
+    why_late_ = others_use_it;
+    spi.run(statements[3]);
     ORCHESTRY_FAULT_POINT("partition emptied");
     spi.run(count_summed_sql(std::to_string(stored)));
     count(spi.row(0));
 }
 
-Applied Application::apply() {
-    applied_.lock_wait_us = pg::lock_relations(step_.lock_requests, budget_us_);
+void Application::compress_partition() {
+    if (!is_still_whole(basis_.shape, step_.planned, kept_)) {
+        applied_.message = "it cannot be taken as a whole any more";
+        return;
+    }
+    // To wait for these is for nothing if they are there for long.
+    if (!pg::outwait_snapshots(budget_us_)) {
+        applied_.not_whole = older_snapshots;
+        return;
+    }
+    std::optional<pg::Deadline> deadline;
+    const auto failure = pg::in_subtransaction([&] { take_partition(deadline); });
+    if (!failure)
+        return;
+    applied_.done = false;
+    applied_.message.clear();
+    applied_.rows = 0;
+    if (failure->is(errc::query_canceled) && deadline && deadline->passed())
+        applied_.not_whole = why_late_;
+    else if (failure->is(errc::lock_not_available))
+        applied_.not_whole = why_not_;
+    else
+        pg::raise(*failure);
+}
+
+/// Whether everything is as it was planned, with the holds of now.
+bool Application::is_as_planned() {
     applied_.message = changed_since();
     if (!applied_.message.empty())
-        return applied_;
+        return false;
     basis_.shape = read_shape(basis_.shape.source, basis_.settings);
     (void)require_target(basis_.shape);
     kept_ = kept_by_holds(basis_.shape);
     applied_.message = kept_.everything;
-    if (!applied_.message.empty())
+    return applied_.message.empty();
+}
+
+Applied Application::apply() {
+    const bool is_whole = step_.planned.action == Action::compress_partition;
+    applied_.lock_wait_us = pg::lock_relations(
+        is_whole ? first_locks_of(basis_, step_.planned) : step_.lock_requests, budget_us_);
+    if (!is_as_planned())
         return applied_;
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us_);
     // Of groups the planner expects too many, and would sort all events for them.
     guc.set("enable_sort", "off");
-    if (step_.planned.action == Action::compress_partition)
+    if (is_whole)
         compress_partition();
     else
         compress();
@@ -192,8 +268,45 @@ Applied Application::apply() {
 
 } // namespace
 
-Applied apply(const Basis& basis, const Step& step, std::int64_t lock_budget_us) {
-    return Application(basis, step, lock_budget_us).apply();
+/// What a batch did.
+Applied Compression::told(Applied applied) {
+    if (applied.done && !not_whole_.empty())
+        applied.message +=
+            (applied.message.empty() ? "" : "; ") + ("row by row, since " + not_whole_);
+    return applied;
+}
+
+Applied Compression::next_portion(std::int64_t lock_budget_us) {
+    if (!portions_) {
+        const Shape& shape = basis_->shape;
+        const CheckedPolicy policy(basis_->settings);
+        const Kept kept = kept_by_holds(shape);
+        const base::TimeExtent extent{step_.planned.from, step_.planned.upper};
+        std::vector<Step> portions;
+        for (PlannedStep& planned : plan(inspect_part(shape, policy.plan(), kept, extent),
+                                         policy.plan(), catalog::settings::now()))
+            if (planned.action == Action::compress)
+                portions.push_back(prepared(*basis_, std::move(planned), kept));
+        portions_ = std::move(portions);
+    }
+    Applied applied;
+    applied.done = true;
+    if (next_ < portions_->size())
+        applied = Application(*basis_, (*portions_)[next_], lock_budget_us).apply();
+    ++next_;
+    applied.more = applied.done && next_ < portions_->size();
+    return told(std::move(applied));
+}
+
+Applied Compression::next(std::int64_t lock_budget_us) {
+    if (!not_whole_.empty())
+        return next_portion(lock_budget_us);
+    Applied applied = Application(*basis_, step_, lock_budget_us).apply();
+    if (applied.not_whole.empty())
+        return told(std::move(applied));
+    not_whole_ = applied.not_whole;
+    applied.done = applied.more = true; // with nothing locked the next batch begins anew
+    return applied;
 }
 
 } // namespace orchestry::events

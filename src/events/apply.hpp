@@ -5,6 +5,8 @@
 #include "events/inspect.hpp"
 #include "pg/lock.hpp"
 
+#include <memory>
+
 namespace orchestry::events {
 
 /// What the steps of a plan are based on.
@@ -31,17 +33,39 @@ struct Planned {
 /// Plans a job as of `now`, as the current user, who must own the table.
 Planned plan_job(const catalog::Job& job, base::Instant now);
 
-/// What applying a step did.
+/// What applying a step, or a batch of it, did.
 struct Applied {
     bool done = false;
+    bool more = false;   ///< this batch is done, and there is another
     std::string message; ///< when it was not done: what had changed since the plan
     std::int64_t rows = 0;
     std::int64_t lock_wait_us = 0;
+    /// Not empty: nothing was done, since the partition cannot be taken as a whole at this moment.
+    std::string not_whole;
 };
 
-/// Applies a step in the current transaction, as the current user, who must be the owner. All locks
-/// are waited for within `lock_budget_us` together: raises 55P03 after that.
-Applied apply(const Basis& basis, const Step& step, std::int64_t lock_budget_us);
+/// A step on its way. The rows of a partition that cannot be taken as a whole at the moment go like
+/// any others, in portions.
+class Compression {
+  public:
+    Compression(std::shared_ptr<const Basis> basis, Step step)
+        : basis_(std::move(basis)), step_(std::move(step)) {}
+
+    /// Applies the step, or the next batch of it, in the current transaction, as the current user,
+    /// who must be the owner. All locks are waited for within `lock_budget_us` together: raises
+    /// 55P03 after that. Nobody waits for longer for one that keeps rows from coming.
+    Applied next(std::int64_t lock_budget_us);
+
+  private:
+    Applied next_portion(std::int64_t lock_budget_us);
+    Applied told(Applied applied);
+
+    const std::shared_ptr<const Basis> basis_;
+    const Step step_;
+    std::string not_whole_;
+    std::optional<std::vector<Step>> portions_;
+    std::size_t next_ = 0;
+};
 
 /// The table of a policy into which rows go: it is there, fits the shape, and completes it. Raises
 /// 42P01 when it is gone, 42501 when it belongs to somebody for whom the owner of the source may

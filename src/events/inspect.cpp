@@ -2,6 +2,7 @@
 
 #include "base/arith.hpp"
 #include "catalog/hold_condition.hpp"
+#include "catalog/settings.hpp"
 #include "pg/predicate.hpp"
 #include "pg/xact.hpp"
 
@@ -301,11 +302,22 @@ std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instan
         const auto bounds = bounds_of(member);
         if (bounds && bounds->to <= horizon && !member.detach_pending &&
             pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&
-            catalog::owner_of(member.relid) == owner && is_large(bytes_of(member.relid)) &&
+            catalog::owner_of(member.relid) == owner &&
+            is_worth_it(bytes_of(member.relid), catalog::settings::lock_budget_us()) &&
             is_simple(member.relid))
             wholes.push_back({member.relid, member.quoted, bounds->from, bounds->to, member.rows});
     }
     return wholes;
+}
+
+Source inspect_part(const Shape& shape, const Policy& policy, const Kept& kept,
+                    const base::TimeExtent& extent) {
+    Source source;
+    source.quoted = shape.source_name;
+    source.target = shape.target_name;
+    source.segments = {{extent.from, extent.to, {}, {}, 1}};
+    Inspection(shape, policy, kept).look_at(source.segments.front());
+    return source;
 }
 
 Source inspect(const Shape& shape, const Policy& policy, Instant now) {

@@ -24,12 +24,17 @@ std::string removable(const Shape& shape, const Kept& kept, const base::TimeExte
 std::vector<base::TimeExtent> partition_bounds(const Shape& shape);
 
 /// The partitions of the source that end at or before the horizon and can be taken as a whole, in
-/// the order of time: large tables of the source's owner, of whose rows nothing but their times
-/// decides what becomes of them. None when a hold keeps any row of the source.
+/// the order of time: tables of the source's owner, of a size that is worth it, of whose rows
+/// nothing but their times decides what becomes of them. None when a hold keeps any row of the
+/// source.
 std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, base::Instant horizon);
 
 /// Why rows of the source cannot be taken one by one, and what mends it; empty: they can.
 std::string obstacle(const Shape& shape);
+
+/// Looks at the rows of a part of time, none of which goes as a whole.
+Source inspect_part(const Shape& shape, const Policy& policy, const Kept& kept,
+                    const base::TimeExtent& extent);
 
 /// Looks at the rows before the horizon.
 Source inspect(const Shape& shape, const Policy& policy, base::Instant now);

@@ -13,6 +13,7 @@ plan skip_all => 'needs test/modules/build.sh; test/run.sh calls it' unless $mod
 my $database = 'postgres';
 my $node = new_server('events_faults', preload => 0, conf => <<"CONF");
 autovacuum = off
+orchestry.lock_timeout = '60 s' # for slow machines
 orchestry.databases = ''
 CONF
 $node->safe_psql($database, "CREATE EXTENSION orchestry_ext; UPDATE pg_proc SET probin = 'orchestry_ext' WHERE probin = '\$libdir/orchestry_ext'");
