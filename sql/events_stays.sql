@@ -74,5 +74,52 @@ SELECT how();
 DROP PUBLICATION evs_1;
 SET client_min_messages = warning;
 
+-- Rows that others reference stay with those that go along with them, and the run says so; all others go.
+CREATE TABLE needed (id int, part int, at timestamptz NOT NULL, note text, PRIMARY KEY (id, part));
+CREATE TABLE needs (part bigint, id bigint, note text, CONSTRAINT "the key" FOREIGN KEY (id, part) REFERENCES needed (id, part));
+INSERT INTO needed SELECT i, i % 7, '2026-01-01'::timestamptz + i * interval '10 s', 'event' FROM generate_series(1, 60000) i;
+INSERT INTO needs VALUES (NULL, 1, 'nothing');
+SELECT orchestry.add_event_compression_policy('needed', '30 days') AS needed \gset
+SELECT action, blocked_by FROM orchestry.plan('needed') WHERE action <> 'leave';
+INSERT INTO needs VALUES (7 % 7, 7, 'seven');
+ANALYZE needed;
+SELECT action, blocked_by FROM orchestry.plan('needed') WHERE action <> 'leave';
+CALL orchestry.run_job(:needed);
+SELECT state, message FROM steps('needed');
+SELECT count(*) BETWEEN 1 AND 55000 AS some_stay, min(id) FROM needed;
+DELETE FROM needs WHERE note = 'seven';
+CALL orchestry.run_job(:needed);
+SELECT (SELECT count(*) FROM needed), (SELECT sum(event_count) FROM needed_compressed);
+
+-- A group that fits no index row stays, and the others go. One that is long and can be compressed goes as well.
+CREATE FUNCTION noise(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(md5(i::text), '') FROM generate_series(1, n) i $$;
+CREATE TABLE wide (at timestamptz NOT NULL, app text, url text);
+INSERT INTO wide SELECT '2026-01-05'::timestamptz + i * interval '1 min', 'app', 'url' FROM generate_series(1, 100) i;
+INSERT INTO wide VALUES ('2026-01-05 01:00+00', 'app', repeat('long ', 2000));
+SELECT orchestry.add_event_compression_policy('wide', '30 days', group_by => '{app,url}');
+CALL orchestry.run('wide');
+SELECT count(*) FROM wide;
+INSERT INTO wide VALUES ('2026-01-05 02:00+00', 'app', noise(100)), ('2026-01-05 02:00+00', NULL, noise(500)), ('2026-01-05 03:00+00', 'late', 'url');
+CALL orchestry.run('wide');
+SELECT state, rows, message FROM steps('wide');
+SELECT length(url) FROM wide ORDER BY 1;
+SELECT app, sum(event_count) FROM wide_compressed GROUP BY app ORDER BY app;
+DELETE FROM wide WHERE app IS NULL;
+CALL orchestry.run('wide');
+SELECT state, rows, message FROM steps('wide');
+-- Likewise in a partition that would go as a whole.
+CREATE TABLE whole (at timestamptz NOT NULL, url text) PARTITION BY RANGE (at);
+CREATE TABLE whole_1 PARTITION OF whole FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+INSERT INTO whole SELECT '2026-01-05'::timestamptz + i * interval '1 s', 'url' FROM generate_series(1, 40000) i;
+INSERT INTO whole VALUES ('2026-01-05 02:00+00', noise(500));
+SELECT orchestry.add_event_compression_policy('whole', '30 days', group_by => '{url}');
+SELECT action, object FROM orchestry.plan('whole');
+CALL orchestry.run('whole');
+SELECT action, object, state, rows, regexp_replace(message, '(since).*', '\1 ...') AS message FROM steps('whole');
+SELECT (SELECT count(*) FROM whole), (SELECT sum(event_count) FROM whole_compressed);
+DELETE FROM whole;
+CALL orchestry.run('whole');
+SELECT pg_relation_size('whole_1');
+
 SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
 DROP SCHEMA evs CASCADE;

@@ -92,6 +92,9 @@ Planned plan_job(const catalog::Job& job, base::Instant now) {
     const Kept kept = kept_by_holds(basis.shape);
     for (PlannedStep& planned_step :
          plan(inspect(basis.shape, policy.plan(), now), policy.plan(), now)) {
+        if (planned_step.action == Action::compress && planned_step.blocked_by.empty())
+            planned_step.blocked_by = reference_to(
+                basis.shape, removable(basis.shape, kept, {planned_step.from, planned_step.upper}));
         planned.steps.push_back(prepared(basis, std::move(planned_step), kept));
     }
     return planned;
@@ -123,6 +126,7 @@ class Application {
     bool is_as_planned();
     std::string changed_since() const;
     void compress();
+    void compress_rows(const std::string& condition);
     void compress_partition();
     void take_partition(std::optional<pg::Deadline>& deadline);
     [[noreturn]] void give_up(const char* why);
@@ -165,11 +169,31 @@ void Application::count(const pg::Row& row) {
     applied_.done = true;
 }
 
-void Application::compress() {
+void Application::compress_rows(const std::string& condition) {
+    const CheckedPolicy policy(basis_.settings);
     pg::Spi spi;
-    spi.run(statements_of(basis_, step_.planned, kept_).front());
+    spi.run(compress_sql(basis_.shape, policy.plan(), basis_.settings.samples, step_.planned.lower,
+                         step_.planned.upper, condition));
     ORCHESTRY_FAULT_POINT("events compressed");
     count(spi.row(0));
+}
+
+/// When a group does not fit the target's index, the rows of such groups stay.
+void Application::compress() {
+    const std::string condition =
+        removable(basis_.shape, kept_, {step_.planned.from, step_.planned.upper});
+    const auto failure = pg::in_subtransaction([&] { compress_rows(condition); });
+    if (!failure)
+        return;
+    const std::string narrow = narrow_groups(basis_.shape);
+    pg::Spi spi;
+    if (failure->is(errc::program_limit_exceeded))
+        spi.run("SELECT pg_catalog.count(*) FROM " + basis_.shape.source_name + " WHERE " +
+                condition + " AND NOT (" + narrow + ")");
+    applied_.left = spi.rows() > 0 ? spi.row(0).bigint(1) : 0;
+    if (applied_.left == 0)
+        pg::raise(*failure);
+    compress_rows(condition + " AND " + narrow);
 }
 
 /// Gives up taking the partition as a whole at this moment.
@@ -233,6 +257,8 @@ void Application::compress_partition() {
         applied_.not_whole = why_late_;
     else if (failure->is(errc::lock_not_available))
         applied_.not_whole = why_not_;
+    else if (failure->is(errc::program_limit_exceeded)) // a group that fits no index row
+        applied_.not_whole = failure->message;
     else
         pg::raise(*failure);
 }
@@ -268,8 +294,14 @@ Applied Application::apply() {
 
 } // namespace
 
-/// What a batch did.
+/// What a batch did, and what it and those before it left.
 Applied Compression::told(Applied applied) {
+    left_ += applied.left;
+    if (applied.done && left_ > 0)
+        applied.message += "; " + std::to_string(left_) +
+                           (left_ == 1 ? " row stays" : " rows stay") +
+                           ", whose values of \"group_by\" are too long for the unique index of " +
+                           basis_->shape.target_name;
     if (applied.done && !not_whole_.empty())
         applied.message +=
             (applied.message.empty() ? "" : "; ") + ("row by row, since " + not_whole_);

@@ -39,6 +39,7 @@ struct Applied {
     bool more = false;   ///< this batch is done, and there is another
     std::string message; ///< when it was not done: what had changed since the plan
     std::int64_t rows = 0;
+    std::int64_t left = 0; ///< rows whose groups do not fit the target's unique index
     std::int64_t lock_wait_us = 0;
     /// Not empty: nothing was done, since the partition cannot be taken as a whole at this moment.
     std::string not_whole;
@@ -65,6 +66,7 @@ class Compression {
     std::string not_whole_;
     std::optional<std::vector<Step>> portions_;
     std::size_t next_ = 0;
+    std::int64_t left_ = 0;
 };
 
 /// The table of a policy into which rows go: it is there, fits the shape, and completes it. Raises

@@ -132,6 +132,42 @@ std::string obstacle(const Shape& shape) {
            ": ALTER TABLE " + table + " DROP CONSTRAINT " + spi.row(0).text(2) + ";";
 }
 
+std::string reference_to(const Shape& shape, const std::string& condition) {
+    pg::Spi spi;
+    // What the owner may not read is left to the server's own check.
+    spi.run("SELECT c.conrelid::pg_catalog.regclass::pg_catalog.text, "
+            "pg_catalog.quote_ident(c.conname), (SELECT pg_catalog.string_agg(pg_catalog.format("
+            "'k.%I OPERATOR(%I.%s) r.%I', a.attname, n.nspname, o.oprname, b.attname), ' AND ') "
+            "FROM ROWS FROM (pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conkey), "
+            "pg_catalog.unnest(c.conpfeqop)) k(mine, theirs, equal) "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.confrelid "
+            "AND a.attnum OPERATOR(pg_catalog.=) k.mine "
+            "JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) c.conrelid "
+            "AND b.attnum OPERATOR(pg_catalog.=) k.theirs "
+            "JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) k.equal "
+            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace) "
+            "FROM pg_catalog.pg_constraint c "
+            "JOIN pg_catalog.pg_class t ON t.oid OPERATOR(pg_catalog.=) c.conrelid "
+            "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) ANY "
+            "($1) AND c.conrelid OPERATOR(pg_catalog.<>) ALL ($1) "
+            "AND c.conparentid OPERATOR(pg_catalog.=) 0 "
+            "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{a,r}'::pg_catalog.\"char\"[]) "
+            "AND NOT t.relrowsecurity "
+            "AND pg_catalog.has_table_privilege(c.conrelid, 'SELECT') ORDER BY 1, 2",
+            pg::family_of(shape.source));
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const std::string table = spi.row(i).text(1), constraint = spi.row(i).text(2);
+        pg::Spi search;
+        if (search.run("SELECT FROM " + shape.source_name + " AS k WHERE " + condition +
+                       " AND EXISTS (SELECT FROM " + table + " AS r WHERE " + spi.row(i).text(3) +
+                       ") LIMIT 1") > 0)
+            return "rows of " + table + " reference some of them by foreign key " + constraint +
+                   ": delete those, or run ALTER TABLE " + table + " DROP CONSTRAINT " +
+                   constraint + ";";
+    }
+    return {};
+}
+
 namespace {
 
 /// Rows that are looked at as they come: when there are fewer before the horizon, all is known.

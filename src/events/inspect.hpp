@@ -32,6 +32,10 @@ std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, base::
 /// Why rows of the source cannot be taken one by one, and what mends it; empty: they can.
 std::string obstacle(const Shape& shape);
 
+/// By which foreign key of another table rows that meet a condition cannot be deleted, and what
+/// mends it; empty: none is seen.
+std::string reference_to(const Shape& shape, const std::string& condition);
+
 /// Looks at the rows of a part of time, none of which goes as a whole.
 Source inspect_part(const Shape& shape, const Policy& policy, const Kept& kept,
                     const base::TimeExtent& extent);

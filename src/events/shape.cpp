@@ -441,6 +441,14 @@ std::string merge_sql(const Shape& shape, const CompressSql& parts) {
 
 } // namespace
 
+std::string narrow_groups(const Shape& shape) {
+    std::string bytes;
+    for (const std::string& group : shape.groups)
+        bytes += (bytes.empty() ? "" : " OPERATOR(pg_catalog.+) ") +
+                 ("COALESCE(pg_catalog.pg_column_size(" + group + "), 0)");
+    return bytes.empty() ? "true" : bytes + " OPERATOR(pg_catalog.<=) 2000";
+}
+
 std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                          Instant lower, Instant upper, const std::string& condition) {
     const CompressSql parts(shape, samples);

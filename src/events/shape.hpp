@@ -70,6 +70,10 @@ inline std::string count_summed_sql(const std::string& stored) {
            stored + "::pg_catalog.int8 FROM summed";
 }
 
+/// That the values of a row's groups fit the target's unique index, as a condition. It is on the
+/// safe side: whether longer ones fit depends on how well they can be compressed.
+std::string narrow_groups(const Shape& shape);
+
 /// The same for all rows of a partition: the rows of `summed` first, then what merges them; then,
 /// under a lock that keeps rows from coming, how many rows there are and where, as rows `present`;
 /// and, if these are what was summed up, what empties the partition.
