@@ -170,7 +170,7 @@ CREATE FUNCTION orchestry.hold(relation regclass, reason text, "from" timestampt
     "where" text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_hold';
 COMMENT ON FUNCTION orchestry.hold(regclass, text, timestamptz, timestamptz, text) IS
-'Holds a table and all below it, or only its rows of the times from "from" up to "to", or those that meet "where". The times are those of the partition key and of the column that a policy goes by; without a time as the key, those of any column of type timestamptz, timestamp or date. No job removes the rows, and while the library is loaded DROP, TRUNCATE, DETACH, NO INHERIT and DROP COLUMN are refused, with whatever cascades to them. Ends with release_hold(). Returns the hold''s id. "where" is one condition over the table''s columns (22023). 55P03 while somebody removes rows. The caller must own the table (42501).';
+'Holds a table and all below it, or only its rows of the times from "from" up to "to", or those that meet "where". The times are those of the partition key, also of a number for which a policy has a key_unit, and of the column that a policy goes by; where the key is not of a type for times, those of any column of type timestamptz, timestamp or date. No job removes the rows, and while the library is loaded DROP, TRUNCATE, DETACH, NO INHERIT and DROP COLUMN are refused, with whatever cascades to them. Ends with release_hold(). Returns the hold''s id. "where" is one condition over the table''s columns (22023). 55P03 while somebody removes rows. The caller must own the table (42501).';
 
 CREATE FUNCTION orchestry.release_hold(hold_id bigint, reason text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_release_hold';

@@ -242,13 +242,26 @@ std::vector<Holds::Above> Holds::place_of(Oid relid) const {
 std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExtent>& extent) const {
     if (holds_.empty())
         return {};
-    const auto find = [](const std::vector<Above>& place, Oid table) {
-        return std::find_if(place.begin(), place.end(),
-                            [&](const Above& above) { return above.relid == table; });
-    };
     std::vector<Above> place = place_of(relid);
     if (extent && !place.empty() && place.front().is_part)
         place.front().extent = extent;
+    return covering_from(place, relid);
+}
+
+std::vector<Hold> Holds::covering_at_any_time(Oid relid) const {
+    if (holds_.empty())
+        return {};
+    std::vector<Above> place = place_of(relid);
+    for (Above& above : place)
+        above.extent.reset();
+    return covering_from(place, relid);
+}
+
+std::vector<Hold> Holds::covering_from(const std::vector<Above>& place, Oid relid) const {
+    const auto find = [](const std::vector<Above>& among, Oid table) {
+        return std::find_if(among.begin(), among.end(),
+                            [&](const Above& above) { return above.relid == table; });
+    };
     std::vector<Hold> covering;
     for (const Placed& placed : holds_) {
         const auto above = find(place, placed.hold.relid);

@@ -45,6 +45,9 @@ class Holds {
     /// caller knows more than the type of the key says.
     std::vector<Hold> covering(Oid relid,
                                const std::optional<base::TimeExtent>& extent = std::nullopt) const;
+    /// Likewise, with the holds on a part of time that the partition has no rows of: its bounds say
+    /// that of the key, and the rows have other times as well.
+    std::vector<Hold> covering_at_any_time(Oid relid) const;
 
   private:
     /// What a table inherits from, is a partition of, or was before it came into quarantine.
@@ -59,6 +62,7 @@ class Holds {
     };
     /// From the table upwards; what it is a partition of, or was, comes first.
     std::vector<Above> place_of(Oid relid) const;
+    std::vector<Hold> covering_from(const std::vector<Above>& place, Oid relid) const;
 
     std::vector<Placed> holds_;
     std::map<Oid, Quarantined> quarantine_;

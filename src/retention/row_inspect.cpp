@@ -325,7 +325,7 @@ HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
             return held;
         }
     const std::vector<catalog::Hold> covering =
-        catalog::trusted(holds.covering(leaf), catalog::owner_of(relid));
+        catalog::trusted(holds.covering_at_any_time(leaf), catalog::owner_of(relid));
     if (covering.empty())
         return held;
     const std::vector<catalog::HeldColumn> others =

@@ -1,0 +1,53 @@
+-- Holds on a span of time where single rows go: which of a row's times count, and what bounds say of them.
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET client_min_messages = warning;
+SET orchestry.now = '2026-06-15 12:00:00+00';
+SELECT setval('orchestry.job_job_id_seq', 16001, false), setval('orchestry.hold_hold_id_seq', 6501, false);
+CREATE SCHEMA spans;
+SET search_path = spans;
+
+-- the policy's column is not the key: the bounds of a partition do not say what it has
+CREATE TABLE by_change (id int, created timestamptz NOT NULL, updated timestamptz) PARTITION BY RANGE (created);
+CREATE TABLE by_change_1 PARTITION OF by_change FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE by_change_2 PARTITION OF by_change FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (id);
+CREATE TABLE by_change_2_all PARTITION OF by_change_2 DEFAULT;
+INSERT INTO by_change VALUES (1, '2026-01-10', '2026-02-10'), (2, '2026-01-10', '2026-01-11'), (3, '2026-02-10', '2026-03-05'),
+    (4, '2026-02-10', '2026-01-05'), (5, '2026-01-20', '2026-03-05');
+SELECT orchestry.hold('by_change', 'case of spans', "from" => '2026-02-01', "to" => '2026-03-01') AS span \gset
+SELECT orchestry.add_retention_policy('by_change', keep => '90 days', time_column => 'updated') AS by_change \gset
+CALL orchestry.run_job(:by_change);
+SELECT string_agg(id::text, ' ' ORDER BY id) FROM by_change;
+SELECT orchestry.release_hold(:span, 'over');
+CALL orchestry.run_job(:by_change);
+SELECT count(*) FROM by_change;
+
+-- a hold on another time than the policy's has its own, with a condition of its own
+INSERT INTO by_change VALUES (6, '2026-01-10', '2026-02-10'), (7, '2026-01-10', '2026-02-10');
+SELECT orchestry.hold('by_change_1', 'case of spans', "from" => '2026-02-01', "where" => 'id = 7') AS span \gset
+CALL orchestry.run_job(:by_change);
+SELECT string_agg(id::text, ' ' ORDER BY id) FROM by_change;
+SELECT orchestry.release_hold(:span, 'over');
+
+-- an integer key of which a policy says what it counts is a time: of the table, or of single rows
+CREATE TABLE counted (id int, created bigint NOT NULL, updated timestamptz, seen timestamptz) PARTITION BY RANGE (created);
+SELECT orchestry.add_partition_policy('counted', '1 month', past => '6 months', key_unit => 's') AS counted \gset
+CREATE TABLE plainly (LIKE counted) PARTITION BY RANGE (created);
+CREATE TABLE plainly_all PARTITION OF plainly FOR VALUES FROM (0) TO (10000000000);
+SELECT orchestry.add_retention_policy('plainly', '1 year', "where" => 'id < 0', key_unit => 's') AS plainly \gset
+INSERT INTO counted SELECT n, extract(epoch FROM at)::bigint, '2026-01-05', seen FROM (VALUES
+    (1, timestamptz '2026-01-31 23:59:59+00', timestamptz '2026-01-01'), (2, '2026-02-01 00:00:00+00', NULL),
+    (3, '2026-02-28 23:59:59+00', NULL), (4, '2026-03-01 00:00:00+00', NULL), (5, '2026-01-05 00:00:00+00', '2026-02-05')) v (n, at, seen);
+INSERT INTO plainly TABLE counted;
+SELECT orchestry.hold('counted', 'case of spans', "from" => '2026-02-01', "to" => '2026-03-01') < orchestry.hold('plainly', 'case of spans', "from" => '2026-02-01', "to" => '2026-03-01') AS held;
+SELECT orchestry.add_retention_policy('counted', '90 days', time_column => 'updated') AS counted \gset
+SELECT orchestry.add_retention_policy('plainly', '90 days', time_column => 'updated') AS plainly \gset
+CALL orchestry.run_job(:counted);
+CALL orchestry.run_job(:plainly);
+SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM counted) AS counted, (SELECT string_agg(id::text, ' ' ORDER BY id) FROM plainly) AS plainly;
+
+SELECT count(orchestry.release_hold(hold_id, 'over')) FROM orchestry.holds WHERE reason = 'case of spans' AND released_at IS NULL;
+SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'spans';
+RESET orchestry.now;
+SET search_path = public;
+DROP SCHEMA spans CASCADE;
