@@ -14,6 +14,8 @@ CREATE TABLE orchestry.retention_policy (
     batch_rows   integer NOT NULL CHECK (batch_rows > 0),
     key_unit     text CHECK (key_unit IN ('s', 'ms', 'us', 'ns')),
     announced_at timestamptz,
+    column_names name[],
+    column_numbers smallint[],
     CHECK ((keep IS NULL) <> (keep_keys IS NULL))
 );
 -- Every partition that is to go is asked who archives its rows: mostly nobody does.
@@ -23,6 +25,8 @@ COMMENT ON COLUMN orchestry.retention_policy.keep IS 'How long data is kept; NUL
 COMMENT ON COLUMN orchestry.retention_policy.keep_keys IS 'How many keys back data is kept; NULL for keys that are times';
 COMMENT ON COLUMN orchestry.retention_policy.time_column IS 'The column that says how old a row is; NULL: the partition key, by which whole partitions go';
 COMMENT ON COLUMN orchestry.retention_policy.predicate IS 'Of which rows, as the server writes it; NULL: of all';
+COMMENT ON COLUMN orchestry.retention_policy.column_names IS 'The columns that predicate reads';
+COMMENT ON COLUMN orchestry.retention_policy.column_numbers IS 'Their numbers: a column that was renamed, and another by its name, are told apart';
 COMMENT ON COLUMN orchestry.retention_policy.action IS 'drop: detached, and dropped after the grace; detach: detached and kept';
 COMMENT ON COLUMN orchestry.retention_policy.grace IS 'How long a detached partition waits in quarantine before it is dropped';
 COMMENT ON COLUMN orchestry.retention_policy.archive_to IS 'The table that rows are moved to, qualified, or file: and the directory of the files that they go to; NULL: none';
@@ -113,6 +117,8 @@ CREATE TABLE orchestry.hold (
     released_at     timestamptz,
     released_by     name,
     release_reason  text,
+    column_names    name[],
+    column_numbers  smallint[],
     origin_system   bigint NOT NULL,
     origin_database oid NOT NULL,
     CHECK (from_at < to_at),
@@ -122,6 +128,8 @@ COMMENT ON TABLE orchestry.hold IS 'Legal holds, those in force and those releas
 COMMENT ON COLUMN orchestry.hold.from_at IS 'Rows from this time on; NULL: from the beginning';
 COMMENT ON COLUMN orchestry.hold.to_at IS 'Rows before this time; NULL: without end';
 COMMENT ON COLUMN orchestry.hold.predicate IS 'Only rows that meet it; NULL: all';
+COMMENT ON COLUMN orchestry.hold.column_names IS 'The columns that predicate reads';
+COMMENT ON COLUMN orchestry.hold.column_numbers IS 'Their numbers where relid is right: a column that was renamed, and another by its name, are told apart';
 COMMENT ON COLUMN orchestry.hold.created_by IS 'The session''s user, whatever role it had taken';
 COMMENT ON COLUMN orchestry.hold.origin_system IS 'With origin_database, where relid is right; elsewhere the names are';
 CREATE INDEX hold_active_idx ON orchestry.hold (relid) WHERE released_at IS NULL;
@@ -170,7 +178,7 @@ CREATE FUNCTION orchestry.hold(relation regclass, reason text, "from" timestampt
     "where" text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_hold';
 COMMENT ON FUNCTION orchestry.hold(regclass, text, timestamptz, timestamptz, text) IS
-'Holds a table and all below it, or only its rows of the times from "from" up to "to", or those that meet "where". The times are those of the partition key, also of a number for which a policy has a key_unit, and of the column that a policy goes by; where the key is not of a type for times, those of any column of type timestamptz, timestamp or date. No job removes the rows, and while the library is loaded DROP, TRUNCATE, DETACH, NO INHERIT and DROP COLUMN are refused, with whatever cascades to them. Ends with release_hold(). Returns the hold''s id. "where" is one condition over the table''s columns (22023). 55P03 while somebody removes rows. The caller must own the table (42501).';
+'Holds a table and all below it, or only its rows of the times from "from" up to "to", or those that meet "where". The times are those of the partition key, also of a number for which a policy has a key_unit, and of the column that a policy goes by; where the key is not of a type for times, those of any column of type timestamptz, timestamp or date. No job removes the rows, and while the library is loaded DROP, TRUNCATE, DETACH, NO INHERIT and DROP COLUMN are refused, with whatever cascades to them, and so is RENAME of a column that "where" reads; if it was renamed all the same, every row is held. Ends with release_hold(). Returns the hold''s id. "where" is one condition over the table''s columns (22023). 55P03 while somebody removes rows. The caller must own the table (42501).';
 
 CREATE FUNCTION orchestry.release_hold(hold_id bigint, reason text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_release_hold';

@@ -134,11 +134,11 @@ COMMENT ON COLUMN orchestry.progress.eta IS 'Time left if it goes on like this';
 -- In a restored or copied database OIDs are others, or other tables': there names are right.
 CREATE VIEW orchestry._hold AS
 SELECT h.hold_id, h.from_at, h.to_at, h.predicate, h.reason, h.created_at, h.created_by, h.released_at, h.released_by,
-       h.release_reason, COALESCE((SELECT c.oid FROM pg_class c WHERE c.oid = h.relid
-           AND h.origin_system = orchestry._system_identifier()
-           AND h.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())),
-           to_regclass(format('%I.%I', h.schema_name, h.table_name))::oid) AS held
-FROM orchestry.hold h;
+       h.release_reason, COALESCE(o.here, to_regclass(format('%I.%I', h.schema_name, h.table_name))::oid) AS held,
+       h.column_names, CASE WHEN o.here IS NOT NULL THEN h.column_numbers END AS column_numbers
+FROM orchestry.hold h CROSS JOIN LATERAL (SELECT (SELECT c.oid FROM pg_class c WHERE c.oid = h.relid
+     AND h.origin_system = orchestry._system_identifier()
+     AND h.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) AS here) o;
 COMMENT ON VIEW orchestry._hold IS 'Holds with the OID that their tables have in this database. Internal.';
 
 CREATE VIEW orchestry._quarantine AS

@@ -4,6 +4,7 @@
 #include "api/args.hpp"
 #include "api/jobs.hpp"
 #include "capture/capture.hpp"
+#include "catalog/columns.hpp"
 #include "catalog/hold.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
@@ -150,6 +151,11 @@ bool confirm_restored(const Job& job) {
             "AND n.nspname OPERATOR(pg_catalog.=) j.target_schema",
             job.id.value, catalog::system_identifier(), MyDatabaseId) == 0)
         return false;
+    spi.run_kept("UPDATE orchestry.retention_policy p SET column_numbers = " +
+                     catalog::numbers_of_columns_sql("j.target", "p.column_names") +
+                     " FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 "
+                     "AND p.job_id OPERATOR(pg_catalog.=) j.job_id",
+                 job.id.value);
     catalog::set_next_run(job.id,
                           settings::now()); // the state that makes it a job of this database
     return true;

@@ -67,4 +67,22 @@ bool has_order(Oid type) {
     });
 }
 
+std::string numbers_of_columns_sql(const std::string& relid, const std::string& names) {
+    return "ARRAY(SELECT COALESCE(k.attnum, 0::pg_catalog.int2) FROM pg_catalog.unnest(" + names +
+           ") WITH ORDINALITY u (name, place) LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid "
+           "OPERATOR(pg_catalog.=) " +
+           relid + " AND k.attname OPERATOR(pg_catalog.=) u.name ORDER BY u.place)";
+}
+
+std::string has_columns_sql(const std::string& relid, const std::string& names,
+                            const std::string& numbers) {
+    return "NOT EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest(" + names +
+           "), pg_catalog.unnest(" + numbers +
+           ")) u (name, number) WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute k "
+           "WHERE k.attrelid OPERATOR(pg_catalog.=) " +
+           relid +
+           " AND k.attname OPERATOR(pg_catalog.=) u.name AND k.attnum OPERATOR(pg_catalog.=) "
+           "u.number))";
+}
+
 } // namespace orchestry::catalog

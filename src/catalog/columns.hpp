@@ -33,4 +33,12 @@ bool is_number(Oid base_type);
 /// Whether values of a type can be told apart by a unique index.
 bool has_order(Oid type);
 
+/// What is stored of columns by their names can mean others when those are renamed; so their
+/// numbers are stored as well. SQL for the numbers, smallint[], of a table's columns by their
+/// names, name[]; 0 for one that is not there.
+std::string numbers_of_columns_sql(const std::string& relid, const std::string& names);
+/// SQL for whether a table has columns of these names with these numbers, NULL being none.
+std::string has_columns_sql(const std::string& relid, const std::string& names,
+                            const std::string& numbers);
+
 } // namespace orchestry::catalog

@@ -1,5 +1,6 @@
 #include "catalog/hold.hpp"
 
+#include "catalog/columns.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "pg/lock.hpp"
@@ -86,14 +87,17 @@ std::int64_t insert_hold(const Hold& hold) {
     };
     spi.run("INSERT INTO orchestry.hold (relid, schema_name, table_name, from_at, to_at, "
             "predicate, reason, created_at, "
-            "origin_system, origin_database) SELECT c.oid, n.nspname, c.relname, $2, $3, $4, $5, "
-            "$6, $7, $8 "
-            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid "
-            "OPERATOR(pg_catalog.=) c.relnamespace "
-            "WHERE c.oid OPERATOR(pg_catalog.=) $1 RETURNING hold_id",
+            "origin_system, origin_database, column_names, column_numbers) "
+            "SELECT c.oid, n.nspname, c.relname, $2, $3, $4, $5, $6, $7, $8, "
+            "$9::pg_catalog.name[], " +
+                numbers_of_columns_sql("c.oid", "$9::pg_catalog.name[]") +
+                " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid "
+                "OPERATOR(pg_catalog.=) c.relnamespace "
+                "WHERE c.oid OPERATOR(pg_catalog.=) $1 RETURNING hold_id",
             hold.relid, finite(hold.extent.from), finite(hold.extent.to),
             hold.predicate.empty() ? pg::null_param(TEXTOID) : pg::param(hold.predicate),
-            hold.reason, settings::now(), system_identifier(), MyDatabaseId);
+            hold.reason, settings::now(), system_identifier(), MyDatabaseId,
+            hold.predicate.empty() ? pg::null_param(TEXTARRAYOID) : pg::param(hold.columns));
     if (spi.rows() != 1)
         throw Error(errc::undefined_object, "the table to be held does not exist any more");
     ORCHESTRY_FAULT_POINT("hold recorded");
@@ -114,8 +118,10 @@ std::int64_t add_hold(Hold hold) {
             .hint("Leave either out for a hold that is open at that end.");
     // What removes rows at this moment is waited for: its locks conflict with this one.
     (void)pg::lock_relations({{hold.relid, AccessShareLock}}, settings::lock_budget_us());
-    if (!hold.predicate.empty())
+    if (!hold.predicate.empty()) {
         hold.predicate = pg::check_predicate(hold.relid, hold.predicate, "where");
+        hold.columns = pg::columns_of_predicate(hold.relid, hold.predicate);
+    }
     lock_record();
     return insert_hold(hold);
 }
@@ -172,17 +178,29 @@ void release_hold(std::int64_t id, const std::string& reason) {
 Holds::Holds() {
     const Elevated elevated;
     pg::Spi spi;
-    spi.read_latest("SELECT h.hold_id, h.held, h.from_at, h.to_at, h.predicate, h.reason FROM "
-                    "orchestry._hold h "
-                    "WHERE h.released_at IS NULL ORDER BY h.hold_id");
+    spi.read_latest(
+        "SELECT h.hold_id, h.held, h.from_at, h.to_at, h.predicate, h.reason, "
+        "COALESCE(h.column_names, '{}')::pg_catalog.text[], h.column_numbers IS NULL OR " +
+        has_columns_sql("h.held", "h.column_names", "h.column_numbers") +
+        " FROM orchestry._hold h WHERE h.released_at IS NULL ORDER BY h.hold_id");
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        Hold hold{
-            row.bigint(1), row.is_null(2) ? InvalidOid : row.oid(2), {}, row.text(5), row.text(6)};
+        Hold hold{row.bigint(1),
+                  row.is_null(2) ? InvalidOid : row.oid(2),
+                  {},
+                  row.text(5),
+                  row.text(6),
+                  {}};
         if (!row.is_null(3))
             hold.extent.from = row.instant(3);
         if (!row.is_null(4))
             hold.extent.to = row.instant(4);
+        hold.columns = row.text_array(7);
+        if (!row.boolean(8)) { // which rows were meant cannot be told any more
+            hold.reason += "; every row, because a column of its condition was renamed";
+            hold.predicate.clear();
+            hold.columns.clear();
+        }
         if (OidIsValid(hold.relid))
             holds_.push_back({std::move(hold), {}});
     }
@@ -312,13 +330,16 @@ void reconcile_holds() {
     spi.run(
         "UPDATE orchestry.hold h SET relid = c.oid, schema_name = n.nspname, table_name = "
         "c.relname, "
-        "origin_system = $1, origin_database = $2 FROM orchestry._hold r, pg_catalog.pg_class c "
-        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-        "WHERE h.released_at IS NULL AND r.hold_id OPERATOR(pg_catalog.=) h.hold_id "
-        "AND c.oid OPERATOR(pg_catalog.=) r.held "
-        "AND (h.relid, h.schema_name, h.table_name, h.origin_system, h.origin_database) IS "
-        "DISTINCT FROM "
-        "(c.oid, n.nspname, c.relname, $1, $2)",
+        "origin_system = $1, origin_database = $2, column_numbers = CASE WHEN (h.origin_system, "
+        "h.origin_database) IS DISTINCT FROM ($1, $2) THEN " +
+            numbers_of_columns_sql("c.oid", "h.column_names") +
+            " ELSE h.column_numbers END FROM orchestry._hold r, pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE h.released_at IS NULL AND r.hold_id OPERATOR(pg_catalog.=) h.hold_id "
+            "AND c.oid OPERATOR(pg_catalog.=) r.held "
+            "AND (h.relid, h.schema_name, h.table_name, h.origin_system, h.origin_database) IS "
+            "DISTINCT FROM "
+            "(c.oid, n.nspname, c.relname, $1, $2)",
         system_identifier(), MyDatabaseId);
 }
 

@@ -18,6 +18,7 @@ struct Hold {
     std::string
         predicate; ///< SQL over the table's columns as check_predicate() wrote it; empty: every row
     std::string reason;
+    std::vector<std::string> columns; ///< that the predicate reads, unquoted
 };
 
 /// Puts a hold on a table, with the predicate as the user wrote it. Returns its id. Raises 42501

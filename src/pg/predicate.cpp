@@ -78,6 +78,20 @@ Node* analyze(Relation relation, const char* text, Node* expression, SessionStat
     return analyzed;
 }
 
+/// A text as an analyzed condition; nullptr, with `fault` set, when it is none.
+Node* read_condition(Relation relation, const char* source, SessionState session, Fault* fault) {
+    ErrorContextCallback pointer{error_context_stack, point_into_text, const_cast<char*>(source)};
+    error_context_stack = &pointer; // protect() takes it off
+    List* const statements = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
+    auto* const select = castNode(SelectStmt, linitial_node(RawStmt, statements)->stmt);
+    if (!is_expression(select)) {
+        *fault = Fault::not_an_expression;
+        return nullptr;
+    }
+    return analyze(relation, source, linitial_node(ResTarget, select->targetList)->val, session,
+                   fault);
+}
+
 } // namespace
 
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
@@ -89,19 +103,8 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     owner.guc().set("search_path", callers_path.c_str());
     const char* const source = text.c_str();
     Fault fault = Fault::none;
-    Node* const condition = protect([&]() -> Node* {
-        ErrorContextCallback pointer{error_context_stack, point_into_text,
-                                     const_cast<char*>(source)};
-        error_context_stack = &pointer; // protect() takes it off
-        List* const statements = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
-        auto* const select = castNode(SelectStmt, linitial_node(RawStmt, statements)->stmt);
-        if (!is_expression(select)) {
-            fault = Fault::not_an_expression;
-            return nullptr;
-        }
-        return analyze(relation.get(), source, linitial_node(ResTarget, select->targetList)->val,
-                       session, &fault);
-    });
+    Node* const condition =
+        protect([&] { return read_condition(relation.get(), source, session, &fault); });
     const auto refuse = [&](const char* message, const char* detail) {
         return base::Error(base::errc::invalid_parameter,
                            std::string("\"") + argument + "\" " + message)
@@ -133,6 +136,32 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
             condition, deparse_context_for(RelationGetRelationName(relation.get()), relid), false,
             false);
     });
+}
+
+std::vector<std::string> columns_of_predicate(Oid relid, const std::string& text) {
+    const OpenRelation relation(relid, AccessShareLock);
+    SecureContext owner(relation->rd_rel->relowner, Restriction::restricted);
+    owner.guc().set("search_path", "pg_catalog, pg_temp");
+    fix_formats(owner.guc());
+    const char* const source = text.c_str();
+    Fault fault = Fault::none;
+    const Bitmapset* const numbers = protect([&] {
+        Bitmapset* found = nullptr;
+        pull_varattnos(read_condition(relation.get(), source, SessionState::may_matter, &fault), 1,
+                       &found);
+        return found;
+    });
+    const auto reads = [&](AttrNumber number) {
+        return bms_is_member(number - FirstLowInvalidHeapAttributeNumber, numbers);
+    };
+    std::vector<std::string> columns;
+    const TupleDesc desc = RelationGetDescr(relation.get());
+    for (int i = 0; i < desc->natts; ++i) {
+        const Form_pg_attribute column = TupleDescAttr(desc, i);
+        if (!column->attisdropped && (reads(column->attnum) || reads(InvalidAttrNumber)))
+            columns.emplace_back(NameStr(column->attname));
+    }
+    return columns;
 }
 
 } // namespace orchestry::pg

@@ -4,6 +4,7 @@
 #include "pg/guard.hpp"
 
 #include <string>
+#include <vector>
 
 namespace orchestry::pg {
 
@@ -20,5 +21,9 @@ enum class SessionState { may_matter, must_not_matter };
 /// owner, whose functions may be called.
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
                             SessionState session = SessionState::may_matter);
+
+/// The names, unquoted, of the columns that a condition reads, in the order of the table; all of
+/// them where it reads the row as a whole. `text`: as check_predicate() has written it.
+std::vector<std::string> columns_of_predicate(Oid relid, const std::string& text);
 
 } // namespace orchestry::pg

@@ -192,8 +192,11 @@ std::vector<Archiver> archivers_of(Oid relid) {
         archivers.push_back({{row.bigint(1)}, row.oid(2), row.text(3)});
     }
     // A policy that brings whole partitions into files does that when it has detached them.
-    std::erase_if(archivers, [](const Archiver& archiver) {
-        return !why_rows(load_policy(archiver.job).settings, archiver.relid);
+    std::erase_if(archivers, [](Archiver& archiver) {
+        const StoredPolicy policy = load_policy(archiver.job);
+        if (!policy.has_its_columns)
+            archiver.predicate.clear(); // any row may be meant
+        return !why_rows(policy.settings, archiver.relid);
     });
     return archivers;
 }

@@ -146,9 +146,42 @@ void check_detach_concurrently(const RangeVar* name) {
     refuse_if_held(relid, "detach");
 }
 
-void check_utility(const Node* statement) {
-    if (!IsA(statement, AlterTableStmt) || !catalog::is_installed())
+/// A held condition goes by the names of columns. What is renamed is so in all that inherits it,
+/// and what came into quarantine has the names that it had.
+void check_rename(const RenameStmt* statement) {
+    if (statement->renameType != OBJECT_COLUMN || !OidIsValid(catalog::hold_table()))
         return;
+    const Oid renamed =
+        pg::protect([&] { return RangeVarGetRelid(statement->relation, NoLock, true); });
+    if (!OidIsValid(renamed))
+        return; // the statement itself will say so
+    const catalog::Holds holds;
+    if (holds.empty())
+        return;
+    const std::string column = statement->subname;
+    const List* const below =
+        pg::protect([&] { return find_all_inheritors(renamed, NoLock, nullptr); });
+    for (int i = 0; i < list_length(below); ++i)
+        for (const catalog::Hold& hold : holds.covering_at_any_time(list_nth_oid(below, i))) {
+            if (std::find(hold.columns.begin(), hold.columns.end(), column) == hold.columns.end())
+                continue;
+            throw base::Error(base::errc::not_prerequisite_state,
+                              "cannot rename column " + pg::quote_identifier(column) + " of " +
+                                  pg::relation_name(renamed).value_or("the table") +
+                                  " because a hold goes by it")
+                .detail("Hold " + std::to_string(hold.id) + " covers rows that meet " +
+                        hold.predicate + ": " + hold.reason + ".")
+                .hint("When the hold may end: " + catalog::release_command(hold.id));
+        }
+}
+
+void check_utility(const Node* statement) {
+    if (!catalog::is_installed())
+        return;
+    if (IsA(statement, RenameStmt)) {
+        check_rename(reinterpret_cast<const RenameStmt*>(statement));
+        return;
+    }
     const List* const commands = reinterpret_cast<const AlterTableStmt*>(statement)->cmds;
     for (int i = 0; i < list_length(commands); ++i) {
         const auto* const command = static_cast<const AlterTableCmd*>(list_nth(commands, i));
@@ -163,7 +196,9 @@ void check_utility(const Node* statement) {
 void on_utility(PlannedStmt* statement, const char* query, bool read_only,
                 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
                 DestReceiver* receiver, QueryCompletion* completion) {
-    if (IsA(statement->utilityStmt, AlterTableStmt) && IsTransactionState())
+    const bool concerns_us =
+        IsA(statement->utilityStmt, AlterTableStmt) || IsA(statement->utilityStmt, RenameStmt);
+    if (concerns_us && IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] { check_utility(statement->utilityStmt); });
     const ProcessUtility_hook_type next =
         previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;

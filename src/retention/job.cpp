@@ -49,6 +49,11 @@ PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
         policy.plan().veto = "its rows have yet to be compressed: one of the two policies has to "
                              "go, for example SELECT orchestry.remove_policy(" +
                              std::to_string(compression->job.value) + ");";
+    if (!stored.has_its_columns)
+        policy.plan().veto =
+            "a column of its \"where\" was renamed, so that it may mean other rows: "
+            "SELECT orchestry.alter_policy(" +
+            std::to_string(job.id.value) + ", '{\"where\": \"...\"}');";
     if (const auto file = catalog::unpublished_file(job.id))
         policy.plan().unnamed_file_of = file->part_name;
     const RowTable table = inspect_rows(job.target, policy, now);

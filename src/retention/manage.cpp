@@ -170,6 +170,7 @@ catalog::JobId add_row_policy(Oid relid, Settings settings, const std::string& s
     const catalog::JobId job = catalog::insert_job(
         {"retention", relid, schedule, policy.settings().time_zone}, now, first_run);
     store_settings(job, policy.settings());
+    store_columns(job, relid, policy.settings().predicate);
     return job;
 }
 
@@ -216,6 +217,8 @@ void alter_policy(const catalog::Job& job, const std::string& patch, base::Insta
         const CheckedRowPolicy policy(completed_rows(settings, job.target), job.target);
         (void)checked_rows(job.target, policy, now);
         store_settings(job.id, policy.settings());
+        if (changes_where(patch)) // else it goes on meaning the columns that it did
+            store_columns(job.id, job.target, policy.settings().predicate);
         return;
     }
     const CheckedPolicy policy(completed(settings, job.target),

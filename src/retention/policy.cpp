@@ -1,6 +1,8 @@
 #include "retention/policy.hpp"
 
+#include "catalog/columns.hpp"
 #include "catalog/patch.hpp"
+#include "pg/predicate.hpp"
 #include "retention/file_archive.hpp"
 
 #include <algorithm>
@@ -161,8 +163,9 @@ std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& v
             "SELECT p.job_id, p.keep, p.keep_keys, p.time_column, p.predicate, p.action, "
             "p.grace, p.archive_to, "
             "p.keep_last, p.batch_rows, j.time_zone, p.key_unit, p.announced_at IS NOT NULL, "
-            "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[] "
-            "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
+            "COALESCE(p.keep_last_by, '{}')::pg_catalog.text[], " +
+            catalog::has_columns_sql("j.target", "p.column_names", "p.column_numbers") +
+            " FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
             "OPERATOR(pg_catalog.=) p.job_id "
             "WHERE ") +
             condition + " ORDER BY p.job_id",
@@ -170,7 +173,7 @@ std::vector<StoredPolicy> select_where(const char* condition, const pg::Param& v
     std::vector<StoredPolicy> policies;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
-        StoredPolicy policy{{row.bigint(1)}, {}, row.boolean(13)};
+        StoredPolicy policy{{row.bigint(1)}, {}, row.boolean(13), row.boolean(15)};
         Settings& settings = policy.settings;
         settings.keep = unless_null<base::Span>(row, 2, [&](int c) { return row.span(c); });
         settings.keep_keys =
@@ -235,6 +238,18 @@ void store_settings(catalog::JobId job, const Settings& settings) {
     catalog::unsettle(job);
 }
 
+void store_columns(catalog::JobId job, Oid relid, const std::optional<std::string>& predicate) {
+    const std::vector<std::string> columns =
+        predicate ? pg::columns_of_predicate(relid, *predicate) : std::vector<std::string>();
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.run_kept("UPDATE orchestry.retention_policy p SET column_names = $3::pg_catalog.name[], "
+                 "column_numbers = " +
+                     catalog::numbers_of_columns_sql("$2", "$3::pg_catalog.name[]") +
+                     " WHERE p.job_id OPERATOR(pg_catalog.=) $1",
+                 job.value, relid, columns);
+}
+
 void store_announced(catalog::JobId job, base::Instant at) {
     const catalog::Elevated elevated;
     pg::Spi spi;
@@ -276,6 +291,12 @@ void apply_setting(Settings& settings, const catalog::PatchEntry& entry) {
 }
 
 } // namespace
+
+bool changes_where(const std::string& patch) {
+    const std::vector<catalog::PatchEntry> entries = catalog::read_patch(patch, "retention");
+    return std::any_of(entries.begin(), entries.end(),
+                       [](const catalog::PatchEntry& entry) { return entry.key() == "where"; });
+}
 
 Settings patched(const Settings& settings, const std::string& patch) {
     Settings result = settings;

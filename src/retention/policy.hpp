@@ -60,6 +60,8 @@ struct StoredPolicy {
     catalog::JobId job;
     Settings settings;
     bool announced = false; ///< the history says what the first removal takes
+    /// What "where" reads has still the names that it had, and no other column has.
+    bool has_its_columns = true;
 };
 /// The retention policies of a table, in the order in which they were made.
 std::vector<StoredPolicy> find_policies(Oid relid);
@@ -68,6 +70,8 @@ StoredPolicy load_policy(catalog::JobId job);
 
 /// Writes the settings of a new job, or over those of an old one.
 void store_settings(catalog::JobId job, const Settings& settings);
+/// Remembers which columns of its table the "where" of a job reads.
+void store_columns(catalog::JobId job, Oid relid, const std::optional<std::string>& predicate);
 /// Remembers that the first removal was announced.
 void store_announced(catalog::JobId job, base::Instant at);
 
@@ -75,5 +79,7 @@ void store_announced(catalog::JobId job, base::Instant at);
 /// keys that are not settings of a retention policy, and what the types raise for values that
 /// cannot be read.
 Settings patched(const Settings& settings, const std::string& patch);
+/// Whether a patch says anew which rows are meant.
+bool changes_where(const std::string& patch);
 
 } // namespace orchestry::retention

@@ -203,8 +203,11 @@ bool RowRemoval::Impl::basis_holds(Batch& batch) {
         return gone("the table has another name by now");
     if (catalog::owner_of(basis_.relid) != GetUserId())
         return gone("the table has another owner by now");
-    if (load_policy(basis_.job).settings != basis_.settings)
+    const StoredPolicy stored = load_policy(basis_.job);
+    if (stored.settings != basis_.settings)
         return gone("the policy was changed meanwhile");
+    if (!stored.has_its_columns)
+        return gone("a column of its \"where\" was renamed meanwhile");
     const std::optional<std::string> leaf = pg::relation_name(planned_.relid);
     if (!leaf || *leaf != planned_.object)
         return gone("it has another name by now, or is gone");
