@@ -90,6 +90,28 @@ ALTER TABLE parts RENAME kind TO kind_v1;
 ALTER TABLE parts ADD kind text;
 SELECT * FROM planned('parts') WHERE job = :parts;
 
+-- what is taken out of quarantine by another name is under the holds of the table that it was in, wherever it goes
+CREATE TABLE held (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at);
+CREATE TABLE held_1 PARTITION OF held FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE held_2 PARTITION OF held FOR VALUES FROM ('2026-05-01') TO ('2026-07-01');
+INSERT INTO held VALUES ('2026-01-05', 1);
+SELECT orchestry.add_retention_policy('held', '100 days') AS held \gset
+CALL orchestry.run_job(:held);
+SELECT orchestry.hold('held', 'case of names') AS h \gset
+SELECT partition AS held_1 FROM orchestry.quarantine WHERE former_name = 'named.held_1' \gset
+ALTER TABLE :held_1 RENAME TO mine;
+SELECT count(*) FROM orchestry.quarantine WHERE former_name = 'named.held_1';
+DROP TABLE mine;
+TRUNCATE mine;
+CREATE SCHEMA elsewhere;
+ALTER TABLE mine SET SCHEMA elsewhere;
+DROP TABLE elsewhere.mine;
+CALL orchestry.run_due(); -- which forgets what is gone
+SELECT table_name FROM orchestry.detached_partition WHERE schema_name = 'named' ORDER BY table_name;
+DROP TABLE elsewhere.mine;
+SELECT orchestry.release_hold(:h, 'over');
+DROP SCHEMA elsewhere CASCADE;
+
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'named';
 RESET orchestry.now;
 SET search_path = public;

@@ -141,16 +141,20 @@ FROM orchestry.hold h CROSS JOIN LATERAL (SELECT (SELECT c.oid FROM pg_class c W
      AND h.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) AS here) o;
 COMMENT ON VIEW orchestry._hold IS 'Holds with the OID that their tables have in this database. Internal.';
 
-CREATE VIEW orchestry._quarantine AS
-SELECT c.oid AS relid, d.relid AS recorded_relid, d.quarantine_name, d.schema_name, d.table_name, d.job_id, d.bounds, d.from_at, d.to_at,
+CREATE VIEW orchestry._detached AS
+SELECT c.oid AS relid, c.relname = d.quarantine_name AS in_quarantine, d.relid AS recorded_relid, d.quarantine_name, d.schema_name, d.table_name, d.job_id, d.bounds, d.from_at, d.to_at,
        d.detached_at, COALESCE((SELECT x.oid FROM pg_class x WHERE x.oid = d.parent AND d.is_here),
            to_regclass(format('%I.%I', d.parent_schema, d.parent_name))::oid) AS parent
 FROM (SELECT r.*, r.origin_system = orchestry._system_identifier()
              AND r.origin_database = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()) AS is_here
       FROM orchestry.detached_partition r) d
-JOIN pg_class c ON c.relname = d.quarantine_name
-     AND c.oid = COALESCE((SELECT x.oid FROM pg_class x WHERE x.oid = d.relid AND d.is_here),
+JOIN pg_class c ON c.oid = COALESCE((SELECT x.oid FROM pg_class x WHERE x.oid = d.relid AND d.is_here),
          to_regclass(format('%I.%I', d.schema_name, d.quarantine_name))::oid);
+COMMENT ON VIEW orchestry._detached IS 'Partitions that retention has detached, those as well that somebody gave another name and so took out of quarantine. Internal.';
+
+CREATE VIEW orchestry._quarantine AS
+SELECT d.relid, d.recorded_relid, d.quarantine_name, d.schema_name, d.table_name, d.job_id, d.bounds, d.from_at, d.to_at, d.detached_at, d.parent
+FROM orchestry._detached d WHERE d.in_quarantine;
 COMMENT ON VIEW orchestry._quarantine IS 'Partitions in quarantine with the OIDs that they and their parents have in this database. Internal.';
 
 CREATE VIEW orchestry.holds WITH (security_barrier) AS

@@ -31,7 +31,7 @@ bool holds_are_readable() {
     return OidIsValid(hold_table()) && pg::protect([] {
                const Oid schema = get_namespace_oid("orchestry", true);
                return OidIsValid(get_relname_relid("_hold", schema)) &&
-                      OidIsValid(get_relname_relid("_quarantine", schema));
+                      OidIsValid(get_relname_relid("_detached", schema));
            });
 }
 
@@ -206,7 +206,7 @@ Holds::Holds() {
     }
     if (holds_.empty())
         return;
-    for (Quarantined& record : all_quarantined())
+    for (Quarantined& record : all_detached())
         quarantine_.emplace(record.relid, std::move(record));
     for (Placed& placed : holds_)
         placed.place = place_of(placed.hold.relid);

@@ -6,7 +6,7 @@ namespace {
 
 constexpr const char* select_records = "SELECT q.relid, q.quarantine_name, q.table_name, q.parent, "
                                        "q.job_id, q.bounds, q.from_at, q.to_at, q.detached_at "
-                                       "FROM orchestry._quarantine q ";
+                                       "FROM orchestry._detached q ";
 
 Quarantined read_record(const pg::Row& row) {
     Quarantined record;
@@ -85,16 +85,25 @@ void delete_quarantined(Oid relid) {
 
 std::optional<Quarantined> find_quarantined(Oid relid) {
     std::vector<Quarantined> records =
+        select_where("q.relid OPERATOR(pg_catalog.=) $1 AND q.in_quarantine", pg::param(relid));
+    if (records.empty())
+        return std::nullopt;
+    return std::move(records.front());
+}
+
+std::optional<Quarantined> find_detached(Oid relid) {
+    std::vector<Quarantined> records =
         select_where("q.relid OPERATOR(pg_catalog.=) $1", pg::param(relid));
     if (records.empty())
         return std::nullopt;
     return std::move(records.front());
 }
 
-std::vector<Quarantined> all_quarantined() { return select_where("$1", pg::param(true)); }
+std::vector<Quarantined> all_detached() { return select_where("$1", pg::param(true)); }
 
 std::vector<Quarantined> quarantined_by(JobId job) {
-    return select_where("q.job_id OPERATOR(pg_catalog.=) $1", pg::param(job.value));
+    return select_where("q.job_id OPERATOR(pg_catalog.=) $1 AND q.in_quarantine",
+                        pg::param(job.value));
 }
 
 void reconcile_quarantined() {
@@ -108,13 +117,13 @@ void reconcile_quarantined() {
             "AND NOT (d.origin_system OPERATOR(pg_catalog.=) $1 AND d.origin_database "
             "OPERATOR(pg_catalog.=) $2)",
             system_identifier(), MyDatabaseId);
-    // What was dropped, or renamed by somebody who wants to keep it, is not ours any more.
+    // Of what was renamed by somebody who wants to keep it the record stays: holds on the table
+    // that it was a partition of hold it still.
     spi.run("DELETE FROM orchestry.detached_partition d WHERE d.origin_system "
             "OPERATOR(pg_catalog.=) $1 "
             "AND d.origin_database OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM "
             "pg_catalog.pg_class c "
-            "WHERE c.oid OPERATOR(pg_catalog.=) d.relid AND c.relname OPERATOR(pg_catalog.=) "
-            "d.quarantine_name)",
+            "WHERE c.oid OPERATOR(pg_catalog.=) d.relid)",
             system_identifier(), MyDatabaseId);
 }
 

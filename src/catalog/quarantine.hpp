@@ -8,7 +8,7 @@
 namespace orchestry::catalog {
 
 /// One partition in quarantine, or on its way there. It is the table of this OID and of this name:
-/// whoever renames it takes it out, and then no record is found any more.
+/// whoever renames it takes it out. Only holds know it then.
 struct Quarantined {
     Oid relid = InvalidOid;
     std::string name;         ///< in quarantine; unquoted
@@ -28,8 +28,10 @@ void delete_quarantined(Oid relid);
 
 /// The record of a table; nullopt when it is not in quarantine.
 std::optional<Quarantined> find_quarantined(Oid relid);
-/// All records of this database.
-std::vector<Quarantined> all_quarantined();
+/// The record of a table that is in quarantine, or was until somebody renamed it.
+std::optional<Quarantined> find_detached(Oid relid);
+/// All those of this database.
+std::vector<Quarantined> all_detached();
 /// What a job has in quarantine, in the order of detaching.
 std::vector<Quarantined> quarantined_by(JobId job);
 

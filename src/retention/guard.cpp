@@ -23,7 +23,7 @@ void refuse_if_held(Oid relid, const char* what) {
     if (relid == exempt_relid || !OidIsValid(catalog::hold_table()) || !catalog::is_installed() ||
         is_temporary(relid))
         return;
-    if (pg::call<has_superclass>(relid) || catalog::find_quarantined(relid))
+    if (pg::call<has_superclass>(relid) || catalog::find_detached(relid))
         pg::protect([] { LockRelationOid(catalog::hold_table(), catalog::hold_lock_mode); });
     const catalog::Holds holds;
     if (holds.empty())
