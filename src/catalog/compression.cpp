@@ -1,31 +1,47 @@
 #include "catalog/compression.hpp"
 
+#include "catalog/hold.hpp"
+
+#include <algorithm>
+
 namespace orchestry::catalog {
 
 namespace {
 
-std::optional<Compression> policy_on(Oid relid) {
+std::vector<Oid> parents_now(Oid relid) {
+    const Oid parent = pg::protect([&] {
+        return get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
+    });
+    return OidIsValid(parent) ? std::vector<Oid>{parent} : parents_of(relid);
+}
+
+} // namespace
+
+std::vector<Oid> lineage_of(Oid relid) {
+    std::vector<Oid> lineage{relid};
+    for (std::size_t next = 0; next < lineage.size(); ++next)
+        for (const Oid parent : parents_now(lineage[next]))
+            if (std::find(lineage.begin(), lineage.end(), parent) == lineage.end())
+                lineage.push_back(parent);
+    return lineage;
+}
+
+std::optional<Compression> compression_among(const std::vector<Oid>& relids) {
     const Elevated elevated;
     pg::Spi spi;
     spi.run("SELECT p.job_id, p.time_column FROM orchestry.event_policy p JOIN orchestry.job j "
             "ON j.job_id OPERATOR(pg_catalog.=) p.job_id "
-            "WHERE j.target OPERATOR(pg_catalog.=) $1 AND j.origin_system OPERATOR(pg_catalog.=) "
-            "$2 AND j.origin_database OPERATOR(pg_catalog.=) $3",
-            relid, system_identifier(), MyDatabaseId);
+            "WHERE j.target OPERATOR(pg_catalog.=) ANY ($1) AND j.origin_system "
+            "OPERATOR(pg_catalog.=) $2 AND j.origin_database OPERATOR(pg_catalog.=) $3 "
+            "ORDER BY p.job_id LIMIT 1",
+            relids, system_identifier(), MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;
     return Compression{{spi.row(0).bigint(1)}, spi.row(0).text(2)};
 }
 
-} // namespace
-
 std::optional<Compression> compression_of(Oid relid) {
-    std::optional<Compression> found = policy_on(relid);
-    while (!found && pg::protect([&] { return get_rel_relispartition(relid); })) {
-        relid = pg::protect([&] { return get_partition_parent(relid, true); });
-        found = policy_on(relid);
-    }
-    return found;
+    return compression_among(lineage_of(relid));
 }
 
 bool awaits_compression(Oid relid) {

@@ -10,7 +10,12 @@ struct Compression {
     JobId job;
     std::string time_column; ///< unquoted
 };
-/// The policy of a table, or of one that it is a partition of; nullopt when there is none.
+/// A table, and all that it is a partition of or inherits from, at any distance.
+std::vector<Oid> lineage_of(Oid relid);
+/// A policy of one of some tables; nullopt when there is none.
+std::optional<Compression> compression_among(const std::vector<Oid>& relids);
+/// The policy of a table, or of one that it is a partition of or inherits from; nullopt when there
+/// is none.
 std::optional<Compression> compression_of(Oid relid);
 
 /// Whether a table has rows that its policy has yet to compress; false when there is no policy. To

@@ -1,5 +1,6 @@
 #include "retention/archive.hpp"
 
+#include "catalog/compression.hpp"
 #include "retention/policy.hpp"
 
 namespace orchestry::retention {
@@ -179,13 +180,12 @@ std::vector<Archiver> archivers_of(Oid relid) {
         "FROM orchestry.retention_policy p JOIN orchestry.job j ON j.job_id "
         "OPERATOR(pg_catalog.=) p.job_id "
         "WHERE p.archive_to IS NOT NULL AND j.origin_system OPERATOR(pg_catalog.=) $2 "
-        "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND (j.target OPERATOR(pg_catalog.=) $1 "
+        "AND j.origin_database OPERATOR(pg_catalog.=) $3 AND (j.target OPERATOR(pg_catalog.=) ANY "
+        "($4) "
         // Ancestors are found without a lock; pg_partition_tree() would lock all partitions.
-        "OR j.target IN (SELECT a.relid FROM "
-        "pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass) a) "
         "OR $1 IN (SELECT a.relid FROM "
         "pg_catalog.pg_partition_ancestors(j.target::pg_catalog.regclass) a)) ORDER BY p.job_id",
-        relid, catalog::system_identifier(), MyDatabaseId);
+        relid, catalog::system_identifier(), MyDatabaseId, catalog::lineage_of(relid));
     std::vector<Archiver> archivers;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);

@@ -45,7 +45,10 @@ PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
     policy.plan().announced = stored.announced;
     if (now == catalog::settings::now())
         policy.plan().veto = veto_of(job, now);
-    if (const auto compression = catalog::compression_of(job.target))
+    std::vector<Oid> relatives = catalog::lineage_of(job.target);
+    const std::vector<Oid> family = pg::family_of(job.target);
+    relatives.insert(relatives.end(), family.begin(), family.end());
+    if (const auto compression = catalog::compression_among(relatives))
         policy.plan().veto = "its rows have yet to be compressed: one of the two policies has to "
                              "go, for example SELECT orchestry.remove_policy(" +
                              std::to_string(compression->job.value) + ");";
@@ -59,7 +62,7 @@ PlannedRowSteps plan_row_job(const catalog::Job& job, base::Instant now) {
     const RowTable table = inspect_rows(job.target, policy, now);
     PlannedRowSteps result{{job.target, table.quoted, job.id, std::move(stored.settings)}, {}};
     for (PlannedRows& planned :
-         plan_rows(table, policy.plan(), now, ServerRowWorld(job.target, policy)))
+         plan_rows(table, policy.plan(), now, ServerRowWorld(job.target, policy, now)))
         result.steps.push_back(prepare_rows(result.basis, policy, std::move(planned)));
     return result;
 }

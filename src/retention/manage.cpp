@@ -105,7 +105,7 @@ void require_replica_identity(const RowTable& table) {
 void announce_rows(const RowTable& table, const CheckedRowPolicy& policy, base::Instant first_run,
                    base::Instant now) {
     const std::vector<PlannedRows> steps =
-        plan_rows(table, policy.plan(), now, ServerRowWorld(table.relid, policy));
+        plan_rows(table, policy.plan(), now, ServerRowWorld(table.relid, policy, now));
     if (std::none_of(steps.begin(), steps.end(),
                      [](const PlannedRows& step) { return is_destructive(step.action); }))
         return;

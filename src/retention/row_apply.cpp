@@ -226,7 +226,13 @@ bool RowRemoval::Impl::basis_holds(Batch& batch) {
 }
 
 bool RowRemoval::Impl::look_at_holds(Batch& batch) {
-    const HeldRows held = held_rows(catalog::Holds(), basis_.relid, planned_.relid, policy_);
+    const HeldRows held =
+        held_rows(catalog::Holds(), basis_.relid, planned_.relid, policy_, settings::now());
+    if (!held.claimed.lost_along.empty()) {
+        batch.state = Batch::State::gone;
+        batch.message = held.claimed.lost_along;
+        return false;
+    }
     condition_ = policy_.condition(planned_.horizon, held.condition);
     if (held.all.empty())
         return true;
@@ -312,6 +318,13 @@ Batch RowRemoval::Impl::move_on(std::int64_t lock_budget_us) {
     if (!basis_holds(batch))
         return batch;
     if (stage == MoveStage::validate) { // which does no more than to read; the rest is asked after
+        const ClaimedRows claimed =
+            claimed_rows(basis_.relid, planned_.relid, policy_, settings::now());
+        if (has_claimed_row(basis_.relid, planned_.relid, claimed)) {
+            batch.state = Batch::State::gone;
+            batch.message = "rows of it are for " + catalog::describe_jobs(claimed.jobs) + " first";
+            return batch;
+        }
         carry_out(move, stage);
         return batch;
     }

@@ -1,7 +1,9 @@
 #include "retention/row_inspect.hpp"
 
+#include "catalog/compression.hpp"
 #include "catalog/retention_horizon.hpp"
 #include "pg/xact.hpp"
+#include "retention/archive.hpp"
 #include "retention/inspect.hpp"
 #include "retention/partition_archive.hpp"
 
@@ -146,6 +148,11 @@ void RowInspection::look_at_move(Leaf& leaf) const {
         leaf.range->lower >= base::Bound::value(horizon_))
         return;
     leaf.not_whole = why_it_does_not_move(relid_, leaf.relid, *leaf.range, *archive_, holds_);
+    if (leaf.not_whole.empty() && leaf.held.empty()) {
+        const ClaimedRows claimed = claimed_rows(relid_, leaf.relid, policy_, now_);
+        if (has_claimed_row(relid_, leaf.relid, claimed))
+            leaf.held = "rows of it are for " + catalog::describe_jobs(claimed.jobs) + " first";
+    }
     if (!leaf.held.empty() || holds_.empty() || has_place(*archive_, *leaf.range))
         return;
     // Rows that are not held themselves have nowhere to go without the others.
@@ -181,8 +188,10 @@ void RowInspection::measure(Leaf& leaf) const {
     });
     if (leaf.pages == 0)
         return;
-    const HeldRows held = held_rows(holds_, relid_, leaf.relid, policy_);
+    const HeldRows held = held_rows(holds_, relid_, leaf.relid, policy_, now_);
     leaf.held = held.all;
+    leaf.claimed_by = catalog::describe_jobs(held.claimed.jobs);
+    leaf.lost_along = held.claimed.lost_along;
     leaf.time_index = time_index_of(leaf.relid);
     if (!leaf.stranger.empty()) // the planner runs code of whoever owns what it plans for
         return;
@@ -310,8 +319,163 @@ std::optional<Cascade> find_cascade(const std::vector<Oid>& relids) {
     return Cascade{pg::relation_name(spi.row(0).oid(1)).value_or(""), spi.row(0).text(2)};
 }
 
-HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
-                   const CheckedRowPolicy& policy) {
+// --- what others are to take ---------------------------------------------------------------------
+
+namespace {
+
+std::string either(const std::string& left, const std::string& right) {
+    return left.empty() ? right : right.empty() ? left : left + " OR " + right;
+}
+
+/// The rows that a policy is to archive by now, over the columns of the leaf in our statements.
+/// `owner`: whoever runs the condition.
+std::string archived_by(const Archiver& archiver, Oid owner, base::Instant now) {
+    Settings settings = load_policy(archiver.job).settings;
+    // A stranger's condition is not run to find out, nor is a stranger's table read.
+    const bool is_trusted = stranger(archiver.relid, owner).empty();
+    if (archiver.predicate.empty() || !is_trusted)
+        settings.predicate.reset();
+    if (settings.keep_last && strangers_table(archiver.relid, owner)) {
+        settings.keep_last.reset();
+        settings.keep_last_by.clear();
+    }
+    std::string condition;
+    const auto failure = pg::in_subtransaction([&] {
+        const CheckedRowPolicy policy(std::move(settings), archiver.relid);
+        condition = "(" + policy.condition(row_horizon(policy.plan(), now), {}) + ")";
+    });
+    if (failure && failure->is(base::errc::query_canceled))
+        pg::raise(*failure);
+    return failure ? "true" : condition; // it does not fit its table any more: any row may be meant
+}
+
+/// A foreign key by which rows are deleted along.
+struct CascadingKey {
+    std::string name; ///< quoted
+    Oid onto = InvalidOid;
+    std::string join; ///< that a row called `along` references the row in our statements
+};
+
+constexpr const char* along = "orchestry_along";
+
+std::vector<CascadingKey> cascading_keys_of(Oid relid) {
+    pg::Spi spi;
+    spi.run(
+        "SELECT pg_catalog.quote_ident(c.conname), c.confrelid, (SELECT "
+        "pg_catalog.string_agg(pg_catalog.format('%s.%I OPERATOR(%I.%s) %s.%I%s', $3, p.attname, "
+        "n.nspname, o.oprname, $2, f.attname, (SELECT pg_catalog.format(' COLLATE %I.%I', "
+        "cn.nspname, l.collname) FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace cn "
+        "ON cn.oid OPERATOR(pg_catalog.=) l.collnamespace WHERE l.oid OPERATOR(pg_catalog.=) "
+        "p.attcollation AND p.attcollation OPERATOR(pg_catalog.<>) f.attcollation)), ' AND ') "
+        "FROM ROWS FROM ("
+        "pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conkey), "
+        "pg_catalog.unnest(c.conpfeqop)) k (primary_number, foreign_number, operator_id) "
+        "JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) k.operator_id "
+        "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace "
+        "JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) c.confrelid "
+        "AND p.attnum OPERATOR(pg_catalog.=) k.primary_number "
+        "JOIN pg_catalog.pg_attribute f ON f.attrelid OPERATOR(pg_catalog.=) c.conrelid "
+        "AND f.attnum OPERATOR(pg_catalog.=) k.foreign_number) "
+        "FROM pg_catalog.pg_constraint c WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
+        "AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.confdeltype OPERATOR(pg_catalog.=) 'c' "
+        "AND c.conparentid OPERATOR(pg_catalog.=) 0 ORDER BY c.conname",
+        relid, std::string(along), std::string(CheckedRowPolicy::row));
+    std::vector<CascadingKey> keys;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        keys.push_back({spi.row(i).text(1), spi.row(i).oid(2), spi.row(i).text(3)});
+    return keys;
+}
+
+/// Adds the rows with which others would be deleted that somebody is to archive or to compress.
+void claim_along(Oid relid, Oid leaf, ClaimedRows& claimed) {
+    if (!find_cascade({relid, leaf}))
+        return;
+    const Oid owner = catalog::owner_of(relid);
+    const std::vector<Oid> lineage = catalog::lineage_of(leaf); // a key can be onto any of these
+    const std::vector<Touched> touched = touched_along(relid, leaf);
+    const auto is_lost = [&](Oid table) {
+        return std::any_of(touched.begin(), touched.end(), [&](const Touched& other) {
+            return other.loses_rows && other.relid == table;
+        });
+    };
+    for (const Touched& other : touched) {
+        if (!other.loses_rows)
+            continue;
+        std::vector<catalog::JobId> jobs;
+        std::string taken;
+        for (const Archiver& archiver : archivers_of(other.relid)) {
+            jobs.push_back(archiver.job);
+            const bool is_any =
+                archiver.predicate.empty() || !stranger(archiver.relid, owner).empty();
+            taken = either(taken, is_any ? "true" : "(" + archiver.predicate + ")");
+        }
+        if (const auto compression = catalog::compression_of(other.relid)) {
+            jobs.push_back(compression->job);
+            taken = either(taken, "pg_catalog.isfinite(" + std::string(along) + "." +
+                                      pg::quote_identifier(compression->time_column) + ")");
+        }
+        if (jobs.empty())
+            continue;
+        const std::string name = pg::relation_name(other.relid).value_or("");
+        for (const CascadingKey& key : cascading_keys_of(other.relid)) {
+            const bool is_direct =
+                std::find(lineage.begin(), lineage.end(), key.onto) != lineage.end() &&
+                !is_lost(key.onto);
+            if (is_direct && !strangers_table(other.relid, owner)) {
+                claimed.condition =
+                    either(claimed.condition, "EXISTS (SELECT FROM " + name + " AS " + along +
+                                                  " WHERE " + key.join + " AND (" + taken + "))");
+                claimed.jobs.insert(claimed.jobs.end(), jobs.begin(), jobs.end());
+            } else if (claimed.lost_along.empty() && (is_direct || is_lost(key.onto)))
+                claimed.lost_along =
+                    "rows of " + name + " would go along before " + catalog::describe_jobs(jobs) +
+                    " has taken them: ALTER TABLE " + name + " DROP CONSTRAINT " + key.name + ";";
+        }
+    }
+}
+
+} // namespace
+
+ClaimedRows claimed_rows(Oid relid, Oid leaf, const CheckedRowPolicy& policy, base::Instant now) {
+    ClaimedRows claimed;
+    const Oid owner = catalog::owner_of(relid);
+    const RowPolicy& mine = policy.plan();
+    for (const Archiver& archiver : archivers_of(leaf)) {
+        const Settings other = load_policy(archiver.job).settings;
+        const bool is_theirs =
+            mine.archive.empty() || (mine.predicate.empty() && other.predicate &&
+                                     other.archive_to && *other.archive_to != mine.archive);
+        if (!is_theirs)
+            continue;
+        claimed.condition = either(claimed.condition, archived_by(archiver, owner, now));
+        claimed.jobs.push_back(archiver.job);
+    }
+    if (mine.archive.empty()) // others do without a cascade
+        claim_along(relid, leaf, claimed);
+    return claimed;
+}
+
+bool has_claimed_row(Oid relid, Oid leaf, const ClaimedRows& claimed) {
+    const std::optional<std::string> name = pg::relation_name(leaf);
+    if (claimed.condition.empty() || !name)
+        return false;
+    bool found = false;
+    const auto failure = pg::in_subtransaction([&] {
+        const catalog::AsOwner owner(relid);
+        pg::Spi spi;
+        found = spi.run(select_from(*name) + " WHERE " + claimed.condition + " LIMIT 1") > 0;
+    });
+    if (failure && failure->is(base::errc::query_canceled))
+        pg::raise(*failure);
+    return failure || found;
+}
+
+// --- what is held -------------------------------------------------------------------------------
+
+namespace {
+
+HeldRows rows_on_hold(const catalog::Holds& holds, Oid relid, Oid leaf,
+                      const CheckedRowPolicy& policy) {
     HeldRows held;
     if (holds.empty())
         return held;
@@ -341,8 +505,18 @@ HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf,
     return held;
 }
 
+} // namespace
+
+HeldRows held_rows(const catalog::Holds& holds, Oid relid, Oid leaf, const CheckedRowPolicy& policy,
+                   base::Instant now) {
+    HeldRows held = rows_on_hold(holds, relid, leaf, policy);
+    held.claimed = claimed_rows(relid, leaf, policy, now);
+    held.condition = either(held.condition, held.claimed.condition);
+    return held;
+}
+
 bool ServerRowWorld::has_past_row(const Leaf& leaf, std::int64_t horizon) const {
-    const HeldRows held = held_rows(catalog::Holds(), relid_, leaf.relid, policy_);
+    const HeldRows held = held_rows(catalog::Holds(), relid_, leaf.relid, policy_, now_);
     const catalog::AsOwner owner(relid_);
     pg::Spi spi;
     return spi.run(select_from(leaf.quoted) + " WHERE " +

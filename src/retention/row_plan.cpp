@@ -231,6 +231,8 @@ std::string RowPlanner::how(const Leaf& leaf) const {
                 ": " + table_.time_index_sql;
     if (is_past_as_a_whole(leaf))
         text += "; it does not move as a whole, because " + why_not_whole(leaf);
+    if (!leaf.claimed_by.empty())
+        text += "; those stay that are for " + leaf.claimed_by;
     for (const std::string& sql : table_.foreign_key_indexes_sql)
         text +=
             "; every row deleted searches a table that references it, for want of an index: " + sql;
@@ -249,6 +251,8 @@ std::string RowPlanner::objection(const Leaf& leaf) const {
                " OWNER TO " + table_.owner + ";";
     if (!policy_.archive.empty() && !table_.cascade.empty())
         return table_.cascade;
+    if (!leaf.lost_along.empty())
+        return leaf.lost_along;
     if (!table_.keep_last_index_sql.empty() && !is_small(leaf))
         return "the newest rows of each group cannot be found without an index: " +
                table_.keep_last_index_sql;

@@ -35,6 +35,10 @@ struct Leaf {
     /// The range of the policy's time column, where the bounds of the partition tell.
     std::optional<base::Range> range;
     std::string held;       ///< the hold that keeps every row, and how to end it; empty: none does
+    std::string claimed_by; ///< the jobs that are to archive or compress some of its rows first;
+                            ///< empty: none
+    std::string lost_along; ///< why rows elsewhere that a job has yet to take would be deleted
+                            ///< along, and what mends it; empty: none would
     std::int64_t pages = 0; ///< of 8 kB, now
     std::int64_t rows = 0;  ///< estimated
     std::int64_t past_rows = 0; ///< estimated: that the policy takes
