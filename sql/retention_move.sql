@@ -157,6 +157,18 @@ SELECT format('CREATE TABLE %1$I (at %2$s) PARTITION BY RANGE (at); CREATE TABLE
 SELECT format('CALL orchestry.run(%L)', kind) FROM kinds \gexec
 SELECT i.inhparent::regclass AS parent, i.inhrelid::regclass AS partition FROM pg_inherits i JOIN kinds k ON i.inhrelid = to_regclass(k.kind || '_1') OR i.inhrelid = to_regclass(k.kind || '_2') ORDER BY 2;
 
+-- a default that takes its values from the table's sequence stays behind
+CREATE TABLE serial (id bigserial, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE serial_1 PARTITION OF serial FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE serial_2 PARTITION OF serial FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+INSERT INTO serial (at) VALUES ('2026-01-05');
+CREATE TABLE attic.serial (id bigint NOT NULL, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+SELECT orchestry.add_retention_policy('serial', '60 days', archive_to => 'attic.serial') AS serial \gset
+CALL orchestry.run('serial');
+SELECT orchestry.remove_policy(:serial);
+DROP TABLE serial;
+SELECT tableoid::regclass, id FROM attic.serial;
+
 RESET ROLE;
 RESET orchestry.now;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'Live one';

@@ -177,6 +177,28 @@ std::string constraint_sql(const Move& move) {
            ")";
 }
 
+/// Quoted, the columns of a partition that take their defaults from a sequence of the table: that
+/// could not be dropped as long as the archive has the partition.
+std::vector<std::string> columns_with_sequences(const Move& move) {
+    pg::Spi spi;
+    spi.run("SELECT DISTINCT pg_catalog.quote_ident(a.attname) FROM pg_catalog.pg_attrdef d "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid "
+            "AND a.attnum OPERATOR(pg_catalog.=) d.adnum AND a.attgenerated "
+            "OPERATOR(pg_catalog.=) '' JOIN pg_catalog.pg_depend s ON s.classid "
+            "OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND s.objid "
+            "OPERATOR(pg_catalog.=) d.oid AND s.refclassid OPERATOR(pg_catalog.=) "
+            "'pg_catalog.pg_class'::pg_catalog.regclass JOIN pg_catalog.pg_depend o ON o.classid "
+            "OPERATOR(pg_catalog.=) s.refclassid AND o.objid OPERATOR(pg_catalog.=) s.refobjid "
+            "AND o.refclassid OPERATOR(pg_catalog.=) s.refclassid AND o.refobjid "
+            "OPERATOR(pg_catalog.=) $2 AND o.deptype OPERATOR(pg_catalog.=) 'a' "
+            "WHERE d.adrelid OPERATOR(pg_catalog.=) $1 ORDER BY 1",
+            move.partition, move.relid);
+    std::vector<std::string> columns;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        columns.push_back(spi.row(i).text(1));
+    return columns;
+}
+
 /// Takes away what others may do with a partition; empty: nobody may do anything.
 std::string revoke_sql(Oid partition) {
     return asked(
@@ -271,6 +293,8 @@ std::vector<std::string> move_sql(const Move& move, MoveStage stage) {
                       " FOR VALUES FROM (" + bound_sql(move.kind, move.range.lower) + ") TO (" +
                       bound_sql(move.kind, move.range.upper) + ")",
                   alter + " DROP CONSTRAINT " + constraint};
+    for (const std::string& column : columns_with_sequences(move))
+        statements.push_back(alter + " ALTER COLUMN " + column + " DROP DEFAULT");
     if (std::string revoke = revoke_sql(move.partition); !revoke.empty())
         statements.push_back(std::move(revoke));
     return statements;
