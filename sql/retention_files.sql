@@ -242,6 +242,25 @@ SELECT masked(file) AS file, part, least, greatest, rows FROM orchestry.archive_
 SELECT count(*), min(id) FROM deep;
 SELECT name FROM files WHERE name !~ '^(filed\.(ev|parts|deep|back)|_+\._+)_[0-9Tnoe._]+\.csv(\.json)?$';
 
+-- what comes back after its policy was removed is not in its file alone any more
+CREATE TABLE again (id bigint) PARTITION BY RANGE (id);
+CREATE TABLE again_0 PARTITION OF again FOR VALUES FROM (0) TO (1000);
+CREATE TABLE again_1 PARTITION OF again FOR VALUES FROM (1000) TO (2000);
+CREATE TABLE again_2 PARTITION OF again FOR VALUES FROM (2000) TO (3000);
+INSERT INTO again VALUES (1), (2500);
+SELECT orchestry.add_retention_policy('again', '1000', archive_to => 'file:' || :'dir', grace => '1 day') AS again \gset
+CALL orchestry.run('again');
+SELECT partition AS again_0 FROM orchestry.quarantine WHERE former_name = 'filed.again_0' \gset
+-- a file is there, and a run was interrupted before the table went
+INSERT INTO orchestry.archive_file (job_id, file, schema_name, table_name, owner, part, part_name, columns, rows, hash_high, hash_low, bytes, sha256, written_at,
+    published_at, origin_system, origin_database)
+SELECT :again, '/nowhere/again.csv', 'filed', 'again', session_user, :'again_0'::regclass, 'filed.' || relname, 'id', 1, 0, 0, 0, '', now(), now(),
+    (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database()) FROM pg_class WHERE oid = :'again_0'::regclass;
+SELECT orchestry.remove_policy(:again);
+SELECT orchestry.reattach(:'again_0') AS hold \gset
+SELECT count(*) FROM orchestry.archive_files WHERE job_id = :again;
+SELECT orchestry.release_hold(:hold, 'over');
+
 -- whoever does not own the table does not see its files
 SET ROLE filed_owner;
 SELECT target, count(*) FROM orchestry.archive_files GROUP BY 1;

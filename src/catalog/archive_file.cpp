@@ -55,24 +55,26 @@ void delete_archive_file(std::int64_t id) {
 
 namespace {
 
-std::optional<ArchiveFile> select_where(const char* condition, JobId job, const pg::Param& value,
-                                        const std::string& name) {
+std::optional<ArchiveFile> select_where(const char* condition, std::optional<JobId> job,
+                                        const pg::Param& value, const std::string& name) {
     const Elevated elevated;
     pg::Spi spi;
     spi.run(std::string("SELECT f.archive_id, f.file, f.part, f.part_name, f.columns, "
                         "COALESCE(f.least, ''), COALESCE(f.greatest, ''), f.rows, f.hash_high, "
-                        "f.hash_low, f.bytes, f.sha256, f.published_at IS NOT NULL "
-                        "FROM orchestry.archive_file f WHERE f.job_id OPERATOR(pg_catalog.=) $1 "
+                        "f.hash_low, f.bytes, f.sha256, f.published_at IS NOT NULL, f.job_id "
+                        "FROM orchestry.archive_file f WHERE ($1 IS NULL OR f.job_id "
+                        "OPERATOR(pg_catalog.=) $1) "
                         "AND f.origin_system OPERATOR(pg_catalog.=) $4 AND f.origin_database "
                         "OPERATOR(pg_catalog.=) $5 AND ") +
                 condition + " ORDER BY f.archive_id DESC LIMIT 1",
-            job.value, value, name, system_identifier(), MyDatabaseId);
+            job ? pg::param(job->value) : pg::null_param(INT8OID), value, name, system_identifier(),
+            MyDatabaseId);
     if (spi.rows() == 0)
         return std::nullopt;
     const pg::Row row = spi.row(0);
     ArchiveFile file;
     file.id = row.bigint(1);
-    file.job = job;
+    file.job = {row.bigint(14)};
     file.path = row.text(2);
     file.part = row.oid(3);
     file.part_name = row.text(4);
@@ -92,7 +94,7 @@ std::optional<ArchiveFile> unpublished_file(JobId job) {
                         {});
 }
 
-std::optional<ArchiveFile> file_of(JobId job, Oid part) {
+std::optional<ArchiveFile> file_of(std::optional<JobId> job, Oid part) {
     return select_where("f.part OPERATOR(pg_catalog.=) $2 AND f.part_name OPERATOR(pg_catalog.=) "
                         "$3",
                         job, pg::param(part), pg::relation_name(part).value_or(""));

@@ -36,8 +36,9 @@ void delete_archive_file(std::int64_t id);
 
 /// The file of a job that has no name yet; nullopt when all have. There is one at most.
 std::optional<ArchiveFile> unpublished_file(JobId job);
-/// The file that has the rows of a table in quarantine; nullopt: there is none.
-std::optional<ArchiveFile> file_of(JobId job, Oid part);
+/// The file that has the rows of a table in quarantine; nullopt: there is none. `job`: that wrote
+/// it; nullopt: any.
+std::optional<ArchiveFile> file_of(std::optional<JobId> job, Oid part);
 /// The manifest of a file as JSON text.
 std::string manifest_of(std::int64_t id);
 

@@ -279,10 +279,9 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
 /// The files that the rows of what comes back are in.
 std::vector<catalog::ArchiveFile> files_of(const catalog::Quarantined& record) {
     std::vector<catalog::ArchiveFile> files;
-    if (record.job)
-        for (const Oid table : pg::family_of(record.relid))
-            if (auto file = catalog::file_of(*record.job, table))
-                files.push_back(*std::move(file));
+    for (const Oid table : pg::family_of(record.relid))
+        if (auto file = catalog::file_of(std::nullopt, table)) // its policy may have been removed
+            files.push_back(*std::move(file));
     return files;
 }
 
