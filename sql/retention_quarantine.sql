@@ -80,6 +80,20 @@ SELECT in_quarantine('ev_1') AS ev_1, in_quarantine('ev_2') AS ev_2, in_quaranti
 CREATE TABLE ev_2 ();
 SELECT orchestry.reattach(:'ev_2');
 DROP TABLE ev_2;
+-- nor where it lacks a column that the table has got since
+BEGIN;
+ALTER TABLE ev ADD n int DEFAULT 7 NOT NULL, ADD "So what" text;
+DO $$
+DECLARE hint text;
+BEGIN
+    PERFORM orchestry.reattach(partition) FROM orchestry.quarantine WHERE former_name = 'retq.ev_2';
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RAISE WARNING '%', regexp_replace(SQLERRM || ' ' || hint, 'quarantine_\d+', 'quarantine_N', 'g');
+    EXECUTE substring(hint from 'ALTER.*');
+END $$;
+SELECT orchestry.reattach(:'ev_2') > 0 AS is_back;
+ROLLBACK;
 CREATE TABLE another PARTITION OF ev FOR VALUES FROM ('2026-02-10') TO ('2026-02-11');
 \set VERBOSITY sqlstate
 SELECT orchestry.reattach(:'ev_2');

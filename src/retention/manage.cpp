@@ -263,6 +263,36 @@ void require_free_name(const catalog::Quarantined& record) {
             .hint("Rename that first.");
 }
 
+/// Raises where the table got a column while the partition was away.
+void require_same_columns(const catalog::Quarantined& record) {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.quote_ident(p.attname), pg_catalog.format('%I %s', p.attname, "
+            "pg_catalog.format_type(p.atttypid, p.atttypmod)) OPERATOR(pg_catalog.||) "
+            "COALESCE(CASE WHEN p.attgenerated OPERATOR(pg_catalog.=) '' THEN ' DEFAULT ' "
+            "OPERATOR(pg_catalog.||) pg_catalog.pg_get_expr(d.adbin, d.adrelid) ELSE "
+            "' GENERATED ALWAYS AS (' OPERATOR(pg_catalog.||) pg_catalog.pg_get_expr(d.adbin, "
+            "d.adrelid) OPERATOR(pg_catalog.||) ') STORED' END, '') OPERATOR(pg_catalog.||) "
+            "CASE WHEN p.attnotnull THEN ' NOT NULL' ELSE '' END FROM pg_catalog.pg_attribute p "
+            "LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) p.attrelid "
+            "AND d.adnum OPERATOR(pg_catalog.=) p.attnum "
+            "WHERE p.attrelid OPERATOR(pg_catalog.=) $1 AND p.attnum OPERATOR(pg_catalog.>) 0 "
+            "AND NOT p.attisdropped AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute c "
+            "WHERE c.attrelid OPERATOR(pg_catalog.=) $2 AND c.attname OPERATOR(pg_catalog.=) "
+            "p.attname) ORDER BY p.attnum",
+            record.parent, record.relid);
+    if (spi.rows() == 0)
+        return;
+    std::string added;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        added += (i == 0 ? " ADD COLUMN " : ", ADD COLUMN ") + spi.row(i).text(2);
+    const std::string name = pg::require_relation_name(record.relid);
+    throw Error(errc::not_prerequisite_state, "table " + name + " lacks column " +
+                                                  spi.row(0).text(1) + " of " +
+                                                  pg::require_relation_name(record.parent))
+        .detail("That was added when the partition had been detached.")
+        .hint("Run ALTER TABLE " + name + added + ";");
+}
+
 std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) {
     // A partition that brings its foreign keys along makes ATTACH lock what they reference against
     // everybody.
@@ -306,6 +336,7 @@ std::int64_t reattach(Oid partition) {
         throw Error(errc::not_prerequisite_state,
                     "table " + name + " has left the quarantine meanwhile");
     require_free_name(record);
+    require_same_columns(record);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);
     const std::vector<catalog::ArchiveFile> files = files_of(record); // by the name that it has yet
