@@ -50,8 +50,8 @@ ORCHESTRY_FUNCTION(orchestry_has_rows) {
         catalog::require_owner_of(relid);
     const char kind = pg::call<get_rel_relkind>(relid);
     if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) // a view runs its functions
-        throw base::Error("42809", "relation " + pg::require_relation_name(relid) +
-                                       " is not a table")
+        throw base::Error("42809",
+                          "relation " + pg::require_relation_name(relid) + " is not a table")
             .hint("Run SELECT partition FROM orchestry.partitions;");
     const catalog::AsOwner owner(relid);
     pg::Spi spi;

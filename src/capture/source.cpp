@@ -70,8 +70,6 @@ void install_source_cache() {
     pg::protect([] { CacheRegisterRelcacheCallback(on_invalidation, Datum{0}); });
 }
 
-bool is_source_of(JobId job, Oid relid) { return has_source_among(job, lineage_of(relid)); }
-
 bool is_believed(Oid trigger, JobId job, Oid relid) {
     if (contains(believed, trigger))
         return true;

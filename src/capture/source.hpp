@@ -7,12 +7,9 @@
 
 namespace orchestry::capture {
 
-/// Whether changes of a table are those of what a job reads: of its source, or a partition of that.
-/// As of now, whatever snapshot the transaction has.
-bool is_source_of(catalog::JobId job, Oid relid);
-
-/// The same of the table of a trigger, as a writer asks it for each row: what was true is
-/// remembered until something changes.
+/// Whether changes of a trigger's table are those of what its job reads: of a source, or a
+/// partition of one. As of now, whatever snapshot the transaction has. A writer asks it for each
+/// row: what was true is remembered until something changes.
 bool is_believed(Oid trigger, catalog::JobId job, Oid relid);
 
 /// Keeps a job's sources as they are, by the lock on its row that its removal takes as well.

@@ -82,7 +82,7 @@ for my $how ([ 'in_parts' ], [ 'without_triggers', '--disable-triggers' ])
 # Single tables take their triggers along, to a database whose job of that number is another one. It is told nothing by them.
 $node->safe_psql(new_database('single'), <<'SQL');
 CREATE EXTENSION orchestry_ext;
-CREATE SCHEMA s;
+CREATE SCHEMA s AUTHORIZATION alice;
 CREATE TABLE own (ts timestamptz NOT NULL, v float8) PARTITION BY RANGE (ts);
 CREATE TABLE own_3 PARTITION OF own FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
 INSERT INTO own SELECT '2026-03-01Z'::timestamptz + i * interval '1 hour', i FROM generate_series(0, 99) i;
