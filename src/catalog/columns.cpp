@@ -1,5 +1,7 @@
 #include "catalog/columns.hpp"
 
+#include "pg/compat.hpp"
+
 #include <algorithm>
 
 namespace orchestry::catalog {
@@ -40,6 +42,26 @@ const Column& require_column(const std::vector<Column>& columns, Oid relid,
     throw base::Error(base::errc::undefined_column,
                       "column \"" + name + "\" of table " + table + " does not exist")
         .hint("See \\d " + table);
+}
+
+std::vector<std::string> computed_otherwise(Oid above, Oid below) {
+    pg::Spi spi;
+    spi.run("WITH computed AS (SELECT a.attrelid, a.attname, "
+            "pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression "
+            "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d "
+            "ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid "
+            "AND d.adnum OPERATOR(pg_catalog.=) a.attnum "
+            "WHERE a.attgenerated OPERATOR(pg_catalog.=) $3::\"char\" AND NOT a.attisdropped "
+            "AND a.attrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2])) "
+            "SELECT a.attname::pg_catalog.text FROM computed a JOIN computed b "
+            "ON b.attname OPERATOR(pg_catalog.=) a.attname "
+            "WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND b.attrelid OPERATOR(pg_catalog.=) $2 "
+            "AND a.expression OPERATOR(pg_catalog.<>) b.expression ORDER BY 1",
+            above, below, std::string(1, pg::compat::virtual_column));
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        names.push_back(spi.row(i).text(1));
+    return names;
 }
 
 std::string type_sql(const Column& column) {

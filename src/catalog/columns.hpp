@@ -22,6 +22,10 @@ const Column* find_column(const std::vector<Column>& columns, const std::string&
 const Column& require_column(const std::vector<Column>& columns, Oid relid,
                              const std::string& name);
 
+/// The virtual generated columns (18) that a partition, or a table that inherits, computes by
+/// another expression than the table above it: through that they have other values than in itself.
+std::vector<std::string> computed_otherwise(Oid above, Oid below);
+
 /// The type as in CREATE TABLE, with the collation where that is not the type's own.
 std::string type_sql(const Column& column);
 /// Whether it is a timestamptz or timestamp, or a domain over one.

@@ -288,8 +288,15 @@ std::vector<Hold> Holds::covering_from(const std::vector<Above>& place, Oid reli
             placed.hold.relid == relid || (below != placed.place.end() && below->is_part);
         const bool is_above =
             above != place.end() && (!above->extent || above->extent->overlaps(placed.hold.extent));
-        if (is_below || is_above)
-            covering.push_back(placed.hold);
+        if (!is_below && !is_above)
+            continue;
+        Hold& hold = covering.emplace_back(placed.hold);
+        // The condition was said of rows as the held table shows them.
+        if (hold.relid != relid && !hold.predicate.empty() &&
+            !(is_above ? computed_otherwise(hold.relid, relid)
+                       : computed_otherwise(relid, hold.relid))
+                 .empty())
+            hold.predicate.clear();
     }
     return covering;
 }

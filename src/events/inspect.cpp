@@ -3,6 +3,7 @@
 #include "base/arith.hpp"
 #include "catalog/hold_condition.hpp"
 #include "catalog/settings.hpp"
+#include "pg/compat.hpp"
 #include "pg/predicate.hpp"
 #include "pg/xact.hpp"
 
@@ -122,8 +123,8 @@ std::string obstacle(const Shape& shape) {
             "pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c "
             "WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) ANY "
             "($1) "
-            "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) "
-            "ORDER BY 1, 2 LIMIT 1",
+            "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog.\"char\"[]) AND " +
+                std::string(pg::compat::enforced_key) + "ORDER BY 1, 2 LIMIT 1",
             pg::family_of(shape.source));
     if (spi.rows() == 0)
         return {};
@@ -152,8 +153,9 @@ std::string reference_to(const Shape& shape, const std::string& condition) {
             "($1) AND c.conrelid OPERATOR(pg_catalog.<>) ALL ($1) "
             "AND c.conparentid OPERATOR(pg_catalog.=) 0 "
             "AND c.confdeltype OPERATOR(pg_catalog.=) ANY ('{a,r}'::pg_catalog.\"char\"[]) "
-            "AND NOT t.relrowsecurity "
-            "AND pg_catalog.has_table_privilege(c.conrelid, 'SELECT') ORDER BY 1, 2",
+            "AND NOT t.relrowsecurity AND " +
+                std::string(pg::compat::enforced_key) +
+                "AND pg_catalog.has_table_privilege(c.conrelid, 'SELECT') ORDER BY 1, 2",
             pg::family_of(shape.source));
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const std::string table = spi.row(i).text(1), constraint = spi.row(i).text(2);

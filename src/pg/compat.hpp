@@ -66,6 +66,11 @@ inline constexpr char virtual_column = ATTRIBUTE_GENERATED_VIRTUAL;
 inline constexpr char virtual_column = 'v';
 #endif
 
+/// SQL: whether foreign key c, a row of pg_constraint, is looked after (18 has some that are not).
+inline constexpr const char* enforced_key =
+    "COALESCE((pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conenforced')::pg_catalog.bool, "
+    "true) ";
+
 /// ANALYZE ONLY of a partitioned parent (18, commit 62ddf7ee9).
 inline constexpr bool has_analyze_only = PG_VERSION_NUM >= 180000;
 

@@ -56,8 +56,8 @@ void require_no_file(const std::string& path) {
             .hint("Move it away, or give the policy another directory.");
 }
 
-/// What becomes of a file is durable at once. If what is recorded of it were not, rows that have gone
-/// into it could come back after a crash, or its passing name be another's by then.
+/// What becomes of a file is durable at once. If what is recorded of it were not, rows that have
+/// gone into it could come back after a crash, or its passing name be another's by then.
 void require_durable_commit() { pg::call<ForceSyncCommit>(); }
 
 } // namespace

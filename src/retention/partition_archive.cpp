@@ -112,7 +112,11 @@ constexpr const char* difference_sql =
     "OR s.atttypmod OPERATOR(pg_catalog.<>) t.atttypmod OR s.attcollation "
     "OPERATOR(pg_catalog.<>) t.attcollation OR s.attgenerated OPERATOR(pg_catalog.<>) "
     "t.attgenerated OR s.expression OPERATOR(pg_catalog.<>) t.expression "
-    "OR (t.attnotnull AND NOT s.attnotnull) ORDER BY 1 LIMIT 1), "
+    // 18 has constraints for it, which need not be valid, or reach what inherits.
+    "OR (t.attnotnull AND (NOT s.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint n "
+    "WHERE n.conrelid OPERATOR(pg_catalog.=) $2 AND n.contype OPERATOR(pg_catalog.=) 'n' "
+    "AND n.conkey OPERATOR(pg_catalog.=) ARRAY[s.attnum] "
+    "AND (NOT n.convalidated OR n.connoinherit)))) ORDER BY 1 LIMIT 1), "
     "(SELECT pg_catalog.format('it lacks check constraint %I of the archive', a1.conname) "
     "FROM pg_catalog.pg_constraint a1 WHERE a1.conrelid OPERATOR(pg_catalog.=) $3 "
     "AND a1.contype OPERATOR(pg_catalog.=) 'c' AND NOT EXISTS (SELECT FROM "

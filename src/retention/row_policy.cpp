@@ -158,7 +158,11 @@ std::string equality_of(Oid type) {
 
 bool is_not_null(Oid relid, AttrNumber number) {
     pg::Spi spi;
-    spi.run("SELECT a.attnotnull FROM pg_catalog.pg_attribute a WHERE a.attrelid "
+    // 18 has constraints for it, which need not be valid.
+    spi.run("SELECT a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint n "
+            "WHERE n.conrelid OPERATOR(pg_catalog.=) a.attrelid AND n.contype "
+            "OPERATOR(pg_catalog.=) 'n' AND n.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum] "
+            "AND NOT n.convalidated) FROM pg_catalog.pg_attribute a WHERE a.attrelid "
             "OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.=) $2",
             relid, static_cast<std::int32_t>(number));
     return spi.rows() > 0 && spi.row(0).boolean(1);
