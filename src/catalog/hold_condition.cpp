@@ -92,9 +92,11 @@ std::optional<HeldColumn> time_key(Oid table) {
 std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column) {
     std::vector<HeldColumn> others;
     if (std::optional<HeldColumn> key = time_key(table)) {
+        const bool is_time = key->type == UUIDOID || kind_of_time(key->type);
         if (key->name != column)
             others.push_back(*std::move(key));
-        return others;
+        if (is_time)
+            return others;
     }
     pg::Spi spi;
     spi.run("SELECT a.attname::pg_catalog.text, a.atttypid "

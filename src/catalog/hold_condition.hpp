@@ -25,9 +25,9 @@ std::string lies_within(const base::TimeExtent& extent, const std::string& colum
                         base::KeyKind kind, Oid type);
 
 /// The columns beside that of a policy which may be meant by a hold on a span of time: the
-/// partition key of `table` where that is a time, else all columns of the leaf that are one. A uuid
-/// of version 7 as a key is; others are more often the id of something else. `column`: the
-/// policy's, unquoted.
+/// partition key of `table` where that is of a type for times, else all columns of the leaf that
+/// are, and a number as the key when a policy says what it counts. A uuid of version 7 as a key is a
+/// time; others are more often the id of something else. `column`: the policy's, unquoted.
 std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column);
 
 /// A condition that a hold's rows of a table meet; "true": all do. `columns`: those by which a span
