@@ -22,7 +22,7 @@ for my $table ('held', 'chosen', 'whole')
 CREATE TABLE $table (at timestamptz NOT NULL, a int, stays boolean GENERATED ALWAYS AS (a > 0) VIRTUAL) PARTITION BY RANGE (at);
 CREATE TABLE ${table}_1 PARTITION OF $table (stays GENERATED ALWAYS AS (a > 1000) VIRTUAL) FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
 CREATE TABLE ${table}_2 PARTITION OF $table FOR VALUES FROM ('2026-02-01Z') TO ('2026-03-01Z');
-CREATE TABLE ${table}_3 PARTITION OF $table FOR VALUES FROM ('2026-03-01Z') TO ('2030-01-01Z');
+CREATE TABLE ${table}_3 PARTITION OF $table FOR VALUES FROM ('2026-03-01Z') TO ('2026-04-01Z');
 INSERT INTO $table VALUES ('2026-01-02Z', 5), ('2026-01-03Z', -5), ('2026-02-02Z', 6), ('2026-02-03Z', -6);
 SQL
 }
@@ -44,7 +44,7 @@ $node->safe_psql('postgres', 'ALTER TABLE chosen_1 ALTER COLUMN stays SET EXPRES
 is(rows('chosen'), '5 6', 'until both are the same');
 $node->safe_psql('postgres', <<'SQL');
 SELECT orchestry.hold('whole', 'case 2', "where" => 'stays AND a < 6');
-SELECT orchestry.add_retention_policy('whole', '30 days', grace => '0');
+SELECT orchestry.add_retention_policy('whole', '60 days', grace => '0');
 CALL orchestry.run('whole');
 CALL orchestry.run('whole');
 SQL
@@ -57,12 +57,12 @@ for my $how ('NOT VALID', 'NO INHERIT')
 DROP TABLE IF EXISTS moving, moving_archive, moving_1;
 CREATE TABLE moving (at timestamptz NOT NULL, a int) PARTITION BY RANGE (at);
 CREATE TABLE moving_1 PARTITION OF moving FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
-CREATE TABLE moving_2 PARTITION OF moving FOR VALUES FROM ('2026-03-01Z') TO ('2030-01-01Z');
+CREATE TABLE moving_2 PARTITION OF moving FOR VALUES FROM ('2026-02-01Z') TO ('2026-03-01Z');
 INSERT INTO moving VALUES ('2026-01-02Z', 1), ('2026-01-03Z', 2);
 CREATE TABLE moving_archive (at timestamptz NOT NULL, a int NOT NULL) PARTITION BY RANGE (at);
 CREATE TABLE moving_archive_1 PARTITION OF moving_archive FOR VALUES FROM ('2025-01-01Z') TO ('2026-06-01Z');
 ALTER TABLE moving_1 ADD CONSTRAINT nn NOT NULL a $how;
-SELECT orchestry.add_retention_policy('moving', '30 days', archive_to => 'moving_archive');
+SELECT orchestry.add_retention_policy('moving', '60 days', archive_to => 'moving_archive');
 CALL orchestry.run('moving');
 SQL
 	is(rows('moving_archive'), '1 2', "rows reach an archive with a NOT NULL that is $how in the partition");
