@@ -4,6 +4,7 @@
 #include "support.hpp"
 #include "system_zone.hpp"
 
+#include <algorithm>
 #include <random>
 
 namespace orchestry::metrics {
