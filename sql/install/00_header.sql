@@ -9,3 +9,13 @@ REVOKE ALL ON SCHEMA orchestry FROM PUBLIC;
 GRANT USAGE ON SCHEMA orchestry TO PUBLIC;
 
 SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- The whole text is read before the first statement is run, so it is too late to say it here.
+DO $$
+BEGIN
+    IF current_setting('standard_conforming_strings') = 'off' THEN
+        RAISE EXCEPTION 'the extension cannot be created while standard_conforming_strings is off' USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'Backslashes in its text would be taken for something else.',
+            HINT = 'Run SET standard_conforming_strings = on; and then CREATE EXTENSION again.';
+    END IF;
+END $$;

@@ -71,7 +71,7 @@ COMMENT ON VIEW orchestry._job_sources IS 'The tables of whose changes jobs are 
 CREATE VIEW orchestry._watches AS
 SELECT DISTINCT s.job_id, s.relid
 FROM orchestry._job_sources s JOIN pg_trigger t ON t.tgrelid = s.relid AND t.tgparentid = 0 AND t.tgfoid = 'orchestry._capture'::regproc
-     AND split_part(encode(t.tgargs, 'escape'), '\000', 1) = s.job_id::text;
+     AND split_part(encode(t.tgargs, 'escape'), E'\\000', 1) = s.job_id::text;
 COMMENT ON VIEW orchestry._watches IS 'Which of these tables have a trigger of the job, that is not of a table they are a partition of. Internal.';
 
 CREATE VIEW orchestry._refresh_settings AS

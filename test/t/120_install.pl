@@ -47,6 +47,11 @@ like(failure_of('CREATE EXTENSION orchestry_ext', 'mallory'), qr/42501: permissi
 $node->safe_psql($database, "ALTER DATABASE $database OWNER TO $installer; GRANT CREATE ON DATABASE $database TO mallory");
 is(inventory(), $empty, 'and nothing is there');
 
+# How its text is read.
+like(failure_of('SET standard_conforming_strings = off; SET escape_string_warning = off; CREATE EXTENSION orchestry_ext'),
+	qr/55000: the extension cannot be created while standard_conforming_strings is off.*SET standard_conforming_strings = on;/s, 'backslashes have to mean backslashes');
+is(inventory(), $empty, 'and nothing is there');
+
 # The schema is ours, or there is no extension.
 for my $trap ('CREATE SCHEMA orchestry', 'CREATE SCHEMA orchestry CREATE TABLE job (job_id bigint, kind text)',
 	q(CREATE SCHEMA orchestry; CREATE FUNCTION orchestry._announce() RETURNS void LANGUAGE sql AS 'SELECT'))
