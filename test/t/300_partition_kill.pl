@@ -173,7 +173,7 @@ sub wait_for_end
 
 # Kills one process of the kind at a random point of the work that the last move of the clock has caused. Workers come and
 # go: when the moment has no more of them, the clock makes new work.
-sub strike
+sub strike_any
 {
 	my ($kind) = @_;
 	for (1 .. 20)
@@ -233,7 +233,7 @@ for my $round (1 .. $kills)
 {
 	my $kind = $kinds[ int(rand(@kinds)) ];
 	move_clock($round_minutes);
-	my $victim = $kind eq 'postmaster' ? strike_postmaster() : strike($kind);
+	my $victim = $kind eq 'postmaster' ? strike_postmaster() : strike_any($kind);
 	$killed{$kind}++;
 	my $start = time;
 	wait_until_accepting($victim);

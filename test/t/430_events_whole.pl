@@ -64,12 +64,12 @@ WHERE place <= 2 GROUP BY 1, 2;
 SQL
 my $job = $node->safe_psql($database, "SELECT job_id FROM orchestry.jobs WHERE kind = 'events'");
 sub feed { $node->safe_psql($database, 'SELECT s.feed(' . (rand(2) - 1) . ')'); return; }
-sub plan { return $node->safe_psql($database, "SELECT action, object FROM orchestry.plan('s.ev') WHERE action <> 'leave' ORDER BY seq"); }
+sub planned { return $node->safe_psql($database, "SELECT action, object FROM orchestry.plan('s.ev') WHERE action <> 'leave' ORDER BY seq"); }
 sub last_steps { return $node->safe_psql($database, "SELECT s.action, s.object, s.state FROM orchestry.run_steps s WHERE s.run_id = (SELECT max(run_id) FROM orchestry.runs WHERE state = 'ok') ORDER BY seq"); }
 
 feed();
 my $whole = "compress partition|s.ev_03\ncompress partition|s.ev_04\ncompress|s.ev\ncompress|s.ev";
-is(plan(), $whole, 'large partitions are to be taken as a whole, the rest row by row');
+is(planned(), $whole, 'large partitions are to be taken as a whole, the rest row by row');
 $node->safe_psql($database, 'CREATE TABLE s.first_newest AS TABLE s.newest');
 my $start = time;
 $node->safe_psql($database, "CALL orchestry.run_job($job)");
@@ -83,18 +83,18 @@ SELECT count(*) FROM s.first_newest n FULL JOIN s.ev_compressed h ON n.hour = h.
 SQL
 is($node->safe_psql($database, "SELECT pg_relation_size('s.ev_03') + pg_relation_size('s.ev_04')"), 0, 'the space of the partitions is free');
 $node->safe_psql($database, "INSERT INTO s.ev VALUES ('2026-03-03 03:03', 'app 0', 'late', 'late'); INSERT INTO s.expected VALUES ('2026-03-03 03:00', 'app 0', 'late', 1)");
-is(plan(), 'compress|s.ev', 'a late event finds its partition, and goes row by row');
+is(planned(), 'compress|s.ev', 'a late event finds its partition, and goes row by row');
 $node->safe_psql($database, "CALL orchestry.run_job($job)");
 is($node->safe_psql($database, 'TABLE s.damage'), 0, 'and is counted');
 
 # What stops it.
 feed();
 $node->safe_psql($database, "SELECT orchestry.hold('s.ev', 'a part', \"where\" => 'app = ''app 0''')");
-unlike(plan(), qr/partition/, 'held rows: row by row');
+unlike(planned(), qr/partition/, 'held rows: row by row');
 $node->safe_psql($database, "SELECT orchestry.release_hold(hold_id, 'over') FROM orchestry.holds");
 $node->safe_psql($database, 'CREATE FUNCTION s.t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$; ALTER FUNCTION s.t() OWNER TO app; CREATE TRIGGER t BEFORE DELETE ON s.ev_03 FOR EACH ROW EXECUTE FUNCTION s.t()');
-like(plan(), qr/^compress partition\|s.ev_04\ncompress\|s.ev\n/, 'a trigger: it sees each row');
-unlike(plan(), qr/ev_03/, 'of its partition');
+like(planned(), qr/^compress partition\|s.ev_04\ncompress\|s.ev\n/, 'a trigger: it sees each row');
+unlike(planned(), qr/ev_03/, 'of its partition');
 $node->safe_psql($database, 'DROP TRIGGER t ON s.ev_03');
 
 # Beside others the rows go one by one, and nobody waits.
