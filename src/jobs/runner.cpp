@@ -83,7 +83,8 @@ class Run {
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
 
-    /// Plans and applies. Leaves a transaction open in which the end is recorded.
+    /// Plans and applies. Leaves a transaction open in which the end is recorded; what the steps
+    /// did is durable.
     catalog::RunResult execute();
 
   private:
@@ -214,6 +215,12 @@ catalog::RunResult Run::execute() {
                 break;
         }
     }
+    // Nobody is to wait for the locks of the last step while its run's end is recorded, which may
+    // wait for others and plans once more.
+    if (!steps.empty()) {
+        session_.commit(result_.steps > 0 ? pg::Durability::durable : pg::Durability::eventual);
+        session_.ensure_snapshot();
+    }
     if (first_failure) {
         fail(*first_failure);
         return result_;
@@ -229,11 +236,6 @@ catalog::RunResult Run::execute() {
     }
     if (result_.steps == 0)
         result_.state = RunState::noop;
-    // Planning may read much: nobody is to wait meanwhile for the locks of the last step.
-    if (!steps.empty()) {
-        session_.commit();
-        session_.ensure_snapshot();
-    }
     if (const auto failure = pg::in_subtransaction([&] {
             const StepScope scope(job_.owner); // it plans once more
             task_of(job_.kind).settle(job_, now);
@@ -307,6 +309,8 @@ std::optional<pg::Failure> Run::apply(const Step& step, catalog::StepRecord& rec
                                                       ? pg::Restriction::none
                                                       : pg::Restriction::restricted);
                 applied = act(settings::lock_budget_us());
+                if (applied.state != StepResult::State::later)
+                    pg::fire_deferred_triggers();
             }
             ORCHESTRY_FAULT_POINT("step applied");
             if (applied.state == StepResult::State::later)
@@ -532,8 +536,7 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
         });
         if (unrecorded && !unrecorded->is(disk_full)) // then what was done stays done all the same
             pg::raise(*unrecorded);
-        // The last step is part of this transaction.
-        session.commit(result.steps > 0 ? pg::Durability::durable : pg::Durability::eventual);
+        session.commit(pg::Durability::eventual);
     }
     if (canceled)
         pg::raise(result.failure);

@@ -184,4 +184,12 @@ void rollback_subtransaction(const SubtransactionFrame& frame) {
 
 } // namespace detail
 
+void fire_deferred_triggers() {
+    protect([] {
+        auto* const all_immediate = makeNode(ConstraintsSetStmt);
+        AfterTriggerSetState(all_immediate);
+        pfree(all_immediate);
+    });
+}
+
 } // namespace orchestry::pg

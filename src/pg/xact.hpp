@@ -111,4 +111,9 @@ std::optional<Failure> rehearse(F&& body) {
     return failure;
 }
 
+/// Has the constraints and triggers that wait for the end of the transaction looked at now, and the
+/// later ones of this transaction at once: so that their errors are those of the statement that
+/// caused them, and can be cancelled and survived, which those of a commit cannot.
+void fire_deferred_triggers();
+
 } // namespace orchestry::pg
