@@ -74,6 +74,17 @@ CALL orchestry.refresh_rollup('r', '2026-03-09', '2026-03-10');
 SELECT state, rows FROM orchestry.run_steps WHERE run_id = (SELECT max(run_id) FROM orchestry.runs WHERE job_id = 18103) AND rows > 0 ORDER BY seq;
 SELECT count(*) FROM orchestry.verify_rollup('r');
 
+-- Whoever cancels a run while it looks for the parts of a batch that has failed ends it.
+CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE 'cancelled: %', pg_cancel_backend(pg_backend_pid());
+END $$;
+CREATE TRIGGER cancel BEFORE INSERT ON r_buckets FOR EACH STATEMENT EXECUTE FUNCTION cancel();
+CALL orchestry.refresh_rollup('r', '2026-01-01', '2026-03-10');
+SELECT s.state, s.sqlstate FROM orchestry.run_steps s WHERE run_id = (SELECT max(run_id) FROM orchestry.runs WHERE job_id = 18103);
+DROP TRIGGER cancel ON r_buckets;
+CALL orchestry.run('g');
+
 -- Another owner has the source, and not yet the rollup.
 CREATE ROLE rollup_failures_owner;
 GRANT USAGE, CREATE ON SCHEMA rollup_failures TO rollup_failures_owner;

@@ -97,7 +97,8 @@ class Run {
     std::optional<pg::Failure> apply_at_top_level(pg::WorkerSession& host, const Step& step,
                                                   catalog::StepRecord& record);
     std::optional<pg::Failure> step_aside(int attempt);
-    bool divide(std::vector<Step>& steps, std::size_t index) const;
+    std::optional<pg::Failure> divide(std::vector<Step>& steps, std::size_t index,
+                                      const pg::Failure& failed) const;
     void record_step(const catalog::StepRecord& record);
     bool write(const catalog::StepRecord& record);
     void count(const catalog::StepRecord& record, const StepResult& applied);
@@ -127,18 +128,21 @@ bool is_of_rows(const pg::Failure& failure) {
            failure.is(out_of_memory);
 }
 
-/// Puts the parts of a step in its place. False: it has none.
-bool Run::divide(std::vector<Step>& steps, std::size_t index) const {
+/// Puts the parts of a step that has failed in its place. nullopt: that is done. Else why the run
+/// has to do without: the failure of the step, which has no parts, or another one meanwhile.
+std::optional<pg::Failure> Run::divide(std::vector<Step>& steps, std::size_t index,
+                                       const pg::Failure& failed) const {
     std::vector<Step> parts;
-    if (pg::in_subtransaction([&] {
+    if (const auto failure = pg::in_subtransaction([&] {
             const StepScope scope(job_.owner);
             parts = steps[index].parts();
-        }) ||
-        parts.empty())
-        return false;
+        }))
+        return failure;
+    if (parts.empty())
+        return failed;
     const auto at = steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(index));
     steps.insert(at, std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
-    return true;
+    return std::nullopt;
 }
 
 catalog::RunResult Run::execute() {
@@ -191,11 +195,14 @@ catalog::RunResult Run::execute() {
         auto failure =
             host ? apply_at_top_level(*host, step, record) : apply(step, record, Part::whole);
         if (failure) {
-            const bool goes_on = step.parts && is_of_rows(*failure);
-            if (goes_on && divide(steps, i)) {
-                --i; // the first part is next
-                continue;
+            if (step.parts && is_of_rows(*failure)) {
+                failure = divide(steps, i, *failure);
+                if (!failure) {
+                    --i; // the first part is next
+                    continue;
+                }
             }
+            const bool goes_on = step.parts && is_of_rows(*failure); // and is not cancelled
             if (goes_on && step.explain)
                 step.explain(*failure);
             record.state = "failed";
