@@ -240,6 +240,12 @@ void check_trigger_stays(Oid relid, const char* trigger, const std::string& comm
                       std::to_string(ours.job.value) + ");");
 }
 
+/// OR REPLACE takes away the one of that name.
+void check_create_trigger(const CreateTrigStmt* statement) {
+    if (statement->replace)
+        check_trigger_stays(oid_of(statement->relation), statement->trigname, "replace");
+}
+
 void check_drop_trigger(const DropStmt* statement) {
     for (int i = 0; i < list_length(statement->objects); ++i) {
         const auto* const name = static_cast<const List*>(list_nth(statement->objects, i));
@@ -379,8 +385,10 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
     const bool alters_table = IsA(node, AlterTableStmt);
     const bool refreshes = IsA(node, RefreshMatViewStmt);
     const bool renames = IsA(node, RenameStmt);
+    const bool makes_trigger = IsA(node, CreateTrigStmt);
     Refreshing refreshing = {};
-    if ((drops_trigger || alters_table || refreshes || renames) && IsTransactionState())
+    if ((drops_trigger || alters_table || refreshes || renames || makes_trigger) &&
+        IsTransactionState())
         pg::enter("ProcessUtility_hook", [&] {
             if (!catalog::is_installed())
                 return;
@@ -388,6 +396,8 @@ void on_utility(PlannedStmt* statement, const char* query, bool read_only,
                 check_drop_trigger(reinterpret_cast<const DropStmt*>(node));
             else if (renames)
                 check_rename(reinterpret_cast<const RenameStmt*>(node));
+            else if (makes_trigger)
+                check_create_trigger(reinterpret_cast<const CreateTrigStmt*>(node));
             else if (refreshes)
                 refreshing = before_refresh(reinterpret_cast<const RefreshMatViewStmt*>(node));
             else if (alters_table) {

@@ -1,0 +1,30 @@
+-- Watches that somebody is in the way of, and what counts as a source when names have changed.
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET orchestry.now = '2026-03-10 12:30Z';
+SET client_min_messages = warning;
+CREATE SCHEMA capture_watches;
+SET search_path = capture_watches;
+SELECT setval('orchestry.job_job_id_seq', 21001, false);
+CREATE TABLE m (ts timestamptz NOT NULL, v float8) PARTITION BY RANGE (ts);
+CREATE TABLE m_01 PARTITION OF m FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+CREATE TABLE m_02 PARTITION OF m FOR VALUES FROM ('2026-02-01Z') TO ('2026-03-01Z');
+INSERT INTO m SELECT '2026-01-05Z'::timestamptz + i * interval '1 hour', i FROM generate_series(1, 3) i;
+SELECT orchestry.create_rollup('r', 'm', 'ts', 'v', '1 hour');
+SELECT orchestry.create_rollup('days', 'm', 'ts', 'v', '1 day', parent => 'r');
+CALL orchestry.run('m');
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+
+-- A trigger in the place of one that counts.
+CREATE OR REPLACE TRIGGER orchestry_watch_21001 AFTER INSERT ON m FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE OR REPLACE TRIGGER orchestry_watch_21001_truncate AFTER TRUNCATE ON m FOR EACH STATEMENT EXECUTE FUNCTION nothing();
+CREATE OR REPLACE TRIGGER orchestry_watch_21002 AFTER INSERT ON r_buckets FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE OR REPLACE TRIGGER mine AFTER INSERT ON m FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE OR REPLACE TRIGGER mine AFTER UPDATE ON m FOR EACH ROW EXECUTE FUNCTION nothing();
+DROP TRIGGER mine ON m;
+INSERT INTO m VALUES ('2026-01-05 01:10Z', 1);
+SELECT sum(data_points) FROM r;
+
+RESET orchestry.now;
+SET search_path = public;
+DROP SCHEMA capture_watches CASCADE;
