@@ -25,6 +25,14 @@ DROP TRIGGER mine ON m;
 INSERT INTO m VALUES ('2026-01-05 01:10Z', 1);
 SELECT sum(data_points) FROM r;
 
+-- One that says nothing that makes sense, on a table that nobody watches.
+CREATE TABLE p (ts timestamptz NOT NULL) PARTITION BY RANGE (ts);
+CREATE TABLE p_01 PARTITION OF p FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+CREATE TRIGGER z AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION orchestry._capture('21001', 'ts', '0', '0', '0', 'UTC');
+ALTER TABLE p DETACH PARTITION p_01;
+TRUNCATE p;
+DROP TABLE p, p_01;
+
 RESET orchestry.now;
 SET search_path = public;
 DROP SCHEMA capture_watches CASCADE;

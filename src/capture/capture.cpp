@@ -1,5 +1,6 @@
 #include "capture/capture.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <list>
 
@@ -441,20 +442,21 @@ std::vector<WatchTrigger> watch_triggers(Oid relid) {
 }
 
 std::vector<Watch> watches_on(Oid relid) {
+    std::vector<WatchTrigger> believed = watch_triggers(relid);
+    std::erase_if(believed, [&](const WatchTrigger& trigger) {
+        return !is_believed(trigger.id, trigger.job, relid);
+    });
     std::vector<Watch> watches;
-    std::vector<Oid> triggers;
+    if (believed.empty())
+        return watches;
     for_each_trigger(relid, [&](const Trigger& trigger) {
-        if (!TRIGGER_FOR_ROW(trigger.tgtype))
-            return;
-        triggers.push_back(trigger.tgoid);
+        const auto is_this = [&](const WatchTrigger& known) { return known.id == trigger.tgoid; };
+        if (!TRIGGER_FOR_ROW(trigger.tgtype) || std::ranges::none_of(believed, is_this))
+            return; // what one that is not believed says need not make sense
         Watch& watch = watches.emplace_back();
         watch.job = job_of(trigger);
         if (trigger.tgnargs == arguments_with_buckets)
             watch.buckets = {time_column_of(trigger), step_of(trigger), zone_of(trigger)};
-    });
-    std::size_t at = 0;
-    std::erase_if(watches, [&](const Watch& watch) {
-        return !is_believed(triggers[at++], watch.job, relid);
     });
     return watches;
 }
