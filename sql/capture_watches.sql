@@ -33,6 +33,38 @@ ALTER TABLE p DETACH PARTITION p_01;
 TRUNCATE p;
 DROP TABLE p, p_01;
 
+-- As in a copy of the database, where jobs wait: the table is renamed, and another one takes its name.
+UPDATE orchestry.job SET origin_database = 1 WHERE job_id IN (21001, 21002);
+SELECT job_id, state FROM orchestry.jobs WHERE job_id IN (21001, 21002) ORDER BY 1;
+ALTER TABLE m RENAME TO m2;
+INSERT INTO m2 VALUES ('2026-01-05 02:10Z', 1);
+CREATE TABLE m (ts timestamptz NOT NULL, v float8);
+INSERT INTO m2 VALUES ('2026-01-05 03:10Z', 1);
+SELECT (SELECT sum(data_points) FROM r) AS r, (SELECT sum(data_points) FROM days) AS days, (SELECT count(*) FROM m2) AS m2;
+DROP TABLE m;
+ALTER TABLE m2 RENAME TO m;
+SELECT orchestry.resume_job(21001), orchestry.resume_job(21002);
+CALL orchestry.run('m');
+SELECT (SELECT sum(data_points) FROM r) AS r, (SELECT sum(data_points) FROM days) AS days, (SELECT count(*) FROM orchestry.verify_rollup('r')) AS wrong;
+
+-- A view of somebody else in the place of the rollup's is not believed.
+CREATE ROLE capture_watches_mallory;
+GRANT ALL ON SCHEMA capture_watches TO capture_watches_mallory;
+ALTER VIEW r RENAME TO r_raw;
+SET ROLE capture_watches_mallory;
+CREATE TABLE mine (ts timestamptz NOT NULL) PARTITION BY RANGE (ts);
+CREATE TABLE mine_01 PARTITION OF mine FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+CREATE VIEW r AS SELECT * FROM mine;
+CREATE TRIGGER z AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION orchestry._capture('21001', 'ts', '0', '1', '0', 'UTC');
+INSERT INTO mine VALUES ('2026-01-05Z');
+DROP TABLE mine_01;
+RESET ROLE;
+SELECT frozen FROM orchestry.rollups WHERE job_id = 21001;
+DROP VIEW r;
+DROP TABLE mine;
+ALTER VIEW r_raw RENAME TO r;
+
 RESET orchestry.now;
 SET search_path = public;
 DROP SCHEMA capture_watches CASCADE;
+DROP ROLE capture_watches_mallory;

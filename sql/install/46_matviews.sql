@@ -65,8 +65,16 @@ WHERE r.parent IS NULL
 UNION ALL
 SELECT r.job_id, c.oid
 FROM orchestry.rollup r JOIN orchestry.rollup p ON p.job_id = r.parent
-JOIN pg_namespace n ON n.nspname = p.rollup_schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = (p.rollup_name || '_buckets')::name;
-COMMENT ON VIEW orchestry._job_sources IS 'The tables of whose changes jobs are told. Rollups that were restored know their table by its name until resume_all(). Internal.';
+JOIN pg_namespace n ON n.nspname = p.rollup_schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = (p.rollup_name || '_buckets')::name
+UNION ALL
+-- A table that is renamed before resume_all() is still the one that the view reads, if nobody has put another view in its place.
+SELECT r.job_id, d.refobjid
+FROM orchestry.rollup r JOIN pg_namespace n ON n.nspname = r.rollup_schema
+JOIN pg_class v ON v.relnamespace = n.oid AND v.relname = r.rollup_name
+JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = (r.rollup_name || '_buckets')::name AND b.relowner = v.relowner
+JOIN pg_rewrite w ON w.ev_class = v.oid
+JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass;
+COMMENT ON VIEW orchestry._job_sources IS 'The tables of whose changes jobs are told. Rollups that were restored know their table by its name until resume_all(), and by their view. Internal.';
 
 CREATE VIEW orchestry._watches AS
 SELECT DISTINCT s.job_id, s.relid
