@@ -64,6 +64,22 @@ DROP VIEW r;
 DROP TABLE mine;
 ALTER VIEW r_raw RENAME TO r;
 
+-- What is not believed is asked for once in a command, and again in the next one: jobs may have been restored meanwhile.
+CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM m;
+SELECT orchestry.add_refresh_policy('v');
+CREATE TABLE restored (i int);
+CREATE TRIGGER z AFTER INSERT ON restored FOR EACH ROW EXECUTE FUNCTION orchestry._capture('21003');
+DELETE FROM orchestry.dirty_mark WHERE job_id = 21003;
+BEGIN;
+INSERT INTO restored SELECT generate_series(1, 1000);
+SELECT pg_stat_get_xact_numscans('orchestry.refresh_source_pkey'::regclass) < 10 AS few_searches;
+INSERT INTO orchestry.refresh_source VALUES (21003, 'restored'::regclass);
+INSERT INTO restored VALUES (1);
+COMMIT;
+SELECT count(*) FROM orchestry.dirty_mark WHERE job_id = 21003;
+DROP TABLE restored;
+SELECT orchestry.remove_policy(21003);
+
 RESET orchestry.now;
 SET search_path = public;
 DROP SCHEMA capture_watches CASCADE;

@@ -10,11 +10,29 @@ using catalog::JobId;
 namespace {
 
 /// Triggers that are believed, and the tables, with those that they are partitions of, because of
-/// which they are. Both are sorted. What is not believed is not remembered: a restore brings jobs
-/// without a word to anybody.
+/// which they are. Both are sorted.
 constinit std::vector<Oid> believed;
 constinit std::vector<Oid> reasons;
 constinit std::uint64_t invalidations = 0;
+
+/// A command that writes, by its transaction.
+struct Command {
+    std::uint64_t transaction = 0; ///< 0: it has not written anything yet
+    CommandId number = 0;
+    bool operator==(const Command&) const = default;
+};
+
+/// Triggers that are not believed, sorted. They are remembered for the rows of one command and no
+/// longer: a restore brings jobs without a word to anybody.
+constinit std::vector<Oid> disbelieved;
+constinit Command disbelieving;
+
+Command current_command() {
+    return pg::protect([] {
+        return Command{U64FromFullTransactionId(GetTopFullTransactionIdIfAny()),
+                       GetCurrentCommandId(false)};
+    });
+}
 
 void insert(std::vector<Oid>& sorted, Oid oid) {
     const auto at = std::lower_bound(sorted.begin(), sorted.end(), oid);
@@ -29,6 +47,7 @@ bool contains(const std::vector<Oid>& sorted, Oid oid) {
 /// A table's triggers, its name and what it is a partition of do not change without this.
 void on_invalidation(Datum, Oid relid) {
     ++invalidations;
+    disbelieved.clear();
     if (OidIsValid(relid) && !contains(reasons, relid))
         return;
     believed.clear();
@@ -89,12 +108,23 @@ void install_source_cache() {
 bool is_believed(Oid trigger, JobId job, Oid relid) {
     if (contains(believed, trigger))
         return true;
+    const Command command = current_command();
+    if (command == disbelieving && contains(disbelieved, trigger))
+        return false;
     const std::uint64_t before = invalidations;
     const std::vector<Oid> lineage = partitioned_lineage_of(relid);
-    if (!has_source_among(job, lineage))
-        return false;
+    const bool is_source = has_source_among(job, lineage);
     if (invalidations != before)
-        return true; // by now it may be otherwise
+        return is_source; // by now it may be otherwise
+    if (!is_source) {
+        if (command.transaction == 0)
+            return false;
+        if (command != disbelieving)
+            disbelieved.clear();
+        disbelieving = command;
+        insert(disbelieved, trigger);
+        return false;
+    }
     for (const Oid table : lineage)
         insert(reasons, table);
     insert(believed, trigger);

@@ -9,7 +9,7 @@ namespace orchestry::capture {
 
 /// Whether changes of a trigger's table are those of what its job reads: of a source, or a
 /// partition of one. As of now, whatever snapshot the transaction has. A writer asks it for each
-/// row: what was true is remembered until something changes.
+/// row: what was true is remembered until something changes, and what was not for one command.
 bool is_believed(Oid trigger, catalog::JobId job, Oid relid);
 
 /// Keeps a job's sources as they are, by the lock on its row that its removal takes as well.
