@@ -80,6 +80,29 @@ SELECT count(*) FROM orchestry.dirty_mark WHERE job_id = 21003;
 DROP TABLE restored;
 SELECT orchestry.remove_policy(21003);
 
+-- A partition whose DETACH CONCURRENTLY was interrupted before the rollup was made: nothing was computed from it.
+SELECT orchestry.drop_rollup('days'), orchestry.drop_rollup('r');
+INSERT INTO m VALUES ('2026-02-05 01:10Z', 1);
+UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid = 'm_01'::regclass;
+ALTER TABLE m ALTER v SET STATISTICS 10; -- everybody reads the partitions anew
+SELECT orchestry.create_rollup('r', 'm', 'ts', 'v', '1 hour');
+CALL orchestry.refresh_rollup('r');
+SELECT bucket, data_points FROM r;
+ALTER TABLE m DETACH PARTITION m_01 FINALIZE;
+SELECT frozen FROM orchestry.rollups WHERE job_id = 21004;
+CREATE TABLE m_01_new PARTITION OF m FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+INSERT INTO m VALUES ('2026-01-05 01:10Z', 1);
+SELECT bucket, data_points FROM r ORDER BY 1;
+-- the same of one that is dropped
+SELECT orchestry.drop_rollup('r');
+UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid = 'm_02'::regclass;
+ALTER TABLE m ALTER v SET STATISTICS 20;
+SELECT orchestry.create_rollup('r', 'm', 'ts', 'v', '1 hour');
+CALL orchestry.refresh_rollup('r');
+DROP TABLE m_02;
+SELECT frozen FROM orchestry.rollups WHERE job_id = 21005;
+SELECT orchestry.drop_rollup('r');
+
 RESET orchestry.now;
 SET search_path = public;
 DROP SCHEMA capture_watches CASCADE;

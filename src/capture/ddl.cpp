@@ -43,12 +43,15 @@ bool has_rows(Oid relid) {
 
 /// Rows go with their partition, under a lock that has waited for all who wrote to it. A refresh
 /// that has the marks steps aside soon when it needs the partition. With an empty one nothing goes:
-/// what was computed of its times is of the rows of others.
+/// what was computed of its times is of the rows of others; nor with one whose DETACH CONCURRENTLY
+/// was under way when the watch began.
 void leave(const Watch& watch, Oid partition) {
     if (!has_rows(partition))
         return;
     const auto extent =
         watch.buckets ? extent_of(partition, watch.buckets->time_column) : std::nullopt;
+    if (extent && pg::call<PartitionHasPendingDetach>(Oid{partition}))
+        return;
     if (extent)
         freeze_at_commit(watch.job, partition, cover(*watch.buckets, *extent));
     else
