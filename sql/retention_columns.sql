@@ -40,6 +40,13 @@ ALTER TABLE above RENAME kind TO kind_v1;
 SELECT orchestry.release_hold(:below, 'over');
 ALTER TABLE above RENAME kind TO kind_v1;
 
+CREATE TYPE noted AS (id int, kind text);
+CREATE TABLE typed OF noted;
+SELECT orchestry.hold('typed', 'case of names', "where" => 'kind = ''legal''') AS typed \gset
+ALTER TYPE noted RENAME ATTRIBUTE kind TO kind_v1 CASCADE;
+SELECT orchestry.release_hold(:typed, 'over');
+ALTER TYPE noted RENAME ATTRIBUTE kind TO kind_v1 CASCADE;
+
 -- where the library was not asked every row is held: nobody knows which ones were meant
 DELETE FROM ev_1 WHERE id = 1;
 SELECT * FROM planned('ev');

@@ -2,6 +2,7 @@
 
 #include "capture/capture.hpp"
 #include "capture/source.hpp"
+#include "catalog/columns.hpp"
 #include "catalog/refresh_state.hpp"
 #include "pg/compat.hpp"
 #include "pg/entry.hpp"
@@ -262,23 +263,16 @@ void check_drop_trigger(const DropStmt* statement) {
 }
 
 /// The view of a rollup goes on to read a column by its number, and all else goes by its name: when
-/// another column takes the name, they would read two columns. Also with what inherits the column,
-/// or has it from a type.
-void check_column_stays(Oid relid, const char* column) {
-    if (!OidIsValid(relid))
-        return; // the statement itself will say so
+/// another column takes the name, they would read two columns.
+void check_column_stays(const catalog::RenamedColumn& column) {
     const catalog::Elevated elevated;
     pg::Spi spi;
     spi.run(
-        "WITH RECURSIVE renamed AS (SELECT c.oid FROM pg_catalog.pg_class c "
-        "WHERE c.oid OPERATOR(pg_catalog.=) $1 OR c.reloftype OPERATOR(pg_catalog.=) (SELECT "
-        "t.reltype FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) $1 "
-        "AND t.relkind OPERATOR(pg_catalog.=) 'c') UNION SELECT i.inhrelid FROM renamed r "
-        "JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) r.oid) "
         "SELECT u.job_id, pg_catalog.format('%I.%I', u.rollup_schema, u.rollup_name) "
-        "FROM renamed r JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid "
+        "FROM pg_catalog.pg_attribute a "
         "JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) "
-        "'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) r.oid "
+        "'pg_catalog.pg_class'::pg_catalog.regclass "
+        "AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid "
         "AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum AND d.classid OPERATOR(pg_catalog.=) "
         "'pg_catalog.pg_rewrite'::pg_catalog.regclass "
         "JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid "
@@ -286,28 +280,24 @@ void check_column_stays(Oid relid, const char* column) {
         "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) v.relnamespace "
         "JOIN orchestry.rollup u ON u.rollup_schema OPERATOR(pg_catalog.=) n.nspname "
         "AND u.rollup_name OPERATOR(pg_catalog.=) v.relname "
-        "WHERE a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name ORDER BY u.job_id LIMIT 1",
-        relid, column);
+        "WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1) "
+        "AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name ORDER BY u.job_id LIMIT 1",
+        column.tables, column.name);
     if (spi.rows() == 0)
         return;
     throw base::Error(base::errc::not_prerequisite_state,
-                      "cannot rename column " + pg::quote_identifier(column) + " of " +
-                          pg::relation_name(relid).value_or(""))
+                      "cannot rename column " + pg::quote_identifier(column.name) + " of " +
+                          pg::relation_name(column.relid).value_or(""))
         .detail("Rollup " + spi.row(0).text(2) + " is computed from it, by its name.")
         .hint("Drop the rollup before and create it again after: SELECT orchestry.drop_rollup(" +
               pg::quote_literal(spi.row(0).text(2)) + ");");
 }
 
 void check_rename(const RenameStmt* statement) {
-    switch (statement->renameType) {
-    case OBJECT_TRIGGER:
-        return check_trigger_stays(oid_of(statement->relation), statement->subname, "rename");
-    case OBJECT_COLUMN:
-    case OBJECT_ATTRIBUTE:
-        return check_column_stays(oid_of(statement->relation), statement->subname);
-    default:
-        return;
-    }
+    if (statement->renameType == OBJECT_TRIGGER)
+        check_trigger_stays(oid_of(statement->relation), statement->subname, "rename");
+    else if (const auto column = catalog::renamed_column(*statement))
+        check_column_stays(*column);
 }
 
 /// While a partition is detached concurrently, rows may still come to it that no job sees.

@@ -107,4 +107,26 @@ std::string has_columns_sql(const std::string& relid, const std::string& names,
            "u.number))";
 }
 
+std::optional<RenamedColumn> renamed_column(const RenameStmt& statement) {
+    if (statement.renameType != OBJECT_COLUMN && statement.renameType != OBJECT_ATTRIBUTE)
+        return std::nullopt;
+    RenamedColumn renamed;
+    renamed.relid = pg::protect([&] { return RangeVarGetRelid(statement.relation, NoLock, true); });
+    if (!OidIsValid(renamed.relid))
+        return std::nullopt; // the statement itself will say so
+    renamed.name = statement.subname;
+    renamed.tables = pg::family_of(renamed.relid);
+    if (statement.renameType == OBJECT_COLUMN)
+        return renamed;
+    pg::Spi spi;
+    spi.run("SELECT c.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_class c "
+            "ON c.reloftype OPERATOR(pg_catalog.=) t.oid "
+            "WHERE t.typrelid OPERATOR(pg_catalog.=) $1 ORDER BY 1",
+            renamed.relid);
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        for (const Oid table : pg::family_of(spi.row(i).oid(1)))
+            renamed.tables.push_back(table);
+    return renamed;
+}
+
 } // namespace orchestry::catalog

@@ -45,4 +45,14 @@ std::string numbers_of_columns_sql(const std::string& relid, const std::string& 
 std::string has_columns_sql(const std::string& relid, const std::string& names,
                             const std::string& numbers);
 
+/// A column that a command renames.
+struct RenamedColumn {
+    Oid relid = InvalidOid; ///< the table, view or composite type that the command names
+    std::string name;       ///< as before, unquoted
+    /// That, and what has the column from it: what inherits it, and tables of the type.
+    std::vector<Oid> tables;
+};
+/// nullopt: it renames something else, or nothing that is there.
+std::optional<RenamedColumn> renamed_column(const RenameStmt& statement);
+
 } // namespace orchestry::catalog

@@ -1,5 +1,6 @@
 #include "retention/guard.hpp"
 
+#include "catalog/columns.hpp"
 #include "catalog/hold.hpp"
 #include "catalog/quarantine.hpp"
 #include "pg/entry.hpp"
@@ -146,28 +147,25 @@ void check_detach_concurrently(const RangeVar* name) {
     refuse_if_held(relid, "detach");
 }
 
-/// A held condition goes by the names of columns. What is renamed is so in all that inherits it,
-/// and what came into quarantine has the names that it had.
+/// A held condition goes by the names of columns. What is renamed is so in all that has the column
+/// from there, and what came into quarantine has the names that it had.
 void check_rename(const RenameStmt* statement) {
-    if (statement->renameType != OBJECT_COLUMN || !OidIsValid(catalog::hold_table()))
+    if (!OidIsValid(catalog::hold_table()))
         return;
-    const Oid renamed =
-        pg::protect([&] { return RangeVarGetRelid(statement->relation, NoLock, true); });
-    if (!OidIsValid(renamed))
-        return; // the statement itself will say so
+    const auto column = catalog::renamed_column(*statement);
+    if (!column)
+        return;
     const catalog::Holds holds;
     if (holds.empty())
         return;
-    const std::string column = statement->subname;
-    const List* const below =
-        pg::protect([&] { return find_all_inheritors(renamed, NoLock, nullptr); });
-    for (int i = 0; i < list_length(below); ++i)
-        for (const catalog::Hold& hold : holds.covering_at_any_time(list_nth_oid(below, i))) {
-            if (std::find(hold.columns.begin(), hold.columns.end(), column) == hold.columns.end())
+    for (const Oid table : column->tables)
+        for (const catalog::Hold& hold : holds.covering_at_any_time(table)) {
+            if (std::find(hold.columns.begin(), hold.columns.end(), column->name) ==
+                hold.columns.end())
                 continue;
             throw base::Error(base::errc::not_prerequisite_state,
-                              "cannot rename column " + pg::quote_identifier(column) + " of " +
-                                  pg::relation_name(renamed).value_or("the table") +
+                              "cannot rename column " + pg::quote_identifier(column->name) +
+                                  " of " + pg::relation_name(column->relid).value_or("the table") +
                                   " because a hold goes by it")
                 .detail("Hold " + std::to_string(hold.id) + " covers rows that meet " +
                         hold.predicate + ": " + hold.reason + ".")
