@@ -10,7 +10,7 @@ SELECT setval('orchestry.job_job_id_seq', 7901, false), setval('orchestry.hold_h
     setval('orchestry.archive_file_archive_id_seq', 1, false);
 -- a directory of this test's own, which its output does not name
 SELECT current_setting('data_directory') || '/filed' AS dir \gset
-COPY (SELECT) TO PROGRAM 'rm -rf filed && mkdir filed';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf filed && mkdir filed';
 CREATE FUNCTION masked(text) RETURNS text LANGUAGE sql RETURN
     regexp_replace(regexp_replace(replace($1, current_setting('data_directory'), ''), 'orchestry_\d+_\d+_', 'orchestry_N_N_'), 'quarantine_\d+', 'quarantine_N');
 CREATE FUNCTION history(job bigint) RETURNS TABLE (action text, object text, state text, rows bigint, sqlstate text, message text)
@@ -145,7 +145,7 @@ DECLARE name text;
 BEGIN
     UPDATE orchestry.archive_file SET published_at = NULL WHERE archive_id = (SELECT max(f.archive_id) FROM orchestry.archive_file f WHERE f.job_id = job)
         RETURNING regexp_replace(file, '^.*/', '') INTO name;
-    EXECUTE format('COPY (SELECT) TO PROGRAM %L', format('cd filed && rm %s.json && mv %s orchestry_%s_%s_%s.partial', name, name,
+    EXECUTE format('COPY (SELECT WHERE false) TO PROGRAM %L', format('cd filed && rm %s.json && mv %s orchestry_%s_%s_%s.partial', name, name,
         (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database()), job));
 END $$;
 CALL unname(:back);
@@ -158,7 +158,7 @@ INSERT INTO back (id, at) VALUES (100, '2026-01-01');
 SELECT orchestry.add_retention_policy('back', interval '10 days', time_column => 'at', archive_to => 'file:' || :'dir') AS back \gset
 CALL orchestry.run('back');
 CALL unname(:back);
-COPY (SELECT) TO PROGRAM 'rm filed/*.partial';
+COPY (SELECT WHERE false) TO PROGRAM 'rm filed/*.partial';
 \set VERBOSITY sqlstate
 SELECT orchestry.remove_policy(:back);
 \set VERBOSITY default
@@ -270,4 +270,4 @@ SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_s
 SET search_path = public;
 DROP SCHEMA filed CASCADE;
 DROP ROLE filed_owner;
-COPY (SELECT) TO PROGRAM 'rm -rf filed';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf filed';
