@@ -46,6 +46,19 @@ CALL orchestry.run_job(:counted);
 CALL orchestry.run_job(:plainly);
 SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM counted) AS counted, (SELECT string_agg(id::text, ' ' ORDER BY id) FROM plainly) AS plainly;
 
+-- a hold that ends within a unit of the column: what lies before its end in that unit stays
+CREATE TABLE in_seconds (id int, at float8);
+CREATE TABLE in_ms (id int, at uuid);
+INSERT INTO in_seconds VALUES (1, 1767225600.3), (2, 1767225601.5), (3, 1767225598.5);
+INSERT INTO in_ms VALUES (1, '019b76da-a800-7cc3-98c4-dc0c0c07398f'), (2, '019b76da-a802-7cc3-98c4-dc0c0c07398f'), (3, '019b76da-a7fe-7cc3-98c4-dc0c0c07398f');
+SELECT orchestry.hold('in_seconds', 'case of spans', "from" => '2025-12-31 23:59:59.5', "to" => '2026-01-01 00:00:00.5')
+    < orchestry.hold('in_ms', 'case of spans', "from" => '2025-12-31 23:59:59.9995', "to" => '2026-01-01 00:00:00.0005') AS held;
+SELECT orchestry.add_retention_policy('in_seconds', '90 days', time_column => 'at', key_unit => 's') AS in_seconds \gset
+SELECT orchestry.add_retention_policy('in_ms', '90 days', time_column => 'at') AS in_ms \gset
+CALL orchestry.run_job(:in_seconds);
+CALL orchestry.run_job(:in_ms);
+SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM in_seconds) AS in_seconds, (SELECT string_agg(id::text, ' ' ORDER BY id) FROM in_ms) AS in_ms;
+
 SELECT count(orchestry.release_hold(hold_id, 'over')) FROM orchestry.holds WHERE reason = 'case of spans' AND released_at IS NULL;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'spans';
 RESET orchestry.now;

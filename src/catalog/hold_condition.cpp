@@ -1,6 +1,7 @@
 #include "catalog/hold_condition.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace orchestry::catalog {
 
@@ -37,9 +38,12 @@ std::string lies_within(const base::TimeExtent& extent, const std::string& colum
     if (extent.to != base::plus_infinity) {
         const base::Instant end{extent.to.us + doubt_us};
         const std::int64_t last = base::position_of(kind, end); // rounded down
+        // Within a unit there may be values as well, of a uuid or a number with a fraction.
         const bool is_exact = base::instant_of(kind, last) == end;
+        const bool is_last = last == std::numeric_limits<std::int64_t>::max();
         text += (text.empty() ? "" : " AND ") + column + " OPERATOR(pg_catalog." +
-                (is_exact ? "<" : "<=") + ") " + position_constant(kind, type, last);
+                (is_last ? "<=" : "<") + ") " +
+                position_constant(kind, type, is_exact || is_last ? last : last + 1);
     }
     return text;
 }
