@@ -59,6 +59,24 @@ CALL orchestry.run_job(:in_seconds);
 CALL orchestry.run_job(:in_ms);
 SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM in_seconds) AS in_seconds, (SELECT string_agg(id::text, ' ' ORDER BY id) FROM in_ms) AS in_ms;
 
+-- the keys of all that is above the policy's table and below it, of types that are not for times alone as well
+CREATE TABLE keyed (tenant int, id uuid NOT NULL, updated timestamptz) PARTITION BY LIST (tenant);
+CREATE TABLE keyed_1 PARTITION OF keyed FOR VALUES IN (1) PARTITION BY RANGE (id);
+CREATE TABLE keyed_1_all PARTITION OF keyed_1 FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+INSERT INTO keyed VALUES (1, '019b76da-a800-7cc3-98c4-dc0c0c07398f', '2026-02-10'), (1, '018cc251-f400-7cc3-98c4-dc0c0c07398f', '2026-02-10');
+CREATE TABLE counted_all PARTITION OF counted FOR VALUES FROM (0) TO (1000000000);
+INSERT INTO counted VALUES (11, 100000000, '2026-01-05'), (12, 900000000, '2026-01-05');
+SELECT orchestry.hold('keyed', 'case of spans', "from" => '2026-01-01', "to" => '2026-01-02')
+    < orchestry.hold('counted', 'case of spans', "from" => '1973-03-03', "to" => '1973-03-04') AS held;
+SELECT orchestry.add_retention_policy('keyed', '90 days', time_column => 'updated') AS above \gset
+SELECT orchestry.add_retention_policy('keyed_1_all', '90 days', time_column => 'updated') AS leaf \gset
+SELECT orchestry.add_retention_policy('counted_all', '90 days', time_column => 'updated') AS counted_leaf \gset
+CALL orchestry.run_job(:above);
+CALL orchestry.run_job(:leaf);
+CALL orchestry.run_job(:counted_leaf);
+SELECT id FROM keyed;
+SELECT id FROM counted_all;
+
 SELECT count(orchestry.release_hold(hold_id, 'over')) FROM orchestry.holds WHERE reason = 'case of spans' AND released_at IS NULL;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'spans';
 RESET orchestry.now;

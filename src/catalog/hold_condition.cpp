@@ -1,5 +1,7 @@
 #include "catalog/hold_condition.hpp"
 
+#include "catalog/compression.hpp"
+
 #include <algorithm>
 #include <limits>
 
@@ -91,28 +93,50 @@ std::optional<HeldColumn> time_key(Oid table) {
     return kind ? std::optional(HeldColumn{key.name, key.type, *kind}) : std::nullopt;
 }
 
+/// The tables whose partition keys the rows of a leaf have: those above it and, where it has
+/// partitions itself, it and those below it.
+std::vector<Oid> keyed_tables(Oid leaf) {
+    const auto is_partitioned = [](Oid relid) {
+        return pg::call<get_rel_relkind>(relid) == RELKIND_PARTITIONED_TABLE;
+    };
+    std::vector<Oid> tables = lineage_of(leaf);
+    if (is_partitioned(leaf))
+        for (const Oid relid : pg::family_of(leaf))
+            if (relid != leaf)
+                tables.push_back(relid);
+    std::erase_if(tables, [&](Oid relid) { return !is_partitioned(relid); });
+    return tables;
+}
+
 } // namespace
 
 std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column) {
     std::vector<HeldColumn> others;
-    if (std::optional<HeldColumn> key = time_key(table)) {
-        const bool is_time = key->type == UUIDOID || kind_of_time(key->type);
-        if (key->name != column)
-            others.push_back(*std::move(key));
-        if (is_time)
-            return others;
-    }
+    const auto add = [&](HeldColumn other) {
+        const bool is_known = other.name == column ||
+                              std::any_of(others.begin(), others.end(),
+                                          [&](const auto& has) { return has.name == other.name; });
+        if (!is_known)
+            others.push_back(std::move(other));
+    };
+    bool is_told = false;
+    for (const Oid keyed : keyed_tables(leaf))
+        if (std::optional<HeldColumn> key = time_key(keyed)) {
+            is_told |= keyed == table && (key->type == UUIDOID || kind_of_time(key->type));
+            add(*std::move(key));
+        }
+    if (is_told)
+        return others;
     pg::Spi spi;
     spi.run("SELECT a.attname::pg_catalog.text, a.atttypid "
             "FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) $1 "
-            "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped "
-            "AND a.attname OPERATOR(pg_catalog.<>) $2::pg_catalog.name ORDER BY a.attnum",
-            leaf, column);
+            "AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            leaf);
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
         const Oid type = pg::call<getBaseType>(row.oid(2));
         if (const auto kind = kind_of_time(type))
-            others.push_back({row.text(1), type, *kind});
+            add({row.text(1), type, *kind});
     }
     return others;
 }
