@@ -60,11 +60,6 @@ SELECT blocked_by FROM planned('ev') WHERE object = 'named.ev_1';
 SELECT orchestry.release_hold(:h, 'over');
 SELECT orchestry.remove_policy(:ev);
 
--- the row as a whole has all columns
-SELECT orchestry.hold('ev', 'case of names', "where" => 'ev IS NOT NULL') AS h \gset
-SELECT column_names, column_numbers FROM orchestry.hold WHERE hold_id = :h;
-SELECT orchestry.release_hold(:h, 'over');
-
 -- a policy for rows stops until somebody says which are meant
 CREATE TABLE plain (id int, at timestamptz, kind text, size int);
 INSERT INTO plain VALUES (1, '2026-01-01', 'audit', 1), (2, '2026-01-01', 'debug', 2);

@@ -40,6 +40,7 @@ SELECT orchestry.hold('ev', 'why', "where" => 'true FROM plain');
 SELECT orchestry.hold('ev', 'why', "where" => 'customer = 1 AS x');
 SELECT orchestry.hold('ev', 'why', "where" => 'customer IN (SELECT id FROM held.plain)');
 SELECT orchestry.hold('ev', 'why', "where" => 'customer < random()');
+SELECT orchestry.hold('ev', 'why', "where" => 'ev IS NOT NULL');
 SELECT orchestry.hold('ev', 'why', "where" => 'count(*) > 1');
 CREATE VIEW looks AS SELECT * FROM plain;
 SELECT orchestry.hold('looks', 'why');

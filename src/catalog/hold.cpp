@@ -119,7 +119,8 @@ std::int64_t add_hold(Hold hold) {
     // What removes rows at this moment is waited for: its locks conflict with this one.
     (void)pg::lock_relations({{hold.relid, AccessShareLock}}, settings::lock_budget_us());
     if (!hold.predicate.empty()) {
-        hold.predicate = pg::check_predicate(hold.relid, hold.predicate, "where");
+        hold.predicate = pg::check_predicate(hold.relid, hold.predicate, "where",
+                                             pg::SessionState::may_matter, pg::WholeRow::refused);
         hold.columns = pg::columns_of_predicate(hold.relid, hold.predicate);
     }
     lock_record();

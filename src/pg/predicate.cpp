@@ -59,8 +59,14 @@ bool find_session_fault(Node* node, void* fault) {
     return true;
 }
 
+bool reads_whole_row(Node* condition) {
+    Bitmapset* numbers = nullptr;
+    pull_varattnos(condition, 1, &numbers);
+    return bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, numbers);
+}
+
 Node* analyze(Relation relation, const char* text, Node* expression, SessionState session,
-              Fault* fault) {
+              WholeRow whole_row, Fault* fault) {
     ParseState* const state = make_parsestate(nullptr);
     state->p_sourcetext = text;
     ParseNamespaceItem* const item =
@@ -74,12 +80,15 @@ Node* analyze(Relation relation, const char* text, Node* expression, SessionStat
         *fault = Fault::is_volatile;
     else if (session == SessionState::must_not_matter)
         (void)find_session_fault(analyzed, fault);
+    else if (whole_row == WholeRow::refused && reads_whole_row(analyzed))
+        *fault = Fault::whole_row;
     free_parsestate(state);
     return analyzed;
 }
 
 /// A text as an analyzed condition; nullptr, with `fault` set, when it is none.
-Node* read_condition(Relation relation, const char* source, SessionState session, Fault* fault) {
+Node* read_condition(Relation relation, const char* source, SessionState session,
+                     WholeRow whole_row, Fault* fault) {
     ErrorContextCallback pointer{error_context_stack, point_into_text, const_cast<char*>(source)};
     error_context_stack = &pointer; // protect() takes it off
     List* const statements = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
@@ -89,13 +98,13 @@ Node* read_condition(Relation relation, const char* source, SessionState session
         return nullptr;
     }
     return analyze(relation, source, linitial_node(ResTarget, select->targetList)->val, session,
-                   fault);
+                   whole_row, fault);
 }
 
 } // namespace
 
 std::string check_predicate(Oid relid, const std::string& text, const char* argument,
-                            SessionState session) {
+                            SessionState session, WholeRow whole_row) {
     const OpenRelation relation(relid, AccessShareLock);
     const std::string callers_path = namespace_search_path;
     // Reading a constant of a domain runs the domain's checks: code of the table's owner.
@@ -104,7 +113,7 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
     const char* const source = text.c_str();
     Fault fault = Fault::none;
     Node* const condition =
-        protect([&] { return read_condition(relation.get(), source, session, &fault); });
+        protect([&] { return read_condition(relation.get(), source, session, whole_row, &fault); });
     const auto refuse = [&](const char* message, const char* detail) {
         return base::Error(base::errc::invalid_parameter,
                            std::string("\"") + argument + "\" " + message)
@@ -147,8 +156,9 @@ std::vector<std::string> columns_of_predicate(Oid relid, const std::string& text
     Fault fault = Fault::none;
     const Bitmapset* const numbers = protect([&] {
         Bitmapset* found = nullptr;
-        pull_varattnos(read_condition(relation.get(), source, SessionState::may_matter, &fault), 1,
-                       &found);
+        pull_varattnos(read_condition(relation.get(), source, SessionState::may_matter,
+                                      WholeRow::allowed, &fault),
+                       1, &found);
         return found;
     });
     const auto reads = [&](AttrNumber number) {
@@ -158,7 +168,7 @@ std::vector<std::string> columns_of_predicate(Oid relid, const std::string& text
     const TupleDesc desc = RelationGetDescr(relation.get());
     for (int i = 0; i < desc->natts; ++i) {
         const Form_pg_attribute column = TupleDescAttr(desc, i);
-        if (!column->attisdropped && (reads(column->attnum) || reads(InvalidAttrNumber)))
+        if (!column->attisdropped && reads(column->attnum))
             columns.emplace_back(NameStr(column->attname));
     }
     return columns;
