@@ -111,6 +111,12 @@ DROP TABLE elsewhere.mine;
 CALL orchestry.run_due(); -- which forgets what is gone
 SELECT table_name FROM orchestry.detached_partition WHERE schema_name = 'named' ORDER BY table_name;
 DROP TABLE elsewhere.mine;
+CREATE TABLE other (LIKE held) PARTITION BY RANGE (at);
+ALTER TABLE other ATTACH PARTITION elsewhere.mine FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+DROP TABLE elsewhere.mine;
+SELECT orchestry.release_hold(:h, 'over');
+SELECT orchestry.hold('elsewhere.mine', 'case of names') AS h \gset
+DROP TABLE held; -- of which it is no part any more
 SELECT orchestry.release_hold(:h, 'over');
 DROP SCHEMA elsewhere CASCADE;
 

@@ -243,12 +243,13 @@ std::vector<Holds::Above> Holds::place_of(Oid relid) const {
         const Oid parent = pg::protect([&] {
             return get_rel_relispartition(below) ? get_partition_parent(below, true) : InvalidOid;
         });
-        if (OidIsValid(parent)) {
+        if (OidIsValid(parent))
             add({parent, time_extent(parent, below), is_part});
-            return;
-        }
+        // What somebody has made a partition of another table since is no part of the first one.
         if (const auto found = quarantine_.find(below); found != quarantine_.end())
-            add({found->second.parent, found->second.extent, is_part});
+            add({found->second.parent, found->second.extent, is_part && !OidIsValid(parent)});
+        if (OidIsValid(parent))
+            return;
         for (const Oid above : parents_of(below))
             add({above, {}, false});
     };
