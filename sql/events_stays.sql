@@ -121,5 +121,31 @@ DELETE FROM whole;
 CALL orchestry.run('whole');
 SELECT pg_relation_size('whole_1');
 
+-- Where TRUNCATE is not the same as DELETE, or not allowed, a large partition goes row by row.
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not by TRUNCATE'; END$$;
+CREATE ROLE evs_owner;
+GRANT ALL ON SCHEMA evs TO evs_owner;
+SET ROLE evs_owner;
+CREATE TABLE guarded (at timestamptz NOT NULL, app text, pad text) PARTITION BY RANGE (at);
+CREATE TABLE guarded_1 PARTITION OF guarded FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE guarded_2 PARTITION OF guarded FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+INSERT INTO guarded SELECT '2026-01-05'::timestamptz + i % 2 * interval '1 month', 'app', repeat('x', 100) FROM generate_series(1, 30000) i;
+SELECT orchestry.add_event_compression_policy('guarded', '30 days', group_by => '{app}') AS guarded \gset
+SELECT action, object FROM orchestry.plan('guarded') WHERE action <> 'leave';
+CREATE TRIGGER guard BEFORE TRUNCATE ON guarded_1 EXECUTE FUNCTION refuse();
+REVOKE TRUNCATE ON guarded_2 FROM evs_owner;
+SELECT DISTINCT action, object FROM orchestry.plan('guarded') WHERE action <> 'leave';
+DROP TRIGGER guard ON guarded_1;
+GRANT TRUNCATE ON guarded_2 TO evs_owner;
+CREATE RULE guard AS ON DELETE TO guarded DO INSTEAD NOTHING;
+SELECT DISTINCT action, object FROM orchestry.plan('guarded') WHERE action <> 'leave';
+DROP RULE guard ON guarded;
+CREATE TRIGGER guard BEFORE TRUNCATE ON guarded_1 EXECUTE FUNCTION refuse();
+REVOKE TRUNCATE ON guarded_2 FROM evs_owner;
+CALL orchestry.run('guarded');
+SELECT (SELECT count(*) FROM guarded), (SELECT sum(event_count) FROM guarded_compressed);
+RESET ROLE;
+
 SELECT count(orchestry.remove_policy(job_id)) > 0 AS removed FROM orchestry.jobs WHERE job_id BETWEEN 17101 AND 17200;
 DROP SCHEMA evs CASCADE;
+DROP ROLE evs_owner;

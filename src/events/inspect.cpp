@@ -275,19 +275,26 @@ bool publishes_deletes_only(Oid relid) {
                relid) > 0;
 }
 
-/// Whether nothing but their times decides what becomes of the rows of a table: no trigger acts on
-/// their deletion, no other table references them, and no subscriber has to be told of each.
+/// Whether nothing but their times decides what becomes of the rows of a table: no trigger or rule
+/// acts on their deletion, nor on TRUNCATE, no other table references them, and no subscriber has
+/// to be told of each.
 bool is_simple(Oid relid) {
     if (publishes_deletes_only(relid))
         return false;
     pg::Spi spi;
     spi.run("SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid "
             "OPERATOR(pg_catalog.=) $1 AND NOT t.tgisinternal AND (t.tgtype "
-            "OPERATOR(pg_catalog.&) 8::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0) "
+            "OPERATOR(pg_catalog.&) 40::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class "
+            "OPERATOR(pg_catalog.=) $1 AND r.ev_type OPERATOR(pg_catalog.=) '4') "
             "AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contype "
             "OPERATOR(pg_catalog.=) 'f' AND c.confrelid OPERATOR(pg_catalog.=) $1)",
             relid);
     return spi.row(0).boolean(1);
+}
+
+bool may_truncate(Oid role, Oid relid) {
+    return pg::protect([&] { return pg_class_aclcheck(relid, role, ACL_TRUNCATE) == ACLCHECK_OK; });
 }
 
 std::int64_t bytes_of(Oid relid) {
@@ -340,7 +347,7 @@ std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instan
         const auto bounds = bounds_of(member);
         if (bounds && bounds->to <= horizon && !member.detach_pending &&
             pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&
-            catalog::owner_of(member.relid) == owner &&
+            catalog::owner_of(member.relid) == owner && may_truncate(owner, member.relid) &&
             is_worth_it(bytes_of(member.relid), catalog::settings::lock_budget_us()) &&
             is_simple(member.relid))
             wholes.push_back({member.relid, member.quoted, bounds->from, bounds->to, member.rows});
