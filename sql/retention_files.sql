@@ -261,6 +261,34 @@ SELECT orchestry.reattach(:'again_0') AS hold \gset
 SELECT count(*) FROM orchestry.archive_files WHERE job_id = :again;
 SELECT orchestry.release_hold(:hold, 'over');
 
+-- a file that could not get its name when its policy was removed gets it from the table's next one
+CREATE TABLE left_by (id int, at timestamptz);
+INSERT INTO left_by VALUES (1, '2026-01-01');
+SELECT orchestry.add_retention_policy('left_by', interval '10 days', time_column => 'at', archive_to => 'file:' || :'dir') AS left_by \gset
+CALL orchestry.run('left_by');
+CALL unname(:left_by);
+COPY (SELECT WHERE false) TO PROGRAM 'mv filed/*.partial filed/away';
+\set VERBOSITY sqlstate
+SELECT orchestry.remove_policy(:left_by);
+\set VERBOSITY default
+SELECT orchestry.add_retention_policy('left_by', interval '20 days', time_column => 'at') AS next \gset
+CALL orchestry.run('left_by');
+SELECT action, state FROM history(:next);
+SELECT format('cd filed && mv away orchestry_%s_%s_%s.partial', f.origin_system, f.origin_database, f.job_id) AS back FROM orchestry.archive_file f WHERE f.job_id = :left_by \gset
+COPY (SELECT WHERE false) TO PROGRAM :'back';
+SELECT action, reason FROM orchestry.plan('left_by');
+CALL orchestry.run('left_by');
+SELECT action, state FROM history(:next);
+SELECT count(*) FROM files WHERE name ~ 'partial';
+SELECT bool_and(f.published_at IS NOT NULL AND encode(sha256(pg_read_binary_file(f.file)), 'hex') = f.sha256) FROM orchestry.archive_files f WHERE f.job_id = :left_by;
+SELECT action, reason FROM orchestry.plan('left_by');
+-- another one is let alone, and the run goes on
+CALL unname(:left_by);
+UPDATE orchestry.archive_file SET sha256 = 'other' WHERE job_id = :left_by;
+CALL orchestry.run('left_by');
+SELECT action, state, masked(message) AS message FROM orchestry.run_steps s WHERE s.run_id = (SELECT j.last_run_id FROM orchestry.jobs j WHERE j.job_id = :next);
+COPY (SELECT WHERE false) TO PROGRAM 'rm filed/*.partial';
+
 -- whoever does not own the table does not see its files
 SET ROLE filed_owner;
 SELECT target, count(*) FROM orchestry.archive_files GROUP BY 1;

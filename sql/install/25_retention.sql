@@ -100,6 +100,7 @@ COMMENT ON COLUMN orchestry.archive_file.hash_high IS 'With hash_low, the sums o
 COMMENT ON COLUMN orchestry.archive_file.published_at IS 'When the file got its name; NULL: it is complete under a passing one';
 COMMENT ON SEQUENCE orchestry.archive_file_archive_id_seq IS 'Ids of archive files';
 CREATE INDEX archive_file_job_idx ON orchestry.archive_file (job_id, part);
+CREATE INDEX archive_file_unnamed_idx ON orchestry.archive_file (archive_id) WHERE published_at IS NULL;
 SELECT pg_extension_config_dump('orchestry.archive_file', '');
 SELECT pg_extension_config_dump('orchestry.archive_file_archive_id_seq', '');
 

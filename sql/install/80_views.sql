@@ -174,7 +174,7 @@ FROM orchestry.archive_file f LEFT JOIN pg_roles r ON r.rolname = f.owner
 WHERE pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW orchestry.archive_files IS 'The files that retention has archived rows to, each with a manifest of the same beside it, FILE.json.';
 COMMENT ON COLUMN orchestry.archive_files.least IS 'With greatest, the range of its rows: of the time column or the partition key';
-COMMENT ON COLUMN orchestry.archive_files.published_at IS 'When the file got its name; NULL: it is complete, and the next run of its job gives it its name';
+COMMENT ON COLUMN orchestry.archive_files.published_at IS 'When the file got its name; NULL: it is complete, and the next run of its job gives it its name, or of another retention policy of its table when that job was removed';
 
 CREATE VIEW orchestry.quarantine WITH (security_barrier) AS
 SELECT c.oid::regclass AS partition, format('%I.%I', n.nspname, q.table_name) AS former_name, p.oid::regclass AS parent,

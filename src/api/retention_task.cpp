@@ -34,14 +34,9 @@ class RetentionTask : public jobs::Task {
     }
 
     std::vector<jobs::Step> plan(const Job& job, base::Instant now) const override {
-        if (retention::takes_rows(job))
-            return row_steps(job, now);
-        retention::Planned planned = retention::plan_job(job, now);
-        const auto basis = std::make_shared<const retention::Basis>(std::move(planned.basis));
-        std::vector<jobs::Step> steps;
-        for (retention::Step& step : planned.steps)
-            steps.push_back(
-                step_of(basis, std::make_shared<const retention::Step>(std::move(step))));
+        std::vector<jobs::Step> steps =
+            retention::takes_rows(job) ? row_steps(job, now) : partition_steps(job, now);
+        add_left_files(job, steps);
         return steps;
     }
 
@@ -60,6 +55,8 @@ class RetentionTask : public jobs::Task {
         if (auto failure =
                 pg::in_subtransaction([&] { (void)retention::publish_archive_file(job.id); })) {
             failure->message = "a file of the policy did not get its name: " + failure->message;
+            failure->hint += (failure->hint.empty() ? "" : " ");
+            failure->hint += "A run of the table's next retention policy gives it its name.";
             pg::report(WARNING, *failure);
         }
     }
@@ -80,6 +77,41 @@ class RetentionTask : public jobs::Task {
     }
 
   private:
+    static std::vector<jobs::Step> partition_steps(const Job& job, base::Instant now) {
+        retention::Planned planned = retention::plan_job(job, now);
+        const auto basis = std::make_shared<const retention::Basis>(std::move(planned.basis));
+        std::vector<jobs::Step> steps;
+        for (retention::Step& step : planned.steps)
+            steps.push_back(
+                step_of(basis, std::make_shared<const retention::Step>(std::move(step))));
+        return steps;
+    }
+
+    /// After all others, and no reason for the run to fail: what becomes of these files is no
+    /// matter of the policy.
+    static void add_left_files(const Job& job, std::vector<jobs::Step>& steps) {
+        for (const catalog::ArchiveFile& file : retention::left_files(job.target)) {
+            jobs::Step step;
+            step.action = to_string(retention::RowAction::publish);
+            step.object = pg::relation_name(job.target).value_or("");
+            step.reason = "a file with rows of " + file.part_name +
+                          " is complete, its policy was removed, and it gets its name";
+            step.apply = [file](std::int64_t) {
+                jobs::StepResult result;
+                const auto failure = pg::in_subtransaction(
+                    [&] { result.message = retention::publish_archive_file(file); });
+                if (failure && failure->is(base::errc::query_canceled))
+                    pg::raise(*failure);
+                if (failure) {
+                    result.state = jobs::StepResult::State::skipped;
+                    result.message = failure->message;
+                }
+                return result;
+            };
+            steps.push_back(std::move(step));
+        }
+    }
+
     static std::vector<jobs::Step> row_steps(const Job& job, base::Instant now) {
         retention::PlannedRowSteps planned = retention::plan_row_job(job, now);
         std::vector<jobs::Step> steps;

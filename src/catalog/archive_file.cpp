@@ -1,5 +1,7 @@
 #include "catalog/archive_file.hpp"
 
+#include <algorithm>
+
 namespace orchestry::catalog {
 
 std::int64_t next_archive_id() {
@@ -55,8 +57,9 @@ void delete_archive_file(std::int64_t id) {
 
 namespace {
 
-std::optional<ArchiveFile> select_where(const char* condition, std::optional<JobId> job,
-                                        const pg::Param& value, const std::string& name) {
+/// The newest first.
+std::vector<ArchiveFile> select_where(const char* condition, std::optional<JobId> job,
+                                      const pg::Param& value, const std::string& name) {
     const Elevated elevated;
     pg::Spi spi;
     spi.run(std::string("SELECT f.archive_id, f.file, f.part, f.part_name, f.columns, "
@@ -66,38 +69,57 @@ std::optional<ArchiveFile> select_where(const char* condition, std::optional<Job
                         "OPERATOR(pg_catalog.=) $1) "
                         "AND f.origin_system OPERATOR(pg_catalog.=) $4 AND f.origin_database "
                         "OPERATOR(pg_catalog.=) $5 AND ") +
-                condition + " ORDER BY f.archive_id DESC LIMIT 1",
+                condition + " ORDER BY f.archive_id DESC",
             job ? pg::param(job->value) : pg::null_param(INT8OID), value, name, system_identifier(),
             MyDatabaseId);
-    if (spi.rows() == 0)
-        return std::nullopt;
-    const pg::Row row = spi.row(0);
-    ArchiveFile file;
-    file.id = row.bigint(1);
-    file.job = {row.bigint(14)};
-    file.path = row.text(2);
-    file.part = row.oid(3);
-    file.part_name = row.text(4);
-    file.columns = row.text(5);
-    file.least = row.text(6);
-    file.greatest = row.text(7);
-    file.rows = {row.bigint(8), row.bigint(9), row.bigint(10)};
-    file.content = {row.bigint(11), row.text(12)};
-    file.is_published = row.boolean(13);
-    return file;
+    std::vector<ArchiveFile> files;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i) {
+        const pg::Row row = spi.row(i);
+        ArchiveFile& file = files.emplace_back();
+        file.id = row.bigint(1);
+        file.job = {row.bigint(14)};
+        file.path = row.text(2);
+        file.part = row.oid(3);
+        file.part_name = row.text(4);
+        file.columns = row.text(5);
+        file.least = row.text(6);
+        file.greatest = row.text(7);
+        file.rows = {row.bigint(8), row.bigint(9), row.bigint(10)};
+        file.content = {row.bigint(11), row.text(12)};
+        file.is_published = row.boolean(13);
+    }
+    return files;
+}
+
+std::optional<ArchiveFile> newest(std::vector<ArchiveFile> files) {
+    return files.empty() ? std::nullopt : std::optional(std::move(files.front()));
 }
 
 } // namespace
 
 std::optional<ArchiveFile> unpublished_file(JobId job) {
-    return select_where("f.published_at IS NULL AND $2 AND $3 IS NOT NULL", job, pg::param(true),
-                        {});
+    return newest(
+        select_where("f.published_at IS NULL AND $2 AND $3 IS NOT NULL", job, pg::param(true), {}));
+}
+
+std::vector<ArchiveFile> files_left_by_jobs(Oid table) {
+    std::vector<ArchiveFile> files = select_where(
+        "f.published_at IS NULL AND $3 IS NOT NULL AND NOT EXISTS (SELECT FROM orchestry.job j "
+        "WHERE j.job_id OPERATOR(pg_catalog.=) f.job_id) AND (f.schema_name, f.table_name, "
+        "f.owner) "
+        "OPERATOR(pg_catalog.=) (SELECT n.nspname, c.relname, "
+        "pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c JOIN "
+        "pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid "
+        "OPERATOR(pg_catalog.=) $2)",
+        std::nullopt, pg::param(table), {});
+    std::reverse(files.begin(), files.end());
+    return files;
 }
 
 std::optional<ArchiveFile> file_of(std::optional<JobId> job, Oid part) {
-    return select_where("f.part OPERATOR(pg_catalog.=) $2 AND f.part_name OPERATOR(pg_catalog.=) "
-                        "$3",
-                        job, pg::param(part), pg::relation_name(part).value_or(""));
+    return newest(
+        select_where("f.part OPERATOR(pg_catalog.=) $2 AND f.part_name OPERATOR(pg_catalog.=) $3",
+                     job, pg::param(part), pg::relation_name(part).value_or("")));
 }
 
 std::string manifest_of(std::int64_t id) {

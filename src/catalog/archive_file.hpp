@@ -36,6 +36,8 @@ void delete_archive_file(std::int64_t id);
 
 /// The file of a job that has no name yet; nullopt when all have. There is one at most.
 std::optional<ArchiveFile> unpublished_file(JobId job);
+/// The files of a table that have no name yet and belong to no job any more, the oldest first.
+std::vector<ArchiveFile> files_left_by_jobs(Oid table);
 /// The file that has the rows of a table in quarantine; nullopt: there is none. `job`: that wrote
 /// it; nullopt: any.
 std::optional<ArchiveFile> file_of(std::optional<JobId> job, Oid part);

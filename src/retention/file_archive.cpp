@@ -164,29 +164,40 @@ bool is_what_was_archived(const ArchiveFile& file) {
     return file.rows == pg::RowsDigest{row.bigint(1), row.bigint(2), row.bigint(3)};
 }
 
-std::string publish_archive_file(catalog::JobId job) {
-    const std::optional<ArchiveFile> file = catalog::unpublished_file(job);
-    if (!file)
-        return {};
-    const std::string written = passing_path(directory_of(file->path), job);
+std::string publish_archive_file(const ArchiveFile& file) {
+    const std::string written = passing_path(directory_of(file.path), file.job);
     const bool has_name = !pg::file_exists(written);
     if (!has_name)
-        require_no_file(file->path);
-    const std::string path = has_name ? file->path : written;
-    if (!pg::file_exists(path) || pg::digest_file(path) != file->content)
+        require_no_file(file.path);
+    const std::string path = has_name ? file.path : written;
+    if (!pg::file_exists(path) || pg::digest_file(path) != file.content)
         throw Error(undefined_file, "file \"" + path + "\" is gone, or is another one by now")
-            .detail("It had " + std::to_string(file->rows.rows) + " rows of " + file->part_name +
+            .detail("It had " + std::to_string(file.rows.rows) + " rows of " + file.part_name +
                     ", which are not in that table any more unless it is in quarantine.")
-            .hint("Put it back; its SHA-256 is " + file->content.sha256 + ".");
+            .hint("Put it back; its SHA-256 is " + file.content.sha256 + ".");
     if (!has_name)
-        pg::rename_durably(written, file->path);
+        pg::rename_durably(written, file.path);
     ORCHESTRY_FAULT_POINT("file named");
-    pg::write_file(manifest_path(file->path), catalog::manifest_of(file->id));
+    pg::write_file(manifest_path(file.path), catalog::manifest_of(file.id));
     ORCHESTRY_FAULT_POINT("manifest written");
-    catalog::set_published(file->id);
+    catalog::set_published(file.id);
     require_durable_commit();
     ORCHESTRY_FAULT_POINT("file published");
-    return file->path;
+    return file.path;
+}
+
+std::string publish_archive_file(catalog::JobId job) {
+    const std::optional<ArchiveFile> file = catalog::unpublished_file(job);
+    return file ? publish_archive_file(*file) : std::string();
+}
+
+std::vector<ArchiveFile> left_files(Oid table) {
+    std::vector<ArchiveFile> files = catalog::files_left_by_jobs(table);
+    std::erase_if(files, [](const ArchiveFile& file) {
+        return !pg::file_exists(passing_path(directory_of(file.path), file.job)) &&
+               !pg::file_exists(file.path);
+    });
+    return files;
 }
 
 void remove_archive_file(const ArchiveFile& file) {

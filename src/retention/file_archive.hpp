@@ -57,6 +57,12 @@ bool is_what_was_archived(const catalog::ArchiveFile& file);
 /// file. Raises 58P01 when the file is gone.
 std::string publish_archive_file(catalog::JobId job);
 
+/// The files of a table that are there but have no name yet, because the policy that wrote them was
+/// removed when they could not get it.
+std::vector<catalog::ArchiveFile> left_files(Oid table);
+/// Gives one of these its name, likewise.
+std::string publish_archive_file(const catalog::ArchiveFile& file);
+
 /// Takes away a file with its manifest, and forgets it.
 void remove_archive_file(const catalog::ArchiveFile& file);
 
