@@ -45,6 +45,8 @@ const Column& require_column(const std::vector<Column>& columns, Oid relid,
 }
 
 std::vector<std::string> computed_otherwise(Oid above, Oid below) {
+    if (!pg::compat::has_virtual_columns || above == below)
+        return {};
     pg::Spi spi;
     spi.run("WITH computed AS (SELECT a.attrelid, a.attname, "
             "pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression "

@@ -62,8 +62,10 @@ inline bool sets_expression([[maybe_unused]] AlterTableType type) {
 /// A generated column that has no value before it is read (18, commit 83ea6c540).
 #ifdef ATTRIBUTE_GENERATED_VIRTUAL
 inline constexpr char virtual_column = ATTRIBUTE_GENERATED_VIRTUAL;
+inline constexpr bool has_virtual_columns = true;
 #else
 inline constexpr char virtual_column = 'v';
+inline constexpr bool has_virtual_columns = false;
 #endif
 
 /// SQL: whether foreign key c, a row of pg_constraint, is looked after (18 has some that are not).
