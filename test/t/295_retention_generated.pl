@@ -50,6 +50,22 @@ CALL orchestry.run('whole');
 SQL
 is(rows('whole'), '-5 5', 'a partition with such a row is not dropped');
 
+# A column that the table got while a partition was away: reattach() names the command that adds it.
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE back (at timestamptz NOT NULL, a int) PARTITION BY RANGE (at);
+CREATE TABLE back_1 PARTITION OF back FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z');
+CREATE TABLE back_2 PARTITION OF back FOR VALUES FROM ('2026-02-01Z') TO ('2026-03-01Z');
+INSERT INTO back VALUES ('2026-01-02Z', 5);
+SELECT orchestry.add_retention_policy('back', '60 days');
+CALL orchestry.run('back');
+ALTER TABLE back ADD COLUMN twice int GENERATED ALWAYS AS (a * 2) VIRTUAL;
+SQL
+my $reattach = q(SELECT orchestry.reattach(partition) FROM orchestry.quarantine WHERE former_name = 'public.back_1');
+my ($hint) = ($node->psql('postgres', $reattach))[2] =~ /^HINT:  Run (ALTER TABLE .*)$/m;
+like($hint, qr/ ADD COLUMN twice integer GENERATED ALWAYS AS \(+a \* 2\)+ VIRTUAL;$/, 'with what the column is');
+$node->safe_psql('postgres', "$hint $reattach");
+is($node->safe_psql('postgres', 'SELECT twice FROM back'), 10, 'and it is the right one');
+
 # NOT NULL that is not valid, or not for what inherits.
 for my $how ('NOT VALID', 'NO INHERIT')
 {
