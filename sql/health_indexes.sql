@@ -64,6 +64,13 @@ CREATE TABLE part_good_1 PARTITION OF part_good FOR VALUES FROM (0) TO (10);
 CREATE TABLE to_part (at int, PRIMARY KEY (at)) PARTITION BY RANGE (at);
 CREATE TABLE to_part_1 PARTITION OF to_part FOR VALUES FROM (0) TO (10);
 CREATE TABLE from_part (at int CONSTRAINT fk2 REFERENCES to_part);
+-- with a PERIOD (18), which is looked up in a GiST index
+SELECT current_setting('server_version_num')::int >= 180000 AS has_period \gset
+\if :has_period
+CREATE TABLE spans (id int4range, valid daterange, PRIMARY KEY (id, valid WITHOUT OVERLAPS));
+CREATE TABLE good_period (p int4range, valid daterange, CONSTRAINT fk2 FOREIGN KEY (p, PERIOD valid) REFERENCES spans (id, PERIOD valid));
+CREATE INDEX ON good_period USING gist (p, valid);
+\endif
 SELECT relation, columns, referenced, partitions, fix_sql FROM orchestry.missing_fk_indexes WHERE constraint_name = 'fk2' ORDER BY relation::text;
 SELECT severity, object, detail, fix_lock FROM orchestry._check_missing_fk_index WHERE object LIKE '%part%' ORDER BY object;
 

@@ -133,19 +133,20 @@ COMMENT ON COLUMN orchestry.invalid_indexes.bytes IS 'As of the last VACUUM or b
 
 CREATE VIEW orchestry.missing_fk_indexes WITH (security_barrier) AS
 WITH RECURSIVE part AS ( -- a foreign key is one with those of the partitions
-    SELECT k.oid AS root, k.oid, k.conrelid, k.conkey FROM pg_constraint k JOIN orchestry._user_table t ON t.relid = k.conrelid
+    SELECT k.oid AS root, k.oid, k.conrelid, k.conkey, COALESCE((to_jsonb(k) ->> 'conperiod')::boolean, false) AS has_period -- 18
+    FROM pg_constraint k JOIN orchestry._user_table t ON t.relid = k.conrelid
     WHERE k.contype = 'f' AND k.conparentid = 0 AND COALESCE((to_jsonb(k) ->> 'conenforced')::boolean, true)
     UNION ALL
-    SELECT p.root, k.oid, k.conrelid, k.conkey FROM part p JOIN pg_constraint k ON k.conparentid = p.oid), -- foreign keys, all of them
+    SELECT p.root, k.oid, k.conrelid, k.conkey, p.has_period FROM part p JOIN pg_constraint k ON k.conparentid = p.oid), -- foreign keys, all of them
 place AS ( -- where its rows are: a partitioned table counts as long as it has no partitions
-    SELECT DISTINCT p.root, p.conrelid, p.conkey FROM part p JOIN pg_class c ON c.oid = p.conrelid
+    SELECT DISTINCT p.root, p.conrelid, p.conkey, p.has_period FROM part p JOIN pg_class c ON c.oid = p.conrelid
     WHERE c.relkind <> 'p' OR NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = p.conrelid)),
 bare AS (
     SELECT p.* FROM place p WHERE NOT EXISTS (
         SELECT FROM orchestry._index_shape x
         WHERE x.indrelid = p.conrelid AND (x.is_usable OR EXISTS (SELECT FROM pg_class c WHERE c.oid = x.indexrelid AND c.relkind = 'I'))
           AND x.keys >= cardinality(p.conkey)
-          AND (x.amname = 'btree' OR (x.amname = 'hash' AND cardinality(p.conkey) = 1))
+          AND (x.amname = 'btree' OR (x.amname = 'hash' AND cardinality(p.conkey) = 1) OR (x.amname = 'gist' AND p.has_period))
           -- its first keys are the columns, in whatever order
           AND x.columns[0:cardinality(p.conkey) - 1] @> p.conkey AND x.columns[0:cardinality(p.conkey) - 1] <@ p.conkey
           -- compared as the columns are
@@ -165,7 +166,7 @@ JOIN (SELECT b.root, NULLIF(array_agg(b.conrelid::regclass ORDER BY b.conrelid),
                  (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY nth) FROM unnest(b.conkey) WITH ORDINALITY u (attnum, nth) JOIN pg_attribute a ON a.attrelid = b.conrelid AND a.attnum = u.attnum)),
                  ' ' ORDER BY n.nspname, c.relname) AS fix_sql
       FROM bare b JOIN pg_constraint k ON k.oid = b.root JOIN pg_class c ON c.oid = b.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace GROUP BY b.root) f ON f.root = k.oid;
-COMMENT ON VIEW orchestry.missing_fk_indexes IS 'Foreign keys whose columns are not the first keys, in any order and with the collations of the columns, of a btree (or the only one of a hash index) that has all rows with a reference: a DELETE of a referenced row, or an UPDATE of its key, reads the whole table.';
+COMMENT ON VIEW orchestry.missing_fk_indexes IS 'Foreign keys whose columns are not the first keys, in any order and with the collations of the columns, of a btree (or the only one of a hash index, or those of a GiST index where the key has a PERIOD) that has all rows with a reference: a DELETE of a referenced row, or an UPDATE of its key, reads the whole table.';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.partitions IS 'Of a partitioned table: the partitions that lack the index';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.rows_estimate IS 'Rows to be read each time, as of the last VACUUM or ANALYZE; NULL: never';
 COMMENT ON COLUMN orchestry.missing_fk_indexes.referenced_changes IS 'Rows of the referenced table deleted and updated since this server counts: none, and nobody has felt it';
