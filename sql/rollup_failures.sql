@@ -85,6 +85,15 @@ SELECT s.state, s.sqlstate FROM orchestry.run_steps s WHERE run_id = (SELECT max
 DROP TRIGGER cancel ON r_buckets;
 CALL orchestry.run('g');
 
+-- Another view has taken the name.
+ALTER VIEW r RENAME TO r_raw;
+CALL orchestry.refresh_rollup('r');
+CREATE VIEW r AS SELECT * FROM r_raw;
+CALL orchestry.refresh_rollup('r');
+DROP VIEW r;
+ALTER VIEW r_raw RENAME TO r;
+CALL orchestry.refresh_rollup('r');
+
 -- Another owner has the source, and not yet the rollup.
 CREATE ROLE rollup_failures_owner;
 GRANT USAGE, CREATE ON SCHEMA rollup_failures TO rollup_failures_owner;

@@ -201,6 +201,27 @@ void require_one_owner(Oid target, const RollupSettings& settings, Oid view) {
     }
 }
 
+/// A view of that name that does not read what is stored is another one: of its columns nothing can
+/// be said, nor whether the rollup's own, by another name, still goes by the same ones.
+void require_own_view(const RollupSettings& settings, Oid view) {
+    const Oid stored = find_buckets(settings);
+    pg::Spi spi;
+    if (!OidIsValid(stored) ||
+        spi.run("SELECT FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d "
+                "ON d.objid OPERATOR(pg_catalog.=) w.oid AND d.classid OPERATOR(pg_catalog.=) "
+                "'pg_catalog.pg_rewrite'::pg_catalog.regclass "
+                "AND d.refclassid OPERATOR(pg_catalog.=) "
+                "'pg_catalog.pg_class'::pg_catalog.regclass "
+                "WHERE w.ev_class OPERATOR(pg_catalog.=) $1 "
+                "AND d.refobjid OPERATOR(pg_catalog.=) $2 LIMIT 1",
+                view, stored) > 0)
+        return;
+    throw Error(errc::not_prerequisite_state, settings.view() + " is not the view of the rollup")
+        .detail("It does not read " + settings.stored() + ".")
+        .hint("Give the rollup's own view that name back, or SELECT orchestry.drop_rollup(" +
+              pg::quote_literal(settings.view()) + "); and create the rollup again.");
+}
+
 /// Statements go by names, and the view by the numbers that these had when it was made.
 void require_columns_of_view(Oid target, const RollupSettings& settings, Oid view) {
     std::vector<std::string> names = settings.group_by;
@@ -233,8 +254,10 @@ void require_columns_of_view(Oid target, const RollupSettings& settings, Oid vie
 void require_unchanged(Oid target, const RollupSettings& settings) {
     const Oid view = find_view(settings);
     require_one_owner(target, settings, view);
-    if (OidIsValid(view))
-        require_columns_of_view(target, settings, view);
+    if (!OidIsValid(view))
+        return;
+    require_own_view(settings, view);
+    require_columns_of_view(target, settings, view);
 }
 
 std::vector<RollupLevel> read_levels(Oid target, JobId job, const RollupSettings& settings) {
