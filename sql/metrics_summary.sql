@@ -35,6 +35,15 @@ SELECT count(*) AS same
 FROM whole JOIN (SELECT app, orchestry.merge(s ORDER BY part DESC) AS s FROM (SELECT app, i % 97 AS part, orchestry.summarize(v) AS s FROM samples GROUP BY 1, 2) p GROUP BY app) m
      ON m.app = whole.app AND m.s::text = whole.s::text;
 SELECT orchestry.merge(s)::text = (SELECT orchestry.summarize(v)::text FROM samples) AS same FROM whole;
+-- however they are stored
+CREATE TABLE stored (plain orchestry.summary, compressed orchestry.summary, outside orchestry.summary, short orchestry.summary) WITH (toast_tuple_target = 128);
+ALTER TABLE stored ALTER plain SET STORAGE PLAIN, ALTER compressed SET STORAGE MAIN, ALTER outside SET STORAGE EXTERNAL;
+INSERT INTO stored SELECT s, s, s, one FROM (SELECT orchestry.summarize(i % 100) AS s, orchestry.summarize(i) FILTER (WHERE i < 8) AS one FROM samples GROUP BY app) x;
+SELECT bool_and(pg_column_compression(compressed) IS NOT NULL) AND bool_and(pg_column_compression(plain) IS NULL) AS compressed,
+       (SELECT pg_relation_size(reltoastrelid) > 0 FROM pg_class WHERE oid = 'stored'::regclass) AS outside, max(pg_column_size(short)) < 30 AS short FROM stored;
+SELECT orchestry.merge(plain)::text = s AS plain, orchestry.merge(compressed)::text = s AS compressed, orchestry.merge(outside)::text = s AS outside,
+       orchestry.merge(short)::text = (SELECT orchestry.summarize(i)::text FROM samples WHERE i < 8) AS short
+FROM stored, (SELECT orchestry.summarize(i % 100)::text AS s FROM samples) x GROUP BY s;
 SET max_parallel_workers_per_gather = 2;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;

@@ -108,7 +108,7 @@ ORCHESTRY_FUNCTION(orchestry_merge_transition) {
     if (fcinfo->args[1].isnull)
         return unchanged(fcinfo);
     SummaryState* const state = state_of(fcinfo);
-    state->summary().merge(metrics::from_datum(fcinfo->args[1].value));
+    state->merge(fcinfo->args[1].value);
     return PointerGetDatum(state);
 }
 

@@ -11,8 +11,9 @@ namespace {
 
 constexpr int parts = 1 << finest_scale; // of an octave
 
-/// The greatest mantissas of 53 bits up to 2^(i / 256): floor(2^(52 + i / 256)).
-constexpr std::array<std::uint64_t, parts> bounds = {
+/// The greatest mantissas of 53 bits up to 2^(i / 256): floor(2^(52 + i / 256)); and two that no
+/// mantissa reaches.
+constexpr std::array<std::uint64_t, parts + 2> bounds = {
     // clang-format off
     0x10000000000000, 0x100b1afa5abcbe, 0x10163da9fb3335, 0x102168143b0280,
     0x102c9a3e778060, 0x1037d42e11bbcc, 0x104315e86e7f84, 0x104e5f72f654b1,
@@ -78,6 +79,7 @@ constexpr std::array<std::uint64_t, parts> bounds = {
     0x1efa1bee615a27, 0x1f0f9c1cb64129, 0x1f252b376bba97, 0x1f3ac948dd7273,
     0x1f50765b6e4540, 0x1f6632798844f8, 0x1f7bfdad9cbe13, 0x1f91d802243c88,
     0x1fa7c1819e90d8, 0x1fbdba3692d513, 0x1fd3c22b8f71f1, 0x1fe9d96b2a23d9,
+    0x20000000000000, 0x20000000000000,
     // clang-format on
 };
 
@@ -97,6 +99,14 @@ constexpr std::array<std::int16_t, parts> first_guess = [] {
     }
     return guess;
 }();
+
+/// No more than two bounds lie within one of the equal parts.
+static_assert([] {
+    for (std::size_t i = 0; i + 1 < parts; ++i)
+        if (first_guess[i + 1] - first_guess[i] > 2)
+            return false;
+    return first_guess[parts - 1] + 2 >= parts - 1;
+}());
 
 /// The greatest double up to 2^(bound / 256).
 double greatest_up_to(std::int64_t bound) noexcept {
@@ -127,10 +137,11 @@ std::int32_t bucket_of(double magnitude, int scale) noexcept {
         mantissa = fraction << shift;
         exponent = -1022 - shift;
     }
-    int part = first_guess[static_cast<std::size_t>(mantissa >> (fraction_bits - finest_scale) &
-                                                    (parts - 1))];
-    while (part + 1 < parts && mantissa > bounds[static_cast<std::size_t>(part + 1)])
-        ++part;
+    const int guess = first_guess[static_cast<std::size_t>(
+        mantissa >> (fraction_bits - finest_scale) & (parts - 1))];
+    // Bounds ascend, so both comparisons can be counted: without a branch to mispredict.
+    const int part = guess + (mantissa > bounds[static_cast<std::size_t>(guess + 1)] ? 1 : 0) +
+                     (mantissa > bounds[static_cast<std::size_t>(guess + 2)] ? 1 : 0);
     return (exponent * parts + part) >> (finest_scale - scale);
 }
 

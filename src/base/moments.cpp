@@ -15,12 +15,14 @@ void Moments::add_special(double value, std::uint64_t times) noexcept {
     (std::isnan(value) ? nans_ : value > 0 ? infinities_ : minus_infinities_) += times;
 }
 
-Moments::Moments(const Parts& parts)
-    : finite_(parts.finite), nans_(parts.nans), infinities_(parts.infinities),
-      minus_infinities_(parts.minus_infinities) {
-    if (finite_ > 0) {
-        least_ = parts.least;
-        greatest_ = parts.greatest;
+void Moments::merge(const Parts& parts) noexcept {
+    finite_ += parts.finite;
+    nans_ += parts.nans;
+    infinities_ += parts.infinities;
+    minus_infinities_ += parts.minus_infinities;
+    if (parts.finite > 0) {
+        least_ = std::min(least_, parts.least);
+        greatest_ = std::max(greatest_, parts.greatest);
     }
     sum_.add_parts(parts.sum);
     squares_.add_parts(parts.squares);
@@ -32,6 +34,10 @@ Moments::Parts Moments::parts() const {
 }
 
 void Moments::add(double value, std::uint64_t times) noexcept {
+    if (times == 1) { // as most are in the summary of a short time
+        add(value);
+        return;
+    }
     if (!std::isfinite(value)) {
         add_special(value, times);
         return;

@@ -48,7 +48,8 @@ class Moments {
         ExactSquares::Parts squares = {};
     };
     Parts parts() const;
-    explicit Moments(const Parts& parts);
+    explicit Moments(const Parts& parts) noexcept { merge(parts); }
+    void merge(const Parts& parts) noexcept;
     Moments() = default;
 
     std::uint64_t count() const noexcept {

@@ -13,20 +13,60 @@ namespace {
 
 constexpr std::uint64_t max_count = std::numeric_limits<std::int64_t>::max();
 
-/// Adds to the element with this key, which is made where there is none.
-template <typename Elements, typename Key>
-void add_at(Elements& elements, Key key, std::uint64_t count) {
-    const auto key_of = [](const auto& element) {
-        const auto& [first, second] = element;
-        return first;
+/// The place of the first bucket that is not below `index`; all before `from` are. From one to the
+/// next the indexes grow by 1 at least, so each that is looked at says how far the place can be
+/// from it: where no bucket between is empty, as in the middle of most data, it is found at once.
+std::size_t place_of(std::span<const Summary::Bucket> buckets, std::int32_t index,
+                     std::size_t from) {
+    if (from == buckets.size() || buckets.back().index < index)
+        return buckets.size();
+    if (buckets[from].index >= index)
+        return from;
+    const auto above_first = static_cast<std::size_t>(index - buckets[from].index);
+    const std::size_t high = std::min(buckets.size() - 1, from + above_first);
+    const auto beyond = static_cast<std::size_t>(buckets[high].index - index);
+    if (beyond == 0)
+        return high;
+    const std::span<const Summary::Bucket> near =
+        buckets.first(high).subspan(high - std::min(high - from, beyond));
+    const auto below = [](const Summary::Bucket& b, std::int32_t wanted) {
+        return b.index < wanted;
     };
-    const auto place =
-        std::lower_bound(elements.begin(), elements.end(), key,
-                         [&](const auto& element, Key wanted) { return key_of(element) < wanted; });
-    if (place != elements.end() && key_of(*place) == key)
-        place->count += count;
+    return high - static_cast<std::size_t>(
+                      near.end() - std::lower_bound(near.begin(), near.end(), index, below));
+}
+
+/// Adds to the bucket with this index, which is made where there is none. All before `from` are
+/// below it. Returns its place.
+template <typename Buckets>
+std::size_t add_at(Buckets& buckets, std::int32_t index, std::uint64_t count,
+                   std::size_t from = 0) {
+    const std::size_t place = place_of(buckets, index, from);
+    if (place < buckets.size() && buckets[place].index == index)
+        buckets[place].count += count;
     else
-        elements.insert(place, {key, count});
+        buckets.insert(buckets.begin() + static_cast<std::ptrdiff_t>(place), {index, count});
+    return place;
+}
+
+/// Adds buckets, in order, of a scale finer by 2^shift.
+template <typename Buckets>
+void add_all(Buckets& buckets, std::span<const Summary::Bucket> others, int shift) {
+    std::size_t place = 0;
+    for (const auto& [finer_index, count] : others) {
+        const std::int32_t index = finer_index >> shift;
+        // Mostly it is as far from the one before as its index.
+        if (place < buckets.size()) {
+            const std::size_t guess =
+                place + static_cast<std::size_t>(index - buckets[place].index);
+            if (guess < buckets.size() && buckets[guess].index == index) {
+                buckets[guess].count += count;
+                place = guess;
+                continue;
+            }
+        }
+        place = add_at(buckets, index, count, place);
+    }
 }
 
 /// Makes neighbours one that are the same at a scale coarser by 2^shift.
@@ -77,7 +117,14 @@ void Summary::add_value(double value, std::uint64_t count) {
         limit_buckets();
         return;
     }
-    add_at(values_, value, count);
+    const auto place =
+        std::lower_bound(values_.begin(), values_.end(), value,
+                         [](const Value& v, double wanted) { return v.value < wanted; });
+    if (place != values_.end() && place->value == value) {
+        place->count += count;
+        return;
+    }
+    values_.insert(place, {value, count});
     if (values_.size() > max_values)
         become_histogram();
 }
@@ -113,26 +160,32 @@ void Summary::lower_scale(int scale) {
     scale_ = scale;
 }
 
-void Summary::merge(const Summary& other) {
-    if (other.count() > max_count - count())
+void Summary::require_room(std::uint64_t more) const {
+    if (more > max_count - count())
         throw Error(errc::out_of_range, "a summary cannot count more than 2^63 numbers");
+}
+
+void Summary::merge(const Summary& other) {
+    require_room(other.count());
     moments_.merge(other.moments_);
     sum_known_ = sum_known_ && other.sum_known_;
     squares_known_ = squares_known_ && other.squares_known_;
     for (const Value& value : other.values_)
         add_value(value.value, value.count);
-    if (!other.is_histogram_)
-        return;
+    if (other.is_histogram_)
+        merge_histogram(other.scale_, other.zeros_, other.negative_, other.positive_);
+}
+
+void Summary::merge_histogram(int scale, std::uint64_t zeros, std::span<const Bucket> negative,
+                              std::span<const Bucket> positive) {
     if (!is_histogram_)
         become_histogram();
-    if (other.scale_ < scale_)
-        lower_scale(other.scale_);
-    const int shift = other.scale_ - scale_;
-    zeros_ += other.zeros_;
-    for (const Bucket& bucket : other.negative_)
-        add_at(negative_, bucket.index >> shift, bucket.count);
-    for (const Bucket& bucket : other.positive_)
-        add_at(positive_, bucket.index >> shift, bucket.count);
+    if (scale < scale_)
+        lower_scale(scale);
+    const int shift = scale - scale_;
+    zeros_ += zeros;
+    add_all(negative_, negative, shift);
+    add_all(positive_, positive, shift);
     limit_buckets();
 }
 
@@ -233,7 +286,7 @@ Summary::Summary(const Histogram& histogram, std::pmr::memory_resource* memory) 
     }
     if (parts.finite == 0)
         return;
-    const auto [lowest, highest] = bounds();
+    const auto [lowest, highest] = bounds(scale_, zeros_, negative_, positive_);
     parts.least = std::clamp(histogram.minimum.value_or(lowest.first), lowest.first, lowest.second);
     parts.greatest =
         std::clamp(histogram.maximum.value_or(highest.second), highest.first, highest.second);
@@ -251,18 +304,20 @@ Summary::Summary(const Histogram& histogram, std::pmr::memory_resource* memory) 
 }
 
 /// Between which numbers the least and the greatest of a histogram lie.
-std::pair<Summary::Range, Summary::Range> Summary::bounds() const {
-    const auto range_of = [this](const Bucket& bucket) {
-        return Range{bucket_least(bucket.index, scale_), bucket_greatest(bucket.index, scale_)};
+std::pair<Summary::Range, Summary::Range> Summary::bounds(int scale, std::uint64_t zeros,
+                                                          std::span<const Bucket> negative,
+                                                          std::span<const Bucket> positive) {
+    const auto range_of = [scale](const Bucket& bucket) {
+        return Range{bucket_least(bucket.index, scale), bucket_greatest(bucket.index, scale)};
     };
     const auto minus = [](Range range) { return Range{-range.second, -range.first}; };
     const Range zero{0, 0};
-    return {!negative_.empty() ? minus(range_of(negative_.back()))
-            : zeros_ > 0       ? zero
-                               : range_of(positive_.front()),
-            !positive_.empty() ? range_of(positive_.back())
-            : zeros_ > 0       ? zero
-                               : minus(range_of(negative_.front()))};
+    return {!negative.empty() ? minus(range_of(negative.back()))
+            : zeros > 0       ? zero
+                              : range_of(positive.front()),
+            !positive.empty() ? range_of(positive.back())
+            : zeros > 0       ? zero
+                              : minus(range_of(negative.front()))};
 }
 
 Summary::Histogram Summary::histogram() const {

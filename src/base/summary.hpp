@@ -54,6 +54,9 @@ class Summary {
     void add(double value);
     /// Error 22003 when the count passes 2^63.
     void merge(const Summary& other);
+    /// The same of one that encode() wrote, without making it an object. Error 22P03 for anything
+    /// else. Nothing has changed after an error.
+    void merge_encoded(std::string_view bytes);
 
     std::uint64_t count() const noexcept { return moments_.count(); }
     const Moments& moments() const noexcept { return moments_; }
@@ -83,12 +86,20 @@ class Summary {
 
     using Range = std::pair<double, double>;
 
+    /// What bytes say: see summary_codec.cpp.
+    struct Content;
+
     void add_value(double value, std::uint64_t count);
     void add_to_histogram(double value, std::uint64_t count);
     void become_histogram();
     void limit_buckets();
     void lower_scale(int scale);
-    std::pair<Range, Range> bounds() const;
+    void require_room(std::uint64_t count) const;
+    void merge_histogram(int scale, std::uint64_t zeros, std::span<const Bucket> negative,
+                         std::span<const Bucket> positive);
+    static std::pair<Range, Range> bounds(int scale, std::uint64_t zeros,
+                                          std::span<const Bucket> negative,
+                                          std::span<const Bucket> positive);
     double value_at(std::uint64_t rank) const;
     double finite_value_at(std::uint64_t rank) const;
 

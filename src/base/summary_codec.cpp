@@ -35,8 +35,10 @@ class Writer {
     void byte(std::uint8_t value) { bytes_.push_back(static_cast<char>(value)); }
     template <typename T>
     void fixed(T value) {
+        char bytes[sizeof value];
         for (std::size_t i = 0; i < sizeof value; ++i)
-            byte(static_cast<std::uint8_t>(value >> (8 * i)));
+            bytes[i] = static_cast<char>(static_cast<std::uint8_t>(value >> (8 * i)));
+        bytes_.append(bytes, sizeof value);
     }
     void number(double value) { fixed(std::bit_cast<std::uint64_t>(value)); }
     void varint(std::uint64_t value) {
@@ -72,34 +74,44 @@ class Writer {
     std::string bytes_;
 };
 
-Error broken(const char* detail) {
-    return Error(errc::invalid_binary_representation, "invalid summary").detail(detail);
+[[noreturn]] void refuse(const char* detail) {
+    throw Error(errc::invalid_binary_representation, "invalid summary").detail(detail);
 }
 
 class Reader {
   public:
-    explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+    explicit Reader(std::string_view bytes) : at_(bytes.data()), end_(at_ + bytes.size()) {}
 
     std::uint8_t byte() {
-        if (at_ == bytes_.size())
-            throw broken("It ends too early.");
-        return static_cast<std::uint8_t>(bytes_[at_++]);
+        if (at_ == end_)
+            refuse("It ends too early.");
+        return static_cast<std::uint8_t>(*at_++);
     }
     template <typename T>
     T fixed() {
+        if (static_cast<std::size_t>(end_ - at_) < sizeof(T))
+            refuse("It ends too early.");
         T value = 0;
-        for (std::size_t i = 0; i < sizeof value; ++i)
-            value |= static_cast<T>(static_cast<T>(byte()) << (8 * i));
+        if constexpr (std::endian::native == std::endian::little) {
+            std::memcpy(&value, at_, sizeof value);
+        } else {
+            for (std::size_t i = 0; i < sizeof value; ++i)
+                value |=
+                    static_cast<T>(static_cast<T>(static_cast<std::uint8_t>(at_[i])) << (8 * i));
+        }
+        at_ += sizeof value;
         return value;
     }
     /// A finite number that is not -0.
     double number() {
         const auto value = std::bit_cast<double>(fixed<std::uint64_t>());
         if (!std::isfinite(value) || (value == 0 && std::signbit(value)))
-            throw broken("A number in it is not finite.");
+            refuse("A number in it is not finite.");
         return value;
     }
     std::uint64_t varint() {
+        if (at_ != end_ && static_cast<std::uint8_t>(*at_) < 0x80) // as most are
+            return static_cast<std::uint8_t>(*at_++);
         std::uint64_t value = 0;
         for (int shift = 0; shift < 64; shift += 7) {
             const std::uint8_t next = byte();
@@ -113,12 +125,12 @@ class Reader {
                 return value;
             }
         }
-        throw broken("A number in it is not as it is written.");
+        refuse("A number in it is not as it is written.");
     }
     std::uint64_t varint_up_to(std::uint64_t greatest) {
         const std::uint64_t value = varint();
         if (value > greatest)
-            throw broken("A number in it is too great.");
+            refuse("A number in it is too great.");
         return value;
     }
     template <typename Sum>
@@ -132,49 +144,76 @@ class Reader {
             limb = fixed<std::uint32_t>();
         if (parts.limbs.empty() || parts.limbs.front() == 0 || parts.limbs.back() == 0 ||
             !Sum::fits(parts))
-            throw broken("A sum in it is not as it is written.");
+            refuse("A sum in it is not as it is written.");
         return parts;
     }
-    bool at_end() const { return at_ == bytes_.size(); }
+    bool at_end() const { return at_ == end_; }
 
   private:
-    std::string_view bytes_;
-    std::size_t at_ = 0;
+    const char* at_;
+    const char* end_;
 };
 
 /// Adds to the count of all numbers.
 void count_more(std::uint64_t& total, std::uint64_t count) {
     if (count > max_count - total)
-        throw broken("It counts too many numbers.");
+        refuse("It counts too many numbers.");
     total += count;
 }
 
 std::uint64_t read_count(Reader& reader, std::uint64_t& total) {
     const std::uint64_t count = reader.varint();
     if (count == 0)
-        throw broken("Something in it counts nothing.");
+        refuse("Something in it counts nothing.");
     count_more(total, count);
     return count;
 }
 
-template <typename Buckets>
-void read_buckets(Reader& reader, int scale, std::uint64_t& total, Buckets& buckets) {
+/// Into an array with room for max_buckets; returns those that were read.
+std::span<const Summary::Bucket> read_buckets(Reader& reader, int scale, std::uint64_t& total,
+                                              Summary::Bucket* buckets) {
     const std::int64_t lowest = bucket_of(std::numeric_limits<double>::denorm_min(), scale);
     const std::int64_t highest = bucket_of(std::numeric_limits<double>::max(), scale);
     const std::uint64_t size = reader.varint_up_to(Summary::max_buckets);
-    buckets.reserve(size);
     for (std::uint64_t i = 0; i < size; ++i) {
         const auto written = static_cast<std::int64_t>(reader.varint_up_to(1 << 22));
-        const std::int64_t index = i > 0         ? buckets.back().index + 1 + written
+        const std::int64_t index = i > 0         ? buckets[i - 1].index + 1 + written
                                    : written % 2 ? ~(written / 2)
                                                  : written / 2;
         if (index < lowest || index > highest)
-            throw broken("A bucket in it is out of range.");
-        buckets.push_back({static_cast<std::int32_t>(index), read_count(reader, total)});
+            refuse("A bucket in it is out of range.");
+        buckets[i] = {static_cast<std::int32_t>(index), read_count(reader, total)};
     }
+    return {buckets, size};
 }
 
 } // namespace
+
+/// All that bytes say, checked; error 22P03 where they are not what encode() gives. Numbers and
+/// buckets lie in it, because summaries of a short time are merged by the thousand, and looking for
+/// memory would take longer than merging one.
+struct Summary::Content {
+    explicit Content(std::string_view bytes);
+    ~Content() = default;
+    Content(const Content&) = delete;
+    Content& operator=(const Content&) = delete;
+
+    bool is_histogram = false;
+    bool sum_known = true;
+    bool squares_known = true;
+    int scale = finest_scale;
+    std::uint64_t count = 0; // of all numbers
+    std::uint64_t zeros = 0;
+    Moments::Parts parts; // of kept numbers, which say theirs, only the others
+    std::span<const Value> values;
+    std::span<const Bucket> negative;
+    std::span<const Bucket> positive;
+
+  private:
+    Value values_[max_values]; // what the spans are of
+    Bucket negative_[max_buckets];
+    Bucket positive_[max_buckets];
+};
 
 std::string Summary::encode() const {
     Writer out;
@@ -207,75 +246,98 @@ std::string Summary::encode() const {
     return out.take();
 }
 
-Summary Summary::decode(std::string_view bytes, std::pmr::memory_resource* memory) {
+Summary::Content::Content(std::string_view bytes) {
     Reader in(bytes);
     if (in.byte() != version)
-        throw broken("It was written by another version of this extension.");
-    Summary summary(memory);
+        refuse("It was written by another version of this extension.");
     const std::uint8_t flags = in.byte();
-    summary.is_histogram_ = (flags & histogram_flag) != 0;
-    summary.sum_known_ = (flags & no_sum_flag) == 0;
-    summary.squares_known_ = (flags & no_squares_flag) == 0;
-    if (flags > 7 || (!summary.sum_known_ && summary.squares_known_) ||
-        (!summary.squares_known_ && !summary.is_histogram_))
-        throw broken("Its flags contradict each other.");
-    std::uint64_t total = 0;
-    Moments::Parts parts;
-    for (std::uint64_t* count : {&parts.nans, &parts.infinities, &parts.minus_infinities}) {
-        *count = in.varint();
-        count_more(total, *count);
+    is_histogram = (flags & histogram_flag) != 0;
+    sum_known = (flags & no_sum_flag) == 0;
+    squares_known = (flags & no_squares_flag) == 0;
+    if (flags > 7 || (!sum_known && squares_known) || (!squares_known && !is_histogram))
+        refuse("Its flags contradict each other.");
+    for (std::uint64_t* some : {&parts.nans, &parts.infinities, &parts.minus_infinities}) {
+        *some = in.varint();
+        count_more(count, *some);
     }
-    const std::uint64_t special = total;
-    if (!summary.is_histogram_) {
+    const std::uint64_t special = count;
+    if (!is_histogram) {
         const std::uint64_t size = in.varint_up_to(max_values);
-        summary.moments_ = Moments(parts);
-        summary.values_.reserve(size);
         for (std::uint64_t i = 0; i < size; ++i) {
             const double value = in.number();
-            if (i > 0 && !(value > summary.values_.back().value))
-                throw broken("Its numbers are not in order.");
-            summary.values_.push_back({value, read_count(in, total)});
-            summary.moments_.add(value, summary.values_.back().count);
+            if (i > 0 && !(value > values_[i - 1].value))
+                refuse("Its numbers are not in order.");
+            values_[i] = {value, read_count(in, count)};
         }
+        values = {values_, size};
         if (!in.at_end())
-            throw broken("Something follows its end.");
-        return summary;
+            refuse("Something follows its end.");
+        return;
     }
-    summary.scale_ = static_cast<std::int8_t>(in.byte());
-    if (summary.scale_ < coarsest_scale || summary.scale_ > finest_scale)
-        throw broken("Its scale is out of range.");
+    scale = static_cast<std::int8_t>(in.byte());
+    if (scale < coarsest_scale || scale > finest_scale)
+        refuse("Its scale is out of range.");
     parts.least = in.number();
     parts.greatest = in.number();
-    summary.zeros_ = in.varint();
-    count_more(total, summary.zeros_);
-    read_buckets(in, summary.scale_, total, summary.negative_);
-    read_buckets(in, summary.scale_, total, summary.positive_);
-    parts.finite = total - special;
-    if (summary.sum_known_)
+    zeros = in.varint();
+    count_more(count, zeros);
+    negative = read_buckets(in, scale, count, negative_);
+    positive = read_buckets(in, scale, count, positive_);
+    parts.finite = count - special;
+    if (sum_known)
         parts.sum = in.parts<ExactSum>();
-    if (summary.squares_known_)
+    if (squares_known)
         parts.squares = in.parts<ExactSquares>();
     if (!in.at_end())
-        throw broken("Something follows its end.");
-    if (summary.negative_.size() + summary.positive_.size() > max_buckets)
-        throw broken("It has too many buckets.");
+        refuse("Something follows its end.");
+    if (negative.size() + positive.size() > max_buckets)
+        refuse("It has too many buckets.");
     if (parts.finite == 0) {
         if (parts.least != 0 || parts.greatest != 0 || !parts.sum.limbs.empty() ||
             !parts.squares.limbs.empty())
-            throw broken("It has a sum of nothing.");
+            refuse("It has a sum of nothing.");
     } else {
-        const auto [lowest, highest] = summary.bounds();
+        const auto [lowest, highest] = bounds(scale, zeros, negative, positive);
         const auto within = [](double value, const Range& range) {
             return value >= range.first && value <= range.second;
         };
         if (!within(parts.least, lowest) || !within(parts.greatest, highest) ||
             parts.least > parts.greatest)
-            throw broken("Its extremes are not in its outermost buckets.");
+            refuse("Its extremes are not in its outermost buckets.");
     }
     if (parts.squares.negative)
-        throw broken("Its sum of squares is negative.");
-    summary.moments_ = Moments(parts);
+        refuse("Its sum of squares is negative.");
+}
+
+Summary Summary::decode(std::string_view bytes, std::pmr::memory_resource* memory) {
+    const Content content(bytes);
+    Summary summary(memory);
+    summary.is_histogram_ = content.is_histogram;
+    summary.sum_known_ = content.sum_known;
+    summary.squares_known_ = content.squares_known;
+    summary.scale_ = content.scale;
+    summary.zeros_ = content.zeros;
+    summary.moments_.merge(content.parts);
+    for (const Value& value : content.values)
+        summary.moments_.add(value.value, value.count);
+    summary.values_.assign(content.values.begin(), content.values.end());
+    summary.negative_.assign(content.negative.begin(), content.negative.end());
+    summary.positive_.assign(content.positive.begin(), content.positive.end());
     return summary;
+}
+
+void Summary::merge_encoded(std::string_view bytes) {
+    const Content content(bytes);
+    require_room(content.count);
+    sum_known_ = sum_known_ && content.sum_known;
+    squares_known_ = squares_known_ && content.squares_known;
+    moments_.merge(content.parts);
+    for (const Value& value : content.values) {
+        moments_.add(value.value, value.count);
+        add_value(value.value, value.count);
+    }
+    if (content.is_histogram)
+        merge_histogram(content.scale, content.zeros, content.negative, content.positive);
 }
 
 } // namespace orchestry::base

@@ -9,6 +9,14 @@ namespace {
 /// Decoded summaries live on the heap for the length of a call.
 std::pmr::memory_resource* heap() { return std::pmr::new_delete_resource(); }
 
+/// In the value itself, unless it is compressed or stored elsewhere.
+std::string_view bytes_of(Datum value) {
+    auto* bytes = reinterpret_cast<bytea*>(DatumGetPointer(value));
+    if (VARATT_IS_COMPRESSED(bytes) || VARATT_IS_EXTERNAL(bytes))
+        bytes = pg::call<pg_detoast_datum>(bytes);
+    return {VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)};
+}
+
 int digit_of(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -35,10 +43,9 @@ Datum to_datum(const base::Summary& summary) {
     return PointerGetDatum(value);
 }
 
-base::Summary from_datum(Datum value) {
-    const bytea* const bytes = pg::protect([&] { return DatumGetByteaPP(value); });
-    return base::Summary::decode({VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)}, heap());
-}
+base::Summary from_datum(Datum value) { return base::Summary::decode(bytes_of(value), heap()); }
+
+void SummaryState::merge(Datum value) { summary_.merge_encoded(bytes_of(value)); }
 
 std::string summary_text(const base::Summary& summary) {
     constexpr char digits[] = "0123456789abcdef";

@@ -20,6 +20,8 @@ class SummaryState {
         if (count_ == std::size(collected_))
             add_collected();
     }
+    /// A value of type summary, or a bytea. Raises 22P03 when it is damaged.
+    void merge(Datum value);
     /// With all that was added.
     base::Summary& summary() {
         add_collected();

@@ -43,12 +43,16 @@ void check(const Summary& summary, std::string_view bytes, std::pmr::memory_reso
         base::to_prometheus_json(summary);
     }
     Summary twice(memory);
-    twice.merge(summary);
+    twice.merge_encoded(bytes);
     require(twice.encode() == bytes);
     try {
-        twice.merge(summary);
+        twice.merge_encoded(bytes);
         require(twice.count() == 2 * summary.count());
         const std::string merged = twice.encode();
+        Summary objects(memory);
+        objects.merge(summary);
+        objects.merge(summary);
+        require(objects.encode() == merged);
         require(Summary::decode(merged, memory).encode() == merged);
     } catch (const base::Error& error) {
         require(std::strcmp(error.sqlstate(), base::errc::out_of_range) == 0);

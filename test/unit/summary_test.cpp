@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 
 namespace orchestry::base {
@@ -217,6 +218,94 @@ TEST(Summary, CountsUpToTheLastNumber) {
     EXPECT_EQ(summary.encode(), same.encode());
 }
 
+/// Bytes of every kind that can be merged: few numbers, histograms, those of others too.
+std::string some_bytes(std::mt19937_64& random) {
+    const Summary summary = of(data(static_cast<int>(random() % kinds),
+                                    random() % 3 == 0 ? random() % 1500 : random() % 9, random));
+    if (random() % 4 != 0)
+        return summary.encode();
+    Summary::Histogram histogram = summary.histogram();
+    if (random() % 2 == 0)
+        histogram.sum.reset();
+    return Summary(histogram, memory()).encode();
+}
+
+TEST(SummaryMergeEncoded, IsMergingWhatTheBytesAreOf) {
+    std::mt19937_64 random(39);
+    for (int round = 0; round < 400; ++round) {
+        Summary bytes_merged(memory());
+        Summary objects_merged(memory());
+        std::vector<std::string> all;
+        for (std::uint64_t n = 1 + random() % 12; n > 0; --n) {
+            all.push_back(some_bytes(random));
+            bytes_merged.merge_encoded(all.back());
+            objects_merged.merge(Summary::decode(all.back(), memory()));
+            ASSERT_EQ(bytes_merged.encode(), objects_merged.encode()) << "round " << round;
+            ASSERT_EQ(bytes_merged.count(), objects_merged.count());
+        }
+        std::shuffle(all.begin(), all.end(), random);
+        Summary other_order(memory());
+        for (const std::string& bytes : all)
+            other_order.merge_encoded(bytes);
+        ASSERT_EQ(other_order.encode(), bytes_merged.encode()) << "round " << round;
+    }
+}
+
+TEST(SummaryMergeEncoded, FindsBucketsWhateverTheGaps) {
+    std::mt19937_64 random(40);
+    for (int round = 0; round < 300; ++round) {
+        // No more than max_buckets in all, so the scale stays.
+        const int scale = static_cast<int>(random() % 5);
+        const std::int32_t reach = round % 3 == 0 ? 60 : round % 3 == 1 ? 200 : 1000 << scale;
+        std::map<std::int32_t, std::uint64_t> sides[2];
+        Summary merged(memory());
+        for (std::uint64_t n = 1 + random() % 6; n > 0; --n) {
+            Summary::Histogram histogram{.scale = scale};
+            for (const int side : {0, 1}) {
+                std::map<std::int32_t, std::uint64_t> mine;
+                for (std::uint64_t i = random() % 26; i > 0; --i)
+                    mine[static_cast<std::int32_t>(random() %
+                                                   static_cast<std::uint64_t>(2 * reach)) -
+                         reach] += 1 + random() % 1000;
+                for (const auto& [index, count] : mine) {
+                    (side == 0 ? histogram.negative : histogram.positive).push_back({index, count});
+                    sides[side][index] += count;
+                }
+            }
+            merged.merge_encoded(Summary(histogram, memory()).encode());
+        }
+        const Summary::Histogram result = merged.histogram();
+        ASSERT_EQ(result.scale, sides[0].empty() && sides[1].empty() ? result.scale : scale);
+        for (const int side : {0, 1}) {
+            std::map<std::int32_t, std::uint64_t> found;
+            for (const auto& [index, count] : side == 0 ? result.negative : result.positive)
+                ASSERT_TRUE(found.emplace(index, count).second);
+            ASSERT_EQ(found, sides[side]) << "round " << round;
+        }
+    }
+}
+
+TEST(SummaryMergeEncoded, NothingChangesAfterAnError) {
+    std::mt19937_64 random(41);
+    for (const std::size_t size : {0U, 3U, 900U}) {
+        Summary summary = of(data(1, size, random));
+        const std::string before = summary.encode();
+        const std::string bytes = of(data(4, 700, random)).encode();
+        for (std::size_t end = 0; end < bytes.size(); end += 7)
+            test::error_of("22P03", [&] { summary.merge_encoded(bytes.substr(0, end)); });
+        test::error_of("22P03", [&] { summary.merge_encoded(bytes + '\0'); });
+        EXPECT_EQ(summary.encode(), before);
+        Summary many = of({7});
+        for (int i = 0; i < 62; ++i)
+            many.merge_encoded(many.encode());
+        const std::string half = many.encode();
+        many.merge_encoded(of({8}).encode());
+        const std::string more = many.encode();
+        test::error_of("22003", [&] { many.merge_encoded(half); });
+        EXPECT_EQ(many.encode(), more);
+    }
+}
+
 TEST(SummaryHistogram, GoesOutAndComesIn) {
     std::mt19937_64 random(36);
     for (int kind = 0; kind < kinds - 1; ++kind) {
@@ -306,8 +395,14 @@ TEST(SummaryCodec, WhatIsReadIsWrittenTheSame) {
             ASSERT_EQ(summary.encode(), damaged);
             if (summary.count() > 0)
                 summary.quantile(0.5);
+            Summary merged(memory());
+            merged.merge_encoded(damaged);
+            ASSERT_EQ(merged.encode(), damaged);
         } catch (const Error& error) {
             ASSERT_STREQ(error.sqlstate(), errc::invalid_binary_representation);
+            Summary merged(memory());
+            const Error same = test::error_of("22P03", [&] { merged.merge_encoded(damaged); });
+            ASSERT_EQ(same.detail(), error.detail());
         }
     }
     EXPECT_GT(accepted, 500);
