@@ -39,5 +39,21 @@ SELECT s.action, s.state, s.rows FROM orchestry.run_steps s WHERE s.run_id = (SE
 SELECT min(id), count(*) FROM sample;
 SELECT count(*), min(as_of), max(as_of) FROM seen;
 
+-- What fails in the commit itself, because a trigger puts it off once more, is the run's failure, and the step was not done.
+CREATE TABLE late (id int);
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'sample % is too late', NEW.id; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE OR REPLACE FUNCTION look_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SET CONSTRAINTS ALL DEFERRED;
+    INSERT INTO deferral.late VALUES (OLD.id);
+    RETURN NULL;
+END $$;
+SET orchestry.now = '2026-06-25 12:00:00+00';
+CALL orchestry.run('sample');
+SELECT state, last_state, failures FROM orchestry.jobs WHERE job_id = :job;
+SELECT state, sqlstate, message FROM orchestry.runs WHERE run_id = (SELECT last_run_id FROM orchestry.jobs WHERE job_id = :job);
+SELECT min(id), count(*) FROM sample;
+
 SELECT orchestry.remove_policy(:job);
 DROP SCHEMA deferral CASCADE;

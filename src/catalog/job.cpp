@@ -320,7 +320,8 @@ void unsettle(JobId id) {
 void confirm(JobId id, base::Instant now) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("INSERT INTO orchestry.job_state (job_id, confirmed_at) VALUES ($1, $2) "
+    spi.run("INSERT INTO orchestry.job_state (job_id, confirmed_at) SELECT j.job_id, $2 "
+            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE "
             "ON CONFLICT (job_id) DO UPDATE SET confirmed_at = EXCLUDED.confirmed_at",
             id.value, now);
 }

@@ -152,6 +152,7 @@ void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>
     if (jobs.empty())
         return;
     std::vector<std::int64_t> ids, repeats;
+    std::vector<base::Instant> known;
     struct {
         std::vector<std::int64_t> ids;
         std::vector<std::string> kinds, names;
@@ -159,6 +160,7 @@ void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>
     } fresh;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         ids.push_back(jobs[i].id.value);
+        known.push_back(jobs[i].next_run_at.value_or(next_run_at[i]));
         if (jobs[i].last_state == "noop" && jobs[i].last_run_id)
             repeats.push_back(*jobs[i].last_run_id);
         else {
@@ -184,11 +186,13 @@ void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>
         "UPDATE orchestry.run SET repeated = repeated OPERATOR(pg_catalog.+) 1, finished_at = $2 "
         "WHERE run_id OPERATOR(pg_catalog.=) ANY ($1)",
         repeats, settings::now());
-    spi.run("UPDATE orchestry.job_state s SET next_run_at = n.next_run_at, last_at = $3, "
-            "last_ok_at = $3, failures = 0 "
-            "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) n (job_id, next_run_at) "
+    // Of a job that somebody has altered meanwhile it is not known when it is due.
+    spi.run("UPDATE orchestry.job_state s SET next_run_at = CASE WHEN s.next_run_at IS DISTINCT "
+            "FROM n.known THEN LEAST(s.next_run_at, n.next_run_at) ELSE n.next_run_at END, "
+            "last_at = $3, last_ok_at = $3, failures = 0 FROM ROWS FROM (pg_catalog.unnest($1), "
+            "pg_catalog.unnest($2), pg_catalog.unnest($4)) n (job_id, next_run_at, known) "
             "WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id",
-            ids, next_run_at, settings::now());
+            ids, next_run_at, settings::now(), known);
 }
 
 void record_skipped(const Job& job, Trigger trigger, const std::string& reason) {
@@ -199,7 +203,7 @@ void record_skipped(const Job& job, Trigger trigger, const std::string& reason) 
     finish_run(run, result);
 }
 
-void update_job_state(JobId id, std::optional<RunId> run, RunState state, int failures,
+void update_job_state(const Job& job, std::optional<RunId> run, RunState state, int failures,
                       base::Instant next_run_at) {
     Elevated elevated;
     pg::Spi spi;
@@ -208,19 +212,22 @@ void update_job_state(JobId id, std::optional<RunId> run, RunState state, int fa
     spi.run("INSERT INTO orchestry.job_state AS s (job_id, last_run_id, last_state, failures, "
             "next_run_at, last_at, last_ok_at) "
             "SELECT j.job_id, $2, $3, $4, $5, $6, CASE WHEN $7 THEN $6 END "
-            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 "
+            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE "
             "ON CONFLICT (job_id) DO UPDATE SET last_run_id = EXCLUDED.last_run_id, "
-            "last_state = EXCLUDED.last_state, failures = EXCLUDED.failures, next_run_at = "
-            "EXCLUDED.next_run_at, "
+            "last_state = EXCLUDED.last_state, failures = EXCLUDED.failures, "
+            "next_run_at = CASE WHEN s.next_run_at IS DISTINCT FROM $8 "
+            "THEN LEAST(s.next_run_at, EXCLUDED.next_run_at) ELSE EXCLUDED.next_run_at END, "
             "last_at = EXCLUDED.last_at, last_ok_at = COALESCE(EXCLUDED.last_ok_at, s.last_ok_at)",
-            id.value, run ? pg::param(run->value) : pg::null_param(INT8OID), to_string(state),
-            failures, next_run_at, settings::now(), good);
+            job.id.value, run ? pg::param(run->value) : pg::null_param(INT8OID), to_string(state),
+            failures, next_run_at, settings::now(), good,
+            job.next_run_at ? pg::param(*job.next_run_at) : pg::null_param(TIMESTAMPTZOID));
 }
 
 void set_next_run(JobId id, base::Instant next_run_at) {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) VALUES ($1, $2) "
+    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) SELECT j.job_id, $2 "
+            "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE "
             "ON CONFLICT (job_id) DO UPDATE SET next_run_at = EXCLUDED.next_run_at",
             id.value, next_run_at);
 }

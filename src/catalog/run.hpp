@@ -66,8 +66,10 @@ void record_step(RunId id, const StepRecord& step);
 void record_noops(const std::vector<Job>& jobs, const std::vector<base::Instant>& next_run_at);
 /// Records that the job was not run, and why.
 void record_skipped(const Job& job, Trigger trigger, const std::string& reason);
-/// Writes the job's state after a run. `run`: nullopt when it could not be recorded.
-void update_job_state(JobId id, std::optional<RunId> run, RunState state, int failures,
+/// Writes the job's state after a run. `job`: as loaded when the run began. Where somebody has made
+/// the job due at another time since, it is due at the earlier one. `run`: nullopt when it could
+/// not be recorded.
+void update_job_state(const Job& job, std::optional<RunId> run, RunState state, int failures,
                       base::Instant next_run_at);
 void set_next_run(JobId id, base::Instant next_run_at);
 

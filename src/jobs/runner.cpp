@@ -534,7 +534,7 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
             if (run_id)
                 catalog::finish_run(*run_id, result);
             ORCHESTRY_FAULT_POINT("run finished");
-            catalog::update_job_state(id, run_id, result.state,
+            catalog::update_job_state(*job, run_id, result.state,
                                       failures, // whoever cancels wants no retry
                                       next_run_after(*job, canceled ? 0 : failures, now));
             if (canceled)
