@@ -1,5 +1,7 @@
 #include "catalog/refresh_state.hpp"
 
+#include "catalog/settings.hpp"
+
 namespace orchestry::catalog {
 
 void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_staleness_us,
@@ -49,8 +51,8 @@ void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Insta
     spi.run("UPDATE orchestry.refresh_state s SET as_of = n.as_of "
             "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) n (job_id, as_of) "
             "WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id "
-            "AND s.as_of OPERATOR(pg_catalog.<) n.as_of",
-            ids, as_of);
+            "AND (s.as_of OPERATOR(pg_catalog.<) n.as_of OR s.as_of OPERATOR(pg_catalog.>) $3)",
+            ids, as_of, settings::clock());
 }
 
 namespace {

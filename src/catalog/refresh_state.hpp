@@ -28,7 +28,8 @@ struct RefreshTiming {
 };
 RefreshTiming refresh_timing(JobId job);
 
-/// The views of these jobs were found to be right as of these times.
+/// The views of these jobs were found to be right as of these times. What is known of a later time
+/// stays, unless that is in the future: the clock was set back.
 void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of);
 
 /// The jobs whose views read a materialized view, and those that refresh it, each if it has

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/arith.hpp"
+
 namespace orchestry::matview {
 
 using base::Instant;
@@ -91,6 +93,11 @@ class Planner {
     std::string why(std::size_t i) const;
     std::string refreshed_parent(const View& view) const;
     bool is_old(const View& view) const;
+    /// What is far ahead is as old: the clock was set back, nobody knows when.
+    std::int64_t time_since(Instant then) const {
+        return std::max(base::saturating_subtract(now_.us, then.us),
+                        base::saturating_subtract(then.us, now_.us));
+    }
     void watch(std::size_t i);
     void refresh(std::size_t i, std::string reason, bool depends);
 
@@ -115,7 +122,7 @@ void Planner::watch(std::size_t i) {
 
 /// Whether an ancestor that may have changed is too old for the view that the run is for.
 bool Planner::is_old(const View& view) const {
-    return now_.us - view.as_of->us > views_[target_].policy.max_staleness_us / 2;
+    return time_since(*view.as_of) > views_[target_].policy.max_staleness_us / 2;
 }
 
 /// Why a view is refreshed whatever becomes of others; empty: nothing speaks for it.
@@ -130,7 +137,7 @@ std::string Planner::why(std::size_t i) const {
     if (!is_provable(view))
         return i == target_ || is_old(view) ? "it may have changed: " + doubt(view) : "";
     if (view.policy.detection == Detection::stats &&
-        now_.us - view.refreshed_at->us >= view.policy.max_unverified_us)
+        time_since(*view.refreshed_at) >= view.policy.max_unverified_us)
         return "that nothing has changed was only a hint for longer than max_unverified";
     return {};
 }
@@ -228,7 +235,9 @@ Instant due_at(std::int64_t max_staleness_us, std::optional<Instant> as_of,
                std::int64_t expected_us, Instant now) {
     const std::int64_t lead = std::min(expected_us, max_staleness_us / 2);
     const std::int64_t pause = std::max(max_staleness_us - lead, base::us_per_second);
-    const Instant due = base::plus(std::max(as_of.value_or(now), base::min_instant), pause);
+    // What is in the future by now was written before the clock was set back.
+    const Instant right = std::clamp(as_of.value_or(now), base::min_instant, now);
+    const Instant due = base::plus(right, pause);
     return due > now ? due : base::plus(now, pause);
 }
 

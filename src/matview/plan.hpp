@@ -99,7 +99,7 @@ base::Instant proven_at(const std::vector<View>& views, std::size_t target, base
 /// When a view that was right as of then has to be looked at again, so that it is never older than
 /// it may be: its refresh begins as long before that as it is expected to take, but for half of
 /// max_staleness nothing is done. When that is over by `now`, or it is not known as of when it was
-/// right, the time counts from `now`.
+/// right, or the clock was set back to before then, the time counts from `now`.
 base::Instant due_at(std::int64_t max_staleness_us, std::optional<base::Instant> as_of,
                      std::int64_t expected_us, base::Instant now);
 

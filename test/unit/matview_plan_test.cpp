@@ -143,6 +143,9 @@ TEST(MatviewPlan, HintsAreBelievedForATime) {
     v.as_of = at(2026, 3, 2, 9);
     EXPECT_EQ(text({v}, 0, at(2026, 3, 2, 9, 59)), "=v1");
     EXPECT_EQ(text({v}, 0, at(2026, 3, 2, 10)), "v1");
+    // The clock was set back, nobody knows when.
+    EXPECT_EQ(text({v}, 0, at(2026, 2, 28, 11)), "=v1");
+    EXPECT_EQ(text({v}, 0, at(2026, 2, 28, 10)), "v1");
 }
 
 TEST(MatviewPlan, ConcurrentlyWhereThatCanBe) {
@@ -210,6 +213,9 @@ TEST(MatviewPlan, ADeadlineIsMetWithTimeForTheRefresh) {
     EXPECT_EQ(due_at(hour, std::nullopt, 10 * minute, now), at(2026, 3, 1, 11, 20));
     EXPECT_EQ(due_at(hour, base::minus_infinity, 0, now), at(2026, 3, 1, 11, 30));
     EXPECT_EQ(due_at(base::us_per_second, now, minute, now), at(2026, 3, 1, 10, 30, 1));
+    // The clock was set back.
+    EXPECT_EQ(due_at(hour, at(2027, 3, 1), 10 * minute, now), at(2026, 3, 1, 11, 20));
+    EXPECT_EQ(due_at(hour, base::plus_infinity, 0, now), at(2026, 3, 1, 11, 30));
 }
 
 TEST(MatviewPlan, ActionsHaveWords) {

@@ -1,0 +1,30 @@
+-- Materialized views and what is around them: the server's clock, rights in the database, where rows are stored.
+\set VERBOSITY terse
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET client_min_messages = warning;
+SELECT setval('orchestry.job_job_id_seq', 23001, false);
+CREATE SCHEMA surroundings;
+SET search_path = surroundings;
+CREATE TABLE t (id int PRIMARY KEY, v int);
+INSERT INTO t SELECT g, g FROM generate_series(1, 100) g;
+
+-- A clock that was ahead for a while: jobs do not wait until it is that late again, and hints are no older than they seem.
+CREATE MATERIALIZED VIEW proven AS SELECT count(*) FROM t;
+CREATE MATERIALIZED VIEW hinted AS SELECT count(*) FROM t;
+SET orchestry.now = '2027-03-10 12:00Z';
+SELECT orchestry.add_refresh_policy('proven', '10 min'), orchestry.add_refresh_policy('hinted', '10 min', change_detection => 'stats');
+CALL orchestry.run('proven');
+CALL orchestry.run('hinted');
+SET orchestry.now = '2026-03-10 12:00Z';
+SELECT orchestry.resume_job(job_id) FROM generate_series(23001, 23002) job_id;
+CALL orchestry.run_due();
+SELECT j.job_id, j.last_state, j.next_run_at < '2026-03-10 12:11Z' AS soon, m.as_of FROM orchestry.jobs j JOIN orchestry.matviews m USING (job_id) WHERE j.job_id IN (23001, 23002) ORDER BY job_id;
+INSERT INTO t VALUES (101, 101);
+SET orchestry.now = '2026-03-10 12:10Z';
+CALL orchestry.run_due();
+TABLE proven;
+
+DROP SCHEMA surroundings CASCADE;
+CALL orchestry.run_due();
+SELECT count(*) FROM orchestry.jobs WHERE job_id BETWEEN 23001 AND 23099;
