@@ -25,6 +25,31 @@ SET orchestry.now = '2026-03-10 12:10Z';
 CALL orchestry.run_due();
 TABLE proven;
 
+-- An owner who may not make temporary tables.
+SELECT current_database() AS db \gset
+REVOKE TEMPORARY ON DATABASE :"db" FROM PUBLIC;
+CREATE ROLE regress_matview_plain;
+GRANT USAGE, CREATE ON SCHEMA surroundings TO regress_matview_plain;
+SET ROLE regress_matview_plain;
+CREATE TABLE own AS SELECT g AS id FROM generate_series(1, 3) g;
+CREATE MATERIALIZED VIEW keyed AS SELECT id FROM own;
+CREATE UNIQUE INDEX ON keyed (id);
+SELECT orchestry.add_refresh_policy('keyed') AS job \gset
+SELECT action, reason, locks FROM orchestry.plan('keyed');
+CALL orchestry.refresh('keyed');
+SELECT action, state FROM orchestry.run_steps WHERE run_id = (SELECT last_run_id FROM orchestry.jobs WHERE job_id = :job) ORDER BY seq;
+SELECT orchestry.alter_policy(:job, '{"mode": "concurrently"}');
+INSERT INTO own VALUES (4);
+SELECT action, blocked_by FROM orchestry.plan('keyed');
+RESET ROLE;
+GRANT TEMPORARY ON DATABASE :"db" TO regress_matview_plain;
+SELECT sql, blocked_by FROM orchestry.plan('keyed');
+CALL orchestry.refresh('keyed');
+TABLE keyed;
+GRANT TEMPORARY ON DATABASE :"db" TO PUBLIC;
+
 DROP SCHEMA surroundings CASCADE;
+REVOKE TEMPORARY ON DATABASE :"db" FROM regress_matview_plain;
+DROP ROLE regress_matview_plain;
 CALL orchestry.run_due();
 SELECT count(*) FROM orchestry.jobs WHERE job_id BETWEEN 23001 AND 23099;

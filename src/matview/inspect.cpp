@@ -26,7 +26,8 @@ constexpr const char* select_sql =
     // What the server has counted is lost in a crash; then the rows of the last vacuum are known.
     "GREATEST(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples::pg_catalog.int8), "
     "pg_catalog.pg_stat_get_dead_tuples(c.oid), "
-    "(SELECT pg_catalog.max(d) FROM pg_catalog.unnest(s.durations) d) "
+    "(SELECT pg_catalog.max(d) FROM pg_catalog.unnest(s.durations) d), "
+    "pg_catalog.has_database_privilege(c.relowner, $2, 'TEMPORARY') "
     "FROM orchestry.job j JOIN orchestry.refresh_policy p ON p.job_id OPERATOR(pg_catalog.=) "
     "j.job_id JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) j.target "
     "JOIN orchestry.job_state t ON t.job_id OPERATOR(pg_catalog.=) j.job_id "
@@ -276,6 +277,7 @@ void Inspector::load(const std::vector<Oid>& matviews) {
         found.view.dead_rows = row.bigint(19);
         if (!row.is_null(20))
             found.view.longest_us = row.span(20).us;
+        found.view.has_temporary = row.boolean(21);
         found.view.as_of = optional_instant(row, 12);
         found.view.refreshed_at = optional_instant(row, 13);
         known_definition_[relid] = optional_bigint(row, 14);

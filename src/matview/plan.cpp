@@ -159,7 +159,7 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
     step.depends = depends;
     if (!view.parents.empty())
         step.as_of = std::min(parents_as_of_, now_);
-    const bool can = view.is_populated && view.has_key;
+    const bool can = view.is_populated && view.has_key && view.has_temporary;
     step.if_unread = can && view.policy.mode == Mode::automatic && is_bloated(view) &&
                      view.longest_us <= longest_lockout_us;
     step.concurrently = can && view.policy.mode != Mode::plain && !step.if_unread;
@@ -167,10 +167,17 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
         step.blocked_by = "materialized view " + view.quoted +
                           " has no unique index that CONCURRENTLY can use: create one, or let mode "
                           "be 'auto'";
+    else if (!view.has_temporary && view.policy.mode == Mode::concurrently)
+        step.blocked_by = "the owner of materialized view " + view.quoted +
+                          " may not make temporary tables, which CONCURRENTLY needs: GRANT "
+                          "TEMPORARY on the database to him, or let mode be 'auto'";
     else if (!view.is_populated && view.policy.mode != Mode::plain)
         step.reason += "; plainly, because it has none to compare with";
     else if (!view.has_key && view.policy.mode == Mode::automatic)
         step.reason += "; plainly, because it has no unique index that CONCURRENTLY can use";
+    else if (!view.has_temporary && view.policy.mode == Mode::automatic)
+        step.reason += "; plainly, because its owner may not make temporary tables, which "
+                       "CONCURRENTLY needs";
     else if (step.if_unread)
         step.reason += "; plainly, unless readers are in the way, because it has more dead rows "
                        "than others";

@@ -48,6 +48,7 @@ struct View {
     bool is_ours = true; ///< the run may refresh it: it has the rights, and the job is not paused
     bool is_populated = true;
     bool has_key = true;         ///< an index that REFRESH ... CONCURRENTLY can use
+    bool has_temporary = true;   ///< its owner may make temporary tables, as that does
     std::int64_t live_rows = 0;  ///< this and the next as the server estimates them
     std::int64_t dead_rows = 0;  ///< replaced by refreshes, and not removed by a vacuum yet
     std::int64_t longest_us = 0; ///< how long its last refreshes have taken at most

@@ -166,6 +166,14 @@ TEST(MatviewPlan, ConcurrentlyWhereThatCanBe) {
     EXPECT_FALSE(step(Mode::concurrently, true, false).concurrently);
     EXPECT_EQ(step(Mode::concurrently, true).blocked_by, "");
     EXPECT_NE(step(Mode::concurrently, false).blocked_by, "");
+    View poor = changed(view(1));
+    poor.has_temporary = false;
+    EXPECT_FALSE(only({poor}).concurrently);
+    EXPECT_NE(only({poor}).reason.find("temporary"), std::string::npos);
+    poor.policy.mode = Mode::concurrently;
+    EXPECT_NE(only({poor}).blocked_by.find("TEMPORARY"), std::string::npos);
+    poor.policy.mode = Mode::plain;
+    EXPECT_EQ(only({poor}).reason, "its tables have changed");
 }
 
 TEST(MatviewPlan, PlainlyWhenDeadRowsAreTheMost) {
