@@ -48,6 +48,14 @@ CALL orchestry.refresh('keyed');
 TABLE keyed;
 GRANT TEMPORARY ON DATABASE :"db" TO PUBLIC;
 
+-- Where rows are stored, and who has locked them, changes without a change of a row.
+CREATE MATERIALIZED VIEW first AS SELECT min(ctid) AS at FROM t;
+CREATE MATERIALIZED VIEW locked AS SELECT count(*) FROM t WHERE xmax <> '0';
+CREATE MATERIALIZED VIEW first_commands AS SELECT t.id FROM t WHERE (SELECT i.cmin FROM t i WHERE i.id = t.id) = '0';
+CREATE MATERIALIZED VIEW places AS SELECT tableoid::oid AS place, xmin::text AS written_by, id FROM t;
+SELECT orchestry.add_refresh_policy(v) FROM unnest('{first,locked,first_commands,places}'::regclass[]) v;
+SELECT v, (SELECT e.reason FROM orchestry.explain(v) e WHERE e.state = 'never skipped') FROM unnest('{first,locked,first_commands,places}'::regclass[]) v;
+
 DROP SCHEMA surroundings CASCADE;
 REVOKE TEMPORARY ON DATABASE :"db" FROM regress_matview_plain;
 DROP ROLE regress_matview_plain;

@@ -204,11 +204,32 @@ void find_columns(Node* call, Found* found) {
         add_type(found->shown, TupleDescAttr(columns, i)->atttypid);
 }
 
+/// What a row has besides its values: where it is stored and who has locked it, which nobody who
+/// changes rows decides. Its table, and who has written it, stay what they are.
+void find_system_column(const Var* var, Found* found) {
+    switch (var->varattno) {
+    case SelfItemPointerAttributeNumber:
+        found->opaque = "it reads ctid";
+        break;
+    case MaxTransactionIdAttributeNumber:
+        found->opaque = "it reads xmax";
+        break;
+    case MinCommandIdAttributeNumber:
+    case MaxCommandIdAttributeNumber:
+        found->opaque = "it reads cmin or cmax";
+        break;
+    default:
+        break;
+    }
+}
+
 /// What is not called by its OID, or has types besides.
 void find_types(Node* node, Found* found) {
     if (const List* const values = pg::compat::json_constructor_args(node))
         return add_types_of(found->written, values);
     switch (nodeTag(node)) {
+    case T_Var:
+        return find_system_column(castNode(Var, node), found);
     case T_XmlExpr:
         add_types_of(found->written, castNode(XmlExpr, node)->named_args);
         return add_types_of(found->written, castNode(XmlExpr, node)->args);
