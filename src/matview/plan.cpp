@@ -169,8 +169,8 @@ void Planner::refresh(std::size_t i, std::string reason, bool depends) {
                           "be 'auto'";
     else if (!view.has_temporary && view.policy.mode == Mode::concurrently)
         step.blocked_by = "the owner of materialized view " + view.quoted +
-                          " may not make temporary tables, which CONCURRENTLY needs: GRANT "
-                          "TEMPORARY on the database to him, or let mode be 'auto'";
+                          " may not make temporary tables, which CONCURRENTLY needs: grant that "
+                          "role TEMPORARY on the database, or let mode be 'auto'";
     else if (!view.is_populated && view.policy.mode != Mode::plain)
         step.reason += "; plainly, because it has none to compare with";
     else if (!view.has_key && view.policy.mode == Mode::automatic)
