@@ -112,6 +112,8 @@ bool is_still_whole(const Shape& shape, const PlannedStep& step, const Kept& kep
 }
 
 constexpr const char* older_snapshots = "sessions have snapshots that are older";
+constexpr const char* others_read_it =
+    "others read it for longer than half of deadlock_timeout, while those who write to it wait";
 constexpr const char* others_use_it = "others use it for longer than orchestry.lock_timeout";
 
 /// One step while it is applied.
@@ -230,6 +232,12 @@ void Application::take_partition(std::optional<pg::Deadline>& deadline) {
     if (!pg::outwait_snapshots(budget_us_ - (GetCurrentTimestamp() - start)))
         give_up(older_snapshots);
     why_late_ = others_use_it;
+    const std::int64_t held_us = GetCurrentTimestamp() - start, left_us = budget_us_ - held_us;
+    const std::int64_t wait_us = pg::budget_beside_waiters(left_us, held_us);
+    if (wait_us < left_us)
+        why_not_ = others_read_it;
+    pg::GucLevel guc;
+    pg::set_lock_timeout(guc, wait_us);
     spi.run(statements[3]);
     ORCHESTRY_FAULT_POINT("partition emptied");
     spi.run(count_summed_sql(std::to_string(stored)));

@@ -38,6 +38,12 @@ std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64
     return GetCurrentTimestamp() - start;
 }
 
+std::int64_t budget_beside_waiters(std::int64_t budget_us, std::int64_t held_us) {
+    constexpr std::int64_t least_us = 1'000; // the least that can be set: what is free is had
+    return std::clamp(std::int64_t{DeadlockTimeout} * 1'000 / 2 - held_us, least_us,
+                      std::max(budget_us, least_us));
+}
+
 std::string describe_locks(const std::vector<LockRequest>& requests) {
     std::string text;
     for (const LockRequest& request : requests)

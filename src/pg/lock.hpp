@@ -15,6 +15,11 @@ struct LockRequest {
 /// not had in time. Returns how long was waited, in microseconds.
 std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us);
 
+/// How much of a budget may be waited for a lock by who has held another for `held_us` that keeps
+/// people waiting: so little that none of them, who may hold the first, comes to look for a
+/// deadlock meanwhile and is the one to be cancelled for it.
+std::int64_t budget_beside_waiters(std::int64_t budget_us, std::int64_t held_us);
+
 /// For the scope of `guc`, no lock is waited for longer than this; less than a millisecond counts
 /// as one.
 void set_lock_timeout(GucLevel& guc, std::int64_t timeout_us);

@@ -288,6 +288,7 @@ class Application {
     base::KeyKind kind_ = base::KeyKind::timestamptz;
     std::optional<base::Member> member_;
     std::set<std::int64_t> searched_; // holds of which no row was found, and none can come
+    std::optional<TimestampTz> keeps_out_since_; // those who write to the partition
     Applied applied_;
 };
 
@@ -301,7 +302,10 @@ bool Application::skip_for(const Hold& hold) {
 }
 
 bool Application::lock(const std::vector<pg::LockRequest>& requests) {
-    applied_.lock_wait_us += pg::lock_relations(requests, budget_us_ - applied_.lock_wait_us);
+    std::int64_t left_us = budget_us_ - applied_.lock_wait_us;
+    if (keeps_out_since_)
+        left_us = pg::budget_beside_waiters(left_us, GetCurrentTimestamp() - *keeps_out_since_);
+    applied_.lock_wait_us += pg::lock_relations(requests, left_us);
     return basis_holds();
 }
 
@@ -364,6 +368,7 @@ bool Application::is_read_by_all() {
         return true;
     if (!lock({{planned_.relid, ShareLock}}) || !is_trusted(planned_.relid))
         return false;
+    keeps_out_since_ = GetCurrentTimestamp();
     const std::int64_t left_us = budget_us_ - applied_.lock_wait_us;
     const TimestampTz start = GetCurrentTimestamp();
     std::string why;
@@ -538,6 +543,7 @@ bool Application::has_no_held_row() {
 bool Application::is_free_to_go() {
     if (!lock({{planned_.relid, ShareLock}}))
         return false;
+    keeps_out_since_ = GetCurrentTimestamp();
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us_ - applied_.lock_wait_us);
     return is_expired() && has_no_held_row() && is_archived();

@@ -102,8 +102,9 @@ sub run_beside { $node->safe_psql($database, "SET orchestry.lock_timeout = '2 s'
 sub last_messages { return $node->safe_psql($database, "SELECT s.object, s.state, regexp_replace(s.message, 'into \\d+ rows of s.ev_compressed; ', '') FROM orchestry.run_steps s WHERE s.run_id = (SELECT max(run_id) FROM orchestry.runs WHERE state = 'ok') AND s.action = 'compress partition' ORDER BY seq"); }
 my $reader = $node->background_psql($database);
 $reader->query_safe('BEGIN; SELECT count(*) FROM s.ev_03');
-run_beside();
-like(last_messages(), qr/^s.ev_03\|ok\|row by row, since others use it for longer than orchestry.lock_timeout$/m, 'a reader: one by one');
+# Those who write to it wait then, and must not come to look for a deadlock.
+$node->safe_psql($database, "SET statement_timeout = '40 s'; CALL orchestry.run_job($job)");
+like(last_messages(), qr/^s.ev_03\|ok\|row by row, since others read it for longer than half of deadlock_timeout/m, 'a reader: one by one');
 is($node->safe_psql($database, 'SELECT count(*) FROM s.ev_03'), 0, 'they are gone');
 is($node->safe_psql($database, 'TABLE s.damage'), 0, 'and counted');
 $reader->query_safe('COMMIT');
