@@ -7,6 +7,7 @@
 #include "api/rollup_task.hpp"
 #include "capture/capture.hpp"
 #include "capture/ddl.hpp"
+#include "catalog/look.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
 #include "pg/entry.hpp"
@@ -39,7 +40,9 @@ void _PG_init(void) {
         orchestry::capture::install_capture();
         orchestry::capture::install_ddl_hooks();
         orchestry::retention::install_guard();
-        if (process_shared_preload_libraries_in_progress)
+        if (process_shared_preload_libraries_in_progress) {
+            orchestry::catalog::reserve_looks();
             orchestry::jobs::register_launcher();
+        }
     });
 }

@@ -54,6 +54,16 @@ COMMENT ON COLUMN orchestry.job_state.fingerprint IS 'Of the partitions that set
 COMMENT ON COLUMN orchestry.job_state.settled_from IS 'When settled_until was computed; of a clock that is set back to before that nothing is known';
 COMMENT ON COLUMN orchestry.job_state.settled_until IS 'While the fingerprint holds, nothing is due before this instant';
 
+CREATE FUNCTION orchestry._due_at(job_id bigint, next_run_at timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_due_at';
+COMMENT ON FUNCTION orchestry._due_at(bigint, timestamptz) IS 'Internal: when a job is due of which the catalog says next_run_at: then, or later, because it was looked at and had nothing to do.';
+CREATE FUNCTION orchestry._looked_at(job_id bigint, next_run_at timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_looked_at';
+COMMENT ON FUNCTION orchestry._looked_at(bigint, timestamptz) IS 'Internal: when a job was last looked at without that being written down, because it had nothing to do; NULL: that was written down.';
+CREATE FUNCTION orchestry._proven_at(job_id bigint, refreshed_at timestamptz, as_of timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_proven_at';
+COMMENT ON FUNCTION orchestry._proven_at(bigint, timestamptz, timestamptz) IS 'Internal: as of when a materialized view is known to be right of which the catalog says as_of: then, or later.';
+
 CREATE TABLE orchestry.run (
     run_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id        bigint,

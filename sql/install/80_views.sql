@@ -7,13 +7,15 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN c.oid IS NULL THEN 'restored'
             WHEN j.paused THEN 'paused'
             WHEN a.state IS NOT NULL THEN a.state
-            WHEN s.next_run_at <= now() THEN 'due'
+            WHEN l.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
-       j.schedule, j.time_zone, s.next_run_at, s.last_state, s.last_at, s.last_ok_at, s.failures, s.last_run_id,
+       j.schedule, j.time_zone, l.next_run_at, CASE WHEN l.looked_at IS NULL THEN s.last_state ELSE 'noop' END AS last_state,
+       COALESCE(l.looked_at, s.last_at) AS last_at, COALESCE(l.looked_at, s.last_ok_at) AS last_ok_at, s.failures, s.last_run_id,
        j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings)
            - CASE WHEN pg_has_role(c.relowner, 'USAGE') OR (c.oid IS NULL AND j.created_by = session_user) OR (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = current_user) THEN '' ELSE 'where' END AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
+CROSS JOIN LATERAL (SELECT orchestry._due_at(s.job_id, s.next_run_at) AS next_run_at, orchestry._looked_at(s.job_id, s.next_run_at) AS looked_at) l
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
 LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
 LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
@@ -60,11 +62,11 @@ COMMENT ON COLUMN orchestry.migrations.sha256 IS 'Checksum of the text without b
 
 CREATE VIEW orchestry.matviews WITH (security_barrier) AS
 SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mode, p.change_detection, p.max_staleness,
-       s.as_of, now() - s.as_of AS staleness, EXISTS (SELECT FROM orchestry.dirty_mark d WHERE d.job_id = j.job_id) AS changed,
-       round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(s.as_of + p.max_staleness, w.since), interval '0'))
+       a.as_of, now() - a.as_of AS staleness, EXISTS (SELECT FROM orchestry.dirty_mark d WHERE d.job_id = j.job_id) AS changed,
+       round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(a.as_of + p.max_staleness, w.since), interval '0'))
            / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) AS percent_in_time,
        s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
-       t.next_run_at, t.last_state, r.message AS last_error, s.parents::regclass[] AS parents,
+       l.next_run_at, CASE WHEN l.looked_at IS NULL THEN t.last_state ELSE 'noop' END AS last_state, r.message AS last_error, s.parents::regclass[] AS parents,
        d.dead AS dead_rows, round(100.0 * d.dead / nullif(d.dead + d.live, 0), 1) AS dead_percent,
        -- the server's own functions for sizes would wait for whoever has locked it
        (SELECT sum(x.relpages::bigint) FROM pg_class x WHERE x.oid IN (c.oid, c.reltoastrelid))::bigint * current_setting('block_size')::bigint AS bytes, s.temp_bytes
@@ -73,6 +75,8 @@ JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_iden
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 LEFT JOIN orchestry.job_state t ON t.job_id = j.job_id
 LEFT JOIN orchestry.refresh_state s ON s.job_id = j.job_id
+CROSS JOIN LATERAL (SELECT orchestry._due_at(t.job_id, t.next_run_at) AS next_run_at, orchestry._looked_at(t.job_id, t.next_run_at) AS looked_at) l
+CROSS JOIN LATERAL (SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) AS as_of) a
 LEFT JOIN LATERAL (SELECT x.message FROM orchestry.run x WHERE x.job_id = j.job_id AND x.state IN ('failed', 'timeout', 'crashed')
      AND pg_has_role(x.owner, 'USAGE') ORDER BY x.run_id DESC LIMIT 1) r ON true
 CROSS JOIN LATERAL (SELECT max(d) AS expected FROM unnest(s.durations) d) e

@@ -6,6 +6,7 @@
 #include "capture/capture.hpp"
 #include "catalog/columns.hpp"
 #include "catalog/hold.hpp"
+#include "catalog/look.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/processes.hpp"
@@ -516,6 +517,28 @@ ORCHESTRY_FUNCTION(orchestry_progress) {
 
 ORCHESTRY_FUNCTION(orchestry_system_identifier) {
     return Int64GetDatum(catalog::system_identifier());
+}
+
+ORCHESTRY_FUNCTION(orchestry_due_at) {
+    const Args args(fcinfo, "_due_at");
+    return TimestampTzGetDatum(
+        catalog::due_at({args.bigint(0, "job_id")}, args.instant(1, "next_run_at")).us);
+}
+
+ORCHESTRY_FUNCTION(orchestry_looked_at) {
+    const Args args(fcinfo, "_looked_at");
+    const auto look =
+        catalog::last_look({args.bigint(0, "job_id")}, args.instant(1, "next_run_at"));
+    if (look)
+        return TimestampTzGetDatum(look->at.us);
+    fcinfo->isnull = true;
+    return Datum{0};
+}
+
+ORCHESTRY_FUNCTION(orchestry_proven_at) {
+    const Args args(fcinfo, "_proven_at");
+    const catalog::Proof recorded = {args.instant(1, "refreshed_at"), args.instant(2, "as_of")};
+    return TimestampTzGetDatum(catalog::proven_at({args.bigint(0, "job_id")}, recorded).us);
 }
 
 /// Called by the install script: the launcher looks for the new extension soon.

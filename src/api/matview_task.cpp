@@ -47,6 +47,8 @@ class MatviewTask : public jobs::Task {
         return matview::settled(jobs, now);
     }
 
+    bool remembers_looks() const noexcept override { return true; }
+
     void settle(const Job& job, base::Instant now) const override { matview::settle(job, now); }
 
     std::optional<base::Instant> due(const Job& job, base::Instant now) const override {

@@ -10,9 +10,10 @@ void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_sta
     pg::Spi spi;
     const base::Span max_staleness{0, 0, max_staleness_us};
     spi.run("INSERT INTO orchestry.refresh_breach (job_id, from_at, to_at) "
-            "SELECT s.job_id, s.as_of OPERATOR(pg_catalog.+) $2, $3 FROM orchestry.refresh_state s "
+            "SELECT s.job_id, a.as_of OPERATOR(pg_catalog.+) $2, $3 FROM orchestry.refresh_state s "
+            "CROSS JOIN LATERAL orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) a (as_of) "
             "WHERE s.job_id OPERATOR(pg_catalog.=) $1 "
-            "AND s.as_of OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<) $3",
+            "AND a.as_of OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<) $3",
             job.value, max_staleness, now);
     spi.run("DELETE FROM orchestry.refresh_breach b WHERE b.job_id OPERATOR(pg_catalog.=) $1 "
             "AND b.to_at OPERATOR(pg_catalog.<) $2",
@@ -32,7 +33,8 @@ void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_sta
 RefreshTiming refresh_timing(JobId job) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT s.as_of, (SELECT pg_catalog.max(EXTRACT(epoch FROM d) "
+    spi.run("SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of), (SELECT "
+            "pg_catalog.max(EXTRACT(epoch FROM d) "
             "OPERATOR(pg_catalog.*) 1000000) FROM pg_catalog.unnest(s.durations) d)"
             "::pg_catalog.int8 FROM orchestry.refresh_state s "
             "WHERE s.job_id OPERATOR(pg_catalog.=) $1",
@@ -42,10 +44,16 @@ RefreshTiming refresh_timing(JobId job) {
     return {spi.row(0).instant(1), spi.row(0).bigint(2)};
 }
 
-void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of) {
+void record_proofs(const std::vector<RefreshProof>& proofs) {
     std::vector<std::int64_t> ids;
-    for (const JobId job : jobs)
-        ids.push_back(job.value);
+    std::vector<base::Instant> as_of;
+    for (const RefreshProof& found : proofs)
+        if (!remember(found.job, found.proof)) {
+            ids.push_back(found.job.value);
+            as_of.push_back(found.proof.as_of);
+        }
+    if (ids.empty())
+        return;
     const Elevated elevated;
     pg::Spi spi;
     spi.run("UPDATE orchestry.refresh_state s SET as_of = n.as_of "

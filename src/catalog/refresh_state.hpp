@@ -1,7 +1,7 @@
 // What is known of materialized views at run time: typed access to orchestry.refresh_state.
 #pragma once
 
-#include "catalog/job.hpp"
+#include "catalog/look.hpp"
 
 namespace orchestry::catalog {
 
@@ -28,9 +28,15 @@ struct RefreshTiming {
 };
 RefreshTiming refresh_timing(JobId job);
 
-/// The views of these jobs were found to be right as of these times. What is known of a later time
-/// stays, unless that is in the future: the clock was set back.
-void record_proofs(const std::vector<JobId>& jobs, const std::vector<base::Instant>& as_of);
+/// A job's view was found to be right.
+struct RefreshProof {
+    JobId job;
+    Proof proof;
+};
+
+/// Remembers that views were found to be right, where that can be, and writes it down where not.
+/// What is known of a later time stays, unless that is in the future: the clock was set back.
+void record_proofs(const std::vector<RefreshProof>& proofs);
 
 /// The jobs whose views read a materialized view, and those that refresh it, each if it has
 /// refreshed once: as of now, whatever snapshot the transaction has.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "catalog/hold.hpp"
+#include "catalog/look.hpp"
 #include "catalog/quarantine.hpp"
 #include "catalog/settings.hpp"
 #include "pg/xact.hpp"
@@ -226,6 +227,7 @@ void update_job_state(const Job& job, std::optional<RunId> run, RunState state, 
 void set_next_run(JobId id, base::Instant next_run_at) {
     Elevated elevated;
     pg::Spi spi;
+    forget_look(id);
     spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) SELECT j.job_id, $2 "
             "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE "
             "ON CONFLICT (job_id) DO UPDATE SET next_run_at = EXCLUDED.next_run_at",
@@ -235,6 +237,7 @@ void set_next_run(JobId id, base::Instant next_run_at) {
 std::vector<Job> due_jobs(base::Instant now) {
     return select_jobs_where(
         "c.oid IS NOT NULL AND NOT j.paused AND s.next_run_at OPERATOR(pg_catalog.<=) $3 "
+        "AND orchestry._due_at(j.job_id, s.next_run_at) OPERATOR(pg_catalog.<=) $3 "
         "AND NOT EXISTS (SELECT FROM orchestry.run r WHERE r.job_id OPERATOR(pg_catalog.=) "
         "j.job_id "
         "AND r.state IN ('queued', 'waiting', 'running')) ORDER BY s.next_run_at, j.job_id",
@@ -244,8 +247,9 @@ std::vector<Job> due_jobs(base::Instant now) {
 std::optional<base::Instant> next_due() {
     Elevated elevated;
     pg::Spi spi;
-    spi.run("SELECT pg_catalog.min(s.next_run_at) FROM orchestry.job_state s JOIN orchestry.job j "
-            "ON j.job_id OPERATOR(pg_catalog.=) s.job_id AND NOT j.paused "
+    spi.run("SELECT pg_catalog.min(orchestry._due_at(j.job_id, s.next_run_at)) "
+            "FROM orchestry.job_state s JOIN orchestry.job j ON j.job_id OPERATOR(pg_catalog.=) "
+            "s.job_id AND NOT j.paused "
             "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
             "OPERATOR(pg_catalog.=) $2 "
             "WHERE NOT EXISTS (SELECT FROM orchestry.run r WHERE r.job_id OPERATOR(pg_catalog.=) "

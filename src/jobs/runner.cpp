@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/backoff.hpp"
+#include "catalog/look.hpp"
 #include "catalog/settings.hpp"
 #include "jobs/run_timer.hpp"
 #include "pg/fault.hpp"
@@ -559,6 +560,18 @@ void reconcile_runs() {
         }
 }
 
+namespace {
+
+/// False: that the job had nothing to do has to be recorded. So has what ends a row of failures.
+bool remember_look(const Job& job, base::Instant now) {
+    const bool went_well = job.last_state == catalog::to_string(RunState::ok) ||
+                           job.last_state == catalog::to_string(RunState::noop);
+    return task_of(job.kind).remembers_looks() && went_well && job.next_run_at &&
+           catalog::remember(job.id, {*job.next_run_at, now, next_run_after(job, 0, now)});
+}
+
+} // namespace
+
 void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
     std::vector<Job> settled;
     std::vector<base::Instant> next;
@@ -580,6 +593,7 @@ void settle_quietly(std::vector<Job>& jobs, base::Instant now) {
         std::copy_if(of_kind.begin(), of_kind.end(), std::back_inserter(settled), is_settled);
         std::erase_if(jobs, is_settled);
     }
+    std::erase_if(settled, [&](const Job& job) { return remember_look(job, now); });
     for (const Job& job : settled)
         next.push_back(next_run_after(job, 0, now));
     catalog::record_noops(settled, next);

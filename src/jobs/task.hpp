@@ -101,6 +101,9 @@ class Task {
     /// cheaply. Must never name a job that has something to do.
     virtual std::vector<catalog::JobId> settled(const std::vector<catalog::Job>& jobs,
                                                 base::Instant now) const = 0;
+    /// Whether a look that finds nothing to do is only remembered (catalog/look.hpp) and not
+    /// recorded: for jobs that are looked at much more often than they have something to do.
+    virtual bool remembers_looks() const noexcept { return false; }
     /// Called in the transaction of a run that planned nothing or did all it planned, so that
     /// settled() can know it later (catalog::store_settlement). `job` is as loaded at the run's
     /// start.

@@ -15,7 +15,8 @@ namespace {
 constexpr const char* select_sql =
     "SELECT j.job_id, j.target, c.relowner, c.relispopulated, j.paused, "
     "p.max_staleness, p.mode, p.change_detection, p.max_unverified, p.assume_pure, j.time_zone, "
-    "s.as_of, s.refreshed_at, s.definition, s.counters, "
+    "orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of), s.refreshed_at, s.definition, "
+    "s.counters, "
     "EXISTS (SELECT FROM orchestry.dirty_mark m WHERE m.job_id OPERATOR(pg_catalog.=) j.job_id), "
     // As the server's own is_usable_unique_index().
     "EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x "

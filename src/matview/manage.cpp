@@ -139,27 +139,32 @@ bool is_idle(const std::vector<Step>& steps) {
                        [](const Step& step) { return step.action == Action::leave; });
 }
 
+/// Of a view that is left alone, so it has been refreshed.
+catalog::RefreshProof proof_of(const Job& job, const InspectedSet& set, Instant now) {
+    return {job.id, {*set.views[set.target].refreshed_at, proven_at(set.views, set.target, now)}};
+}
+
 } // namespace
 
 std::vector<JobId> settled(const std::vector<Job>& jobs, Instant now) {
     Inspector inspector(jobs);
     std::vector<JobId> idle;
-    std::vector<Instant> as_of;
+    std::vector<catalog::RefreshProof> proofs;
     for (const Job& job : jobs) {
         const InspectedSet set = inspector.read(job);
         if (!is_idle(plan(set.views, set.target, now)))
             continue;
         idle.push_back(job.id);
-        as_of.push_back(proven_at(set.views, set.target, now));
+        proofs.push_back(proof_of(job, set, now));
     }
-    catalog::record_proofs(idle, as_of);
+    catalog::record_proofs(proofs);
     return idle;
 }
 
 void settle(const Job& job, Instant now) {
     const InspectedSet set = Inspector().read(job);
     if (is_idle(plan(set.views, set.target, now)))
-        catalog::record_proofs({job.id}, {proven_at(set.views, set.target, now)});
+        catalog::record_proofs({proof_of(job, set, now)});
 }
 
 std::vector<Oid> ancestors(const Job& job) {
@@ -175,6 +180,9 @@ std::vector<Oid> ancestors(const Job& job) {
 
 std::vector<Explanation> explain(const Job& job, Instant now) {
     const Planned planned = plan_job(job, now);
+    std::optional<Instant> due = job.next_run_at;
+    if (due)
+        due = catalog::due_at(job.id, *due);
     std::vector<Explanation> lines;
     for (const Step& step : planned.steps) {
         const View& view = planned.set.views[step.view];
@@ -182,7 +190,7 @@ std::vector<Explanation> explain(const Job& job, Instant now) {
         if (step.action == Action::leave) {
             line.state = "fresh";
             line.next_action = "check";
-            line.next_at = job.next_run_at;
+            line.next_at = due;
         } else {
             line.object = step.action == Action::watch ? step.source : view.quoted;
             line.state = !step.blocked_by.empty()       ? "blocked"
@@ -191,7 +199,7 @@ std::vector<Explanation> explain(const Job& job, Instant now) {
             line.reason = step.blocked_by.empty() ? step.reason : step.blocked_by;
             if (step.blocked_by.empty()) {
                 line.next_action = to_string(step.action);
-                line.next_at = job.next_run_at;
+                line.next_at = due;
             }
         }
         lines.push_back(std::move(line));

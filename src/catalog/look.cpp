@@ -1,0 +1,168 @@
+#include "catalog/look.hpp"
+
+#include <algorithm>
+
+#include "catalog/settings.hpp"
+
+namespace orchestry::catalog {
+
+namespace {
+
+/// More jobs than this in all databases are not remembered: the catalog has their looks.
+constexpr long capacity = 4096;
+constexpr const char* name = "orchestry_ext";
+
+struct Key {
+    Oid database;
+    std::uint32_t padding;
+    std::int64_t job;
+};
+
+struct Entry {
+    Key key;
+    Look look;
+    Proof proof;
+};
+static_assert(std::is_trivially_copyable_v<Entry>);
+constexpr Look no_look = {base::minus_infinity, base::plus_infinity, base::minus_infinity};
+
+constinit shmem_request_hook_type previous_request_hook = nullptr;
+constinit shmem_startup_hook_type previous_startup_hook = nullptr;
+constinit HTAB* entries = nullptr;
+constinit LWLock* lock = nullptr;
+
+void request_memory() {
+    if (previous_request_hook)
+        previous_request_hook();
+    RequestAddinShmemSpace(hash_estimate_size(capacity, sizeof(Entry)));
+    RequestNamedLWLockTranche(name, 1);
+}
+
+void attach_memory() {
+    if (previous_startup_hook)
+        previous_startup_hook();
+    HASHCTL control = {};
+    control.keysize = sizeof(Key);
+    control.entrysize = sizeof(Entry);
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    entries =
+        ShmemInitHash(name, capacity, capacity, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+    LWLockRelease(AddinShmemInitLock);
+    lock = &GetNamedLWLockTranche(name)->lock;
+}
+
+Key key_of(JobId job) { return {MyDatabaseId, 0, job.value}; }
+
+Entry* find(const Key& key) {
+    return static_cast<Entry*>(hash_search(entries, &key, HASH_FIND, nullptr));
+}
+
+Entry* enter(const Key& key) {
+    bool is_known = false;
+    auto* const entry = static_cast<Entry*>(hash_search(entries, &key, HASH_ENTER_NULL, &is_known));
+    if (entry && !is_known) {
+        entry->look = no_look;
+        entry->proof = {base::minus_infinity, base::minus_infinity};
+    }
+    return entry;
+}
+
+/// Those of jobs that nobody looks at any more, such as those of databases that were dropped. One
+/// of a job that is due right now is lost as well, which costs a look.
+void remove_overdue(base::Instant now) {
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, entries);
+    while (auto* const entry = static_cast<Entry*>(hash_seq_search(&scan)))
+        if (entry->look.next_run_at <= now)
+            (void)hash_search(entries, &entry->key, HASH_REMOVE, nullptr);
+}
+
+template <typename Change>
+bool change_entry(JobId job, base::Instant now, Change change) {
+    if (!entries)
+        return false;
+    return pg::protect([&] {
+        const Key key = key_of(job);
+        LWLockAcquire(lock, LW_EXCLUSIVE);
+        Entry* entry = enter(key);
+        if (!entry) {
+            remove_overdue(now);
+            entry = enter(key);
+        }
+        if (entry)
+            change(*entry);
+        LWLockRelease(lock);
+        return entry != nullptr;
+    });
+}
+
+std::optional<Entry> read_entry(JobId job) {
+    if (!entries)
+        return std::nullopt;
+    return pg::protect([&] {
+        const Key key = key_of(job);
+        std::optional<Entry> found;
+        LWLockAcquire(lock, LW_SHARED);
+        if (const Entry* const entry = find(key))
+            found = *entry;
+        LWLockRelease(lock);
+        return found;
+    });
+}
+
+} // namespace
+
+void reserve_looks() {
+    previous_request_hook = shmem_request_hook;
+    shmem_request_hook = request_memory;
+    previous_startup_hook = shmem_startup_hook;
+    shmem_startup_hook = attach_memory;
+}
+
+bool remember(JobId job, const Look& look) {
+    return change_entry(job, settings::clock(), [&](Entry& entry) { entry.look = look; });
+}
+
+bool remember(JobId job, const Proof& proof) {
+    const base::Instant now = settings::clock();
+    return change_entry(job, now, [&](Entry& entry) {
+        const bool is_later = entry.proof.refreshed_at == proof.refreshed_at &&
+                              entry.proof.as_of > proof.as_of && entry.proof.as_of <= now;
+        if (!is_later)
+            entry.proof = proof;
+    });
+}
+
+void forget_look(JobId job) {
+    if (!entries)
+        return;
+    pg::protect([&] {
+        const Key key = key_of(job);
+        LWLockAcquire(lock, LW_EXCLUSIVE);
+        if (Entry* const entry = find(key))
+            entry->look = no_look;
+        LWLockRelease(lock);
+    });
+}
+
+std::optional<Look> last_look(JobId job, base::Instant next_run_at) {
+    const std::optional<Entry> entry = read_entry(job);
+    if (!entry || entry->look.known != next_run_at || entry->look.at > settings::clock())
+        return std::nullopt;
+    return entry->look;
+}
+
+base::Instant due_at(JobId job, base::Instant next_run_at) {
+    const std::optional<Look> look = last_look(job, next_run_at);
+    return look ? look->next_run_at : next_run_at;
+}
+
+base::Instant proven_at(JobId job, const Proof& recorded) {
+    const std::optional<Entry> entry = read_entry(job);
+    if (!entry || entry->proof.refreshed_at != recorded.refreshed_at ||
+        entry->proof.as_of > settings::clock())
+        return recorded.as_of;
+    return std::max(entry->proof.as_of, recorded.as_of);
+}
+
+} // namespace orchestry::catalog
