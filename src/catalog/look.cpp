@@ -158,11 +158,12 @@ base::Instant due_at(JobId job, base::Instant next_run_at) {
 }
 
 base::Instant proven_at(JobId job, const Proof& recorded) {
+    const base::Instant now = settings::clock();
     const std::optional<Entry> entry = read_entry(job);
-    if (!entry || entry->proof.refreshed_at != recorded.refreshed_at ||
-        entry->proof.as_of > settings::clock())
+    if (!entry || entry->proof.refreshed_at != recorded.refreshed_at || entry->proof.as_of > now)
         return recorded.as_of;
-    return std::max(entry->proof.as_of, recorded.as_of);
+    // What was recorded by a clock that was ahead says nothing.
+    return recorded.as_of > now ? entry->proof.as_of : std::max(entry->proof.as_of, recorded.as_of);
 }
 
 } // namespace orchestry::catalog
