@@ -62,16 +62,17 @@ std::vector<ArchiveFile> select_where(const char* condition, std::optional<JobId
                                       const pg::Param& value, const std::string& name) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.run(std::string("SELECT f.archive_id, f.file, f.part, f.part_name, f.columns, "
-                        "COALESCE(f.least, ''), COALESCE(f.greatest, ''), f.rows, f.hash_high, "
-                        "f.hash_low, f.bytes, f.sha256, f.published_at IS NOT NULL, f.job_id "
-                        "FROM orchestry.archive_file f WHERE ($1 IS NULL OR f.job_id "
-                        "OPERATOR(pg_catalog.=) $1) "
-                        "AND f.origin_system OPERATOR(pg_catalog.=) $4 AND f.origin_database "
-                        "OPERATOR(pg_catalog.=) $5 AND ") +
-                condition + " ORDER BY f.archive_id DESC",
-            job ? pg::param(job->value) : pg::null_param(INT8OID), value, name, system_identifier(),
-            MyDatabaseId);
+    spi.run_kept(
+        std::string("SELECT f.archive_id, f.file, f.part, f.part_name, f.columns, "
+                    "COALESCE(f.least, ''), COALESCE(f.greatest, ''), f.rows, f.hash_high, "
+                    "f.hash_low, f.bytes, f.sha256, f.published_at IS NOT NULL, f.job_id "
+                    "FROM orchestry.archive_file f WHERE ($1 IS NULL OR f.job_id "
+                    "OPERATOR(pg_catalog.=) $1) "
+                    "AND f.origin_system OPERATOR(pg_catalog.=) $4 AND f.origin_database "
+                    "OPERATOR(pg_catalog.=) $5 AND ") +
+            condition + " ORDER BY f.archive_id DESC",
+        job ? pg::param(job->value) : pg::null_param(INT8OID), value, name, system_identifier(),
+        MyDatabaseId);
     std::vector<ArchiveFile> files;
     for (std::uint64_t i = 0; i < spi.rows(); ++i) {
         const pg::Row row = spi.row(i);
