@@ -134,7 +134,7 @@ class Refresh {
   private:
     void take_locks();
     std::string not_needed(const InspectedView& now) const;
-    void execute();
+    void execute(const InspectedView& now);
     void measure(std::int64_t& rows, std::int64_t& bytes) const;
     void record(const InspectedView& now, Instant began, TimestampTz start);
 
@@ -166,8 +166,6 @@ void Refresh::take_locks() {
 
 /// Why the refresh is not to be made any more; empty: it is. The locks are had.
 std::string Refresh::not_needed(const InspectedView& now) const {
-    if (now.view.quoted != found_.view.quoted)
-        return "the view has another name by now";
     if (now.settings != found_.settings)
         return "the policy was changed meanwhile";
     const bool is_known = now.view.opaque.empty() && now.view.unwatched.empty() &&
@@ -195,8 +193,9 @@ void hint_at_path(pg::Failure& failure) {
                        "it say where its names are: ALTER FUNCTION ... SET search_path = ...;";
 }
 
-/// As the owner's session would do it, in the policy's time zone; REFRESH restricts the query.
-void Refresh::execute() {
+/// As the owner's session would do it, in the policy's time zone; REFRESH restricts the query. The
+/// view may have been renamed before it was locked.
+void Refresh::execute(const InspectedView& now) {
     pg::GucLevel guc;
     guc.set("TimeZone", found_.settings.time_zone.c_str());
     guc.set("row_security", "on");
@@ -205,7 +204,7 @@ void Refresh::execute() {
     const capture::OwnRefresh own(found_.view.relid);
     const std::int64_t before = temporary_bytes();
     if (auto failure =
-            pg::in_subtransaction([&] { pg::run_statements({refresh_sql(found_, step_)}); })) {
+            pg::in_subtransaction([&] { pg::run_statements({refresh_sql(now, step_)}); })) {
         hint_at_path(*failure);
         pg::raise(*failure);
     }
@@ -264,7 +263,7 @@ Applied Refresh::apply() {
     }
     std::int64_t rows_before = 0;
     measure(rows_before, applied_.bytes);
-    execute();
+    execute(now.details[now.target]);
     measure(applied_.rows, applied_.bytes);
     applied_.rows -= rows_before;
     if (ORCHESTRY_WRONG_ORDER()) { // in tests, which see that it is wrong
