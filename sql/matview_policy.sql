@@ -500,6 +500,7 @@ SELECT from_at, to_at FROM orchestry.refresh_breach WHERE job_id = :measured;
 UPDATE orchestry.refresh_state SET durations = '{1 min,40 min,2 min}' WHERE job_id = :measured;
 CALL orchestry.refresh('measured');
 SELECT next_run_at FROM orchestry.jobs WHERE job_id = :measured; -- never nearer than half of it
+RESET orchestry.now; -- by the view's clock
 UPDATE orchestry.refresh_state SET as_of = now() WHERE job_id = :measured;
 UPDATE orchestry.job SET anchor = now() - interval '3 days' WHERE job_id = :measured;
 UPDATE orchestry.refresh_breach SET from_at = now() - interval '30 hours', to_at = now() - interval '18 hours' WHERE job_id = :measured;

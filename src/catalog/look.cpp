@@ -10,6 +10,10 @@ namespace {
 
 /// More jobs than this in all databases are not remembered: the catalog has their looks.
 constexpr long capacity = 4096;
+/// How long after it was due a job that nobody looks at any more keeps its room.
+constexpr std::int64_t unused_after_us = base::us_per_day;
+/// How often a process looks for such jobs while there is no room.
+constexpr std::int64_t removal_interval_us = base::us_per_minute;
 constexpr const char* name = "orchestry_ext";
 
 struct Key {
@@ -22,6 +26,7 @@ struct Entry {
     Key key;
     Look look;
     Proof proof;
+    TimestampTz changed_at; // by the server's clock
 };
 static_assert(std::is_trivially_copyable_v<Entry>);
 constexpr Look no_look = {base::minus_infinity, base::plus_infinity, base::minus_infinity};
@@ -30,6 +35,7 @@ constinit shmem_request_hook_type previous_request_hook = nullptr;
 constinit shmem_startup_hook_type previous_startup_hook = nullptr;
 constinit HTAB* entries = nullptr;
 constinit LWLock* lock = nullptr;
+constinit TimestampTz removed_at = 0;
 
 void request_memory() {
     if (previous_request_hook)
@@ -67,30 +73,43 @@ Entry* enter(const Key& key) {
     return entry;
 }
 
-/// Those of jobs that nobody looks at any more, such as those of databases that were dropped. One
-/// of a job that is due right now is lost as well, which costs a look.
-void remove_overdue(base::Instant now) {
+bool is_unused(const Entry& entry, TimestampTz now) {
+    const bool is_old = now - entry.changed_at > unused_after_us ||
+                        entry.changed_at - now > unused_after_us; // the clock was ahead
+    const bool is_awaited =
+        entry.look.at.us <= now && now - entry.look.next_run_at.us <= unused_after_us;
+    return is_old && !is_awaited;
+}
+
+/// Those of jobs that nobody looks at any more, such as those of databases that were dropped.
+void remove_unused(TimestampTz now) {
+    if (now >= removed_at && now - removed_at < removal_interval_us)
+        return;
+    removed_at = now;
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, entries);
     while (auto* const entry = static_cast<Entry*>(hash_seq_search(&scan)))
-        if (entry->look.next_run_at <= now)
+        if (is_unused(*entry, now))
             (void)hash_search(entries, &entry->key, HASH_REMOVE, nullptr);
 }
 
 template <typename Change>
-bool change_entry(JobId job, base::Instant now, Change change) {
+bool change_entry(JobId job, Change change) {
     if (!entries)
         return false;
     return pg::protect([&] {
         const Key key = key_of(job);
+        const TimestampTz now = GetCurrentTimestamp();
         LWLockAcquire(lock, LW_EXCLUSIVE);
         Entry* entry = enter(key);
         if (!entry) {
-            remove_overdue(now);
+            remove_unused(now);
             entry = enter(key);
         }
-        if (entry)
+        if (entry) {
+            entry->changed_at = now;
             change(*entry);
+        }
         LWLockRelease(lock);
         return entry != nullptr;
     });
@@ -120,12 +139,12 @@ void reserve_looks() {
 }
 
 bool remember(JobId job, const Look& look) {
-    return change_entry(job, settings::clock(), [&](Entry& entry) { entry.look = look; });
+    return change_entry(job, [&](Entry& entry) { entry.look = look; });
 }
 
 bool remember(JobId job, const Proof& proof) {
     const base::Instant now = settings::clock();
-    return change_entry(job, now, [&](Entry& entry) {
+    return change_entry(job, [&](Entry& entry) {
         const bool is_later = entry.proof.refreshed_at == proof.refreshed_at &&
                               entry.proof.as_of > proof.as_of && entry.proof.as_of <= now;
         if (!is_later)
