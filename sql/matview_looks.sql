@@ -88,5 +88,34 @@ SELECT as_of FROM orchestry.matviews WHERE job_id = :above;
 UPDATE orchestry.refresh_state SET refreshed_at = '2026-03-10 22:59Z', as_of = '2026-03-10 22:00Z' WHERE job_id = :above;
 SELECT as_of FROM orchestry.matviews WHERE job_id = :above;
 
+-- What a look has found stays true when it is void: when the job is altered, and when its next run fails.
+SET orchestry.now = '2026-03-11 02:00Z';
+CALL orchestry.run_due();
+SELECT orchestry.alter_policy(25001, '{"max_staleness": "90 minutes"}');
+SELECT last_at, last_ok_at, as_of FROM shown;
+SELECT setval('orchestry.job_job_id_seq', 26001, false);
+CREATE MATERIALIZED VIEW failing AS SELECT sum(1 / id) FROM t;
+SELECT orchestry.add_refresh_policy('failing', '1 hour');
+CALL orchestry.refresh('failing');
+SET orchestry.now = '2026-03-11 04:00Z';
+CALL orchestry.run_due();
+SELECT as_of FROM orchestry.refresh_state WHERE job_id = 26001;
+INSERT INTO t VALUES (0);
+SET orchestry.now = '2026-03-11 05:30Z';
+CALL orchestry.run_due();
+SELECT last_state, last_at, last_ok_at, failures FROM orchestry.jobs WHERE job_id = 26001;
+SELECT as_of FROM orchestry.refresh_state WHERE job_id = 26001; -- for as long as it fails
+DELETE FROM t WHERE id = 0;
+SET orchestry.now = '2026-03-11 06:00Z';
+CALL orchestry.run_due();
+SELECT from_at, to_at FROM orchestry.refresh_breach WHERE job_id = 26001;
+-- A run that could not begin is later than the last look.
+SET orchestry.now = '2026-03-11 08:00Z';
+CALL orchestry.run_due();
+UPDATE orchestry.job_state SET failures = 1, last_state = 'failed', last_at = '2026-03-11 08:10Z' WHERE job_id = 26001;
+SET orchestry.now = '2026-03-11 08:20Z';
+SELECT j.last_state, j.last_at, j.last_ok_at, m.last_state, m.as_of FROM orchestry.jobs j JOIN orchestry.matviews m USING (job_id) WHERE job_id = 26001;
+
+SELECT orchestry.remove_policy(26001);
 SELECT orchestry.remove_policy(25001), orchestry.remove_policy(:above);
 DROP SCHEMA looks CASCADE;

@@ -54,6 +54,9 @@ COMMENT ON COLUMN orchestry.job_state.fingerprint IS 'Of the partitions that set
 COMMENT ON COLUMN orchestry.job_state.settled_from IS 'When settled_until was computed; of a clock that is set back to before that nothing is known';
 COMMENT ON COLUMN orchestry.job_state.settled_until IS 'While the fingerprint holds, nothing is due before this instant';
 
+CREATE FUNCTION orchestry._now() RETURNS timestamptz
+LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_now';
+COMMENT ON FUNCTION orchestry._now() IS 'Internal: now() as jobs see it, which a test may have set.';
 CREATE FUNCTION orchestry._due_at(job_id bigint, next_run_at timestamptz) RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_due_at';
 COMMENT ON FUNCTION orchestry._due_at(bigint, timestamptz) IS 'Internal: when a job is due of which the catalog says next_run_at: then, or later, because it was looked at and had nothing to do.';
@@ -63,6 +66,9 @@ COMMENT ON FUNCTION orchestry._looked_at(bigint, timestamptz) IS 'Internal: when
 CREATE FUNCTION orchestry._proven_at(job_id bigint, refreshed_at timestamptz, as_of timestamptz) RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_proven_at';
 COMMENT ON FUNCTION orchestry._proven_at(bigint, timestamptz, timestamptz) IS 'Internal: as of when a materialized view is known to be right of which the catalog says as_of: then, or later.';
+CREATE FUNCTION orchestry._lost_until(job_id bigint, refreshed_at timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_lost_until';
+COMMENT ON FUNCTION orchestry._lost_until(bigint, timestamptz) IS 'Internal: until when a materialized view may have been found right without anybody knowing it, because the server was started then; NULL: what is known is all.';
 
 CREATE TABLE orchestry.run (
     run_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -7,15 +7,17 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN c.oid IS NULL THEN 'restored'
             WHEN j.paused THEN 'paused'
             WHEN a.state IS NOT NULL THEN a.state
-            WHEN l.next_run_at <= now() THEN 'due'
+            WHEN k.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
-       j.schedule, j.time_zone, l.next_run_at, CASE WHEN l.looked_at IS NULL THEN s.last_state ELSE 'noop' END AS last_state,
-       COALESCE(l.looked_at, s.last_at) AS last_at, COALESCE(l.looked_at, s.last_ok_at) AS last_ok_at, s.failures, s.last_run_id,
+       j.schedule, j.time_zone, k.next_run_at, CASE WHEN l.looked_at IS NULL THEN s.last_state ELSE 'noop' END AS last_state,
+       COALESCE(l.looked_at, s.last_at) AS last_at, COALESCE(k.seen_at, s.last_ok_at) AS last_ok_at, s.failures, s.last_run_id,
        j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings)
            - CASE WHEN pg_has_role(c.relowner, 'USAGE') OR (c.oid IS NULL AND j.created_by = session_user) OR (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = current_user) THEN '' ELSE 'where' END AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
-CROSS JOIN LATERAL (SELECT orchestry._due_at(s.job_id, s.next_run_at) AS next_run_at, orchestry._looked_at(s.job_id, s.next_run_at) AS looked_at) l
+CROSS JOIN LATERAL (SELECT orchestry._due_at(s.job_id, s.next_run_at) AS next_run_at, orchestry._looked_at(s.job_id, s.next_run_at) AS seen_at) k
+-- a run may have failed since; and what is in the future is of a clock that was ahead
+CROSS JOIN LATERAL (SELECT CASE WHEN k.seen_at >= s.last_at OR s.last_at > orchestry._now() THEN k.seen_at END AS looked_at) l
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
 LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
 LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
@@ -63,10 +65,10 @@ COMMENT ON COLUMN orchestry.migrations.sha256 IS 'Checksum of the text without b
 CREATE VIEW orchestry.matviews WITH (security_barrier) AS
 SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mode, p.change_detection, p.max_staleness,
        a.as_of, now() - a.as_of AS staleness, EXISTS (SELECT FROM orchestry.dirty_mark d WHERE d.job_id = j.job_id) AS changed,
-       round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(a.as_of + p.max_staleness, w.since), interval '0'))
-           / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) AS percent_in_time,
+       CASE WHEN NOT pg_is_in_recovery() THEN round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(a.as_of + p.max_staleness, w.since, a.lost_until), interval '0'))
+           / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) END AS percent_in_time,
        s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
-       l.next_run_at, CASE WHEN l.looked_at IS NULL THEN t.last_state ELSE 'noop' END AS last_state, r.message AS last_error, s.parents::regclass[] AS parents,
+       k.next_run_at, CASE WHEN l.looked_at IS NULL THEN t.last_state ELSE 'noop' END AS last_state, r.message AS last_error, s.parents::regclass[] AS parents,
        d.dead AS dead_rows, round(100.0 * d.dead / nullif(d.dead + d.live, 0), 1) AS dead_percent,
        -- the server's own functions for sizes would wait for whoever has locked it
        (SELECT sum(x.relpages::bigint) FROM pg_class x WHERE x.oid IN (c.oid, c.reltoastrelid))::bigint * current_setting('block_size')::bigint AS bytes, s.temp_bytes
@@ -75,8 +77,10 @@ JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_iden
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 LEFT JOIN orchestry.job_state t ON t.job_id = j.job_id
 LEFT JOIN orchestry.refresh_state s ON s.job_id = j.job_id
-CROSS JOIN LATERAL (SELECT orchestry._due_at(t.job_id, t.next_run_at) AS next_run_at, orchestry._looked_at(t.job_id, t.next_run_at) AS looked_at) l
-CROSS JOIN LATERAL (SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) AS as_of) a
+CROSS JOIN LATERAL (SELECT orchestry._due_at(t.job_id, t.next_run_at) AS next_run_at, orchestry._looked_at(t.job_id, t.next_run_at) AS seen_at) k
+CROSS JOIN LATERAL (SELECT CASE WHEN k.seen_at >= t.last_at OR t.last_at > orchestry._now() THEN k.seen_at END AS looked_at) l
+CROSS JOIN LATERAL (SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) AS as_of,
+    CASE WHEN p.change_detection <> 'none' THEN orchestry._lost_until(s.job_id, s.refreshed_at) END AS lost_until) a
 LEFT JOIN LATERAL (SELECT x.message FROM orchestry.run x WHERE x.job_id = j.job_id AND x.state IN ('failed', 'timeout', 'crashed')
      AND pg_has_role(x.owner, 'USAGE') ORDER BY x.run_id DESC LIMIT 1) r ON true
 CROSS JOIN LATERAL (SELECT max(d) AS expected FROM unnest(s.durations) d) e
@@ -89,7 +93,7 @@ COMMENT ON VIEW orchestry.matviews IS 'Materialized views with a refresh policy:
 COMMENT ON COLUMN orchestry.matviews.as_of IS 'Its rows are what its query said then: it was refreshed, or nothing that it reads had changed; NULL: never by its job';
 COMMENT ON COLUMN orchestry.matviews.staleness IS 'Time since as_of: the rows are at most so old';
 COMMENT ON COLUMN orchestry.matviews.changed IS 'Something that it reads has changed since, as far as that is watched';
-COMMENT ON COLUMN orchestry.matviews.percent_in_time IS 'For how much of the last 24 hours, or since the policy was made, it was no older than max_staleness';
+COMMENT ON COLUMN orchestry.matviews.percent_in_time IS 'For how much of the last 24 hours, or since the policy was made, it was no older than max_staleness, as far as is known after a restart of the server; NULL: not known on a standby';
 COMMENT ON COLUMN orchestry.matviews.expected_runtime IS 'The longest of the last 20 refreshes';
 COMMENT ON COLUMN orchestry.matviews.breach_predicted IS 'A refresh takes more than half of max_staleness: the promise will not be kept for long';
 COMMENT ON COLUMN orchestry.matviews.last_error IS 'Of the last run that failed; for members of the owner alone';

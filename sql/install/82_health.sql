@@ -1,9 +1,5 @@
 -- Health: the checks, one view each, and what runs them. A check says nothing when nothing is wrong.
 
-CREATE FUNCTION orchestry._now() RETURNS timestamptz
-LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_now';
-COMMENT ON FUNCTION orchestry._now() IS 'Internal: now() as jobs see it, which a test may have set.';
-
 CREATE FUNCTION orchestry._has_rows(relation regclass) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_has_rows';
 COMMENT ON FUNCTION orchestry._has_rows(regclass) IS 'Internal: whether a table has a row, read as its owner; for the owner and for members of pg_monitor.';

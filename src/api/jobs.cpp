@@ -541,6 +541,16 @@ ORCHESTRY_FUNCTION(orchestry_proven_at) {
     return TimestampTzGetDatum(catalog::proven_at({args.bigint(0, "job_id")}, recorded).us);
 }
 
+ORCHESTRY_FUNCTION(orchestry_lost_until) {
+    const Args args(fcinfo, "_lost_until");
+    const auto until =
+        catalog::lost_until({args.bigint(0, "job_id")}, args.instant(1, "refreshed_at"));
+    if (until)
+        return TimestampTzGetDatum(until->us);
+    fcinfo->isnull = true;
+    return Datum{0};
+}
+
 /// Called by the install script: the launcher looks for the new extension soon.
 ORCHESTRY_FUNCTION(orchestry_announce) {
     jobs::wake_launcher();

@@ -35,6 +35,7 @@ constinit shmem_request_hook_type previous_request_hook = nullptr;
 constinit shmem_startup_hook_type previous_startup_hook = nullptr;
 constinit HTAB* entries = nullptr;
 constinit LWLock* lock = nullptr;
+constinit TimestampTz empty_at = 0; // in all processes: when the memory was made
 constinit TimestampTz removed_at = 0;
 
 void request_memory() {
@@ -55,6 +56,7 @@ void attach_memory() {
         ShmemInitHash(name, capacity, capacity, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
     LWLockRelease(AddinShmemInitLock);
     lock = &GetNamedLWLockTranche(name)->lock;
+    empty_at = GetCurrentTimestamp();
 }
 
 Key key_of(JobId job) { return {MyDatabaseId, 0, job.value}; }
@@ -183,6 +185,16 @@ base::Instant proven_at(JobId job, const Proof& recorded) {
         return recorded.as_of;
     // What was recorded by a clock that was ahead says nothing.
     return recorded.as_of > now ? entry->proof.as_of : std::max(entry->proof.as_of, recorded.as_of);
+}
+
+std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at) {
+    const base::Instant began{empty_at};
+    if (!entries || refreshed_at >= began || began > settings::clock())
+        return std::nullopt;
+    const std::optional<Entry> entry = read_entry(job);
+    if (entry && entry->proof.refreshed_at == refreshed_at)
+        return std::nullopt;
+    return began;
 }
 
 } // namespace orchestry::catalog

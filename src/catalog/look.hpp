@@ -41,5 +41,8 @@ std::optional<Look> last_look(JobId job, base::Instant next_run_at);
 base::Instant due_at(JobId job, base::Instant next_run_at);
 /// As of when a view was right: as the catalog says, or later.
 base::Instant proven_at(JobId job, const Proof& recorded);
+/// Until when a view that was last refreshed then may have been found right without anybody knowing
+/// it by now: the server was started again since. nullopt: what is known is all.
+std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at);
 
 } // namespace orchestry::catalog

@@ -10,11 +10,12 @@ void record_refresh(JobId job, const RefreshRecord& record, std::int64_t max_sta
     pg::Spi spi;
     const base::Span max_staleness{0, 0, max_staleness_us};
     spi.run("INSERT INTO orchestry.refresh_breach (job_id, from_at, to_at) "
-            "SELECT s.job_id, a.as_of OPERATOR(pg_catalog.+) $2, $3 FROM orchestry.refresh_state s "
-            "CROSS JOIN LATERAL orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) a (as_of) "
-            "WHERE s.job_id OPERATOR(pg_catalog.=) $1 "
-            "AND a.as_of OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<) $3",
-            job.value, max_staleness, now);
+            "SELECT s.job_id, b.from_at, $3 FROM orchestry.refresh_state s "
+            "CROSS JOIN LATERAL (SELECT GREATEST(orchestry._proven_at(s.job_id, s.refreshed_at, "
+            "s.as_of) OPERATOR(pg_catalog.+) $2, CASE WHEN $4 THEN "
+            "orchestry._lost_until(s.job_id, s.refreshed_at) END) AS from_at) b "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) $1 AND b.from_at OPERATOR(pg_catalog.<) $3",
+            job.value, max_staleness, now, record.is_provable);
     spi.run("DELETE FROM orchestry.refresh_breach b WHERE b.job_id OPERATOR(pg_catalog.=) $1 "
             "AND b.to_at OPERATOR(pg_catalog.<) $2",
             job.value, base::plus(now, -base::us_per_day));
@@ -61,6 +62,19 @@ void record_proofs(const std::vector<RefreshProof>& proofs) {
             "WHERE s.job_id OPERATOR(pg_catalog.=) n.job_id "
             "AND (s.as_of OPERATOR(pg_catalog.<) n.as_of OR s.as_of OPERATOR(pg_catalog.>) $3)",
             ids, as_of, settings::clock());
+}
+
+void write_down_proofs(const std::vector<JobId>& jobs) {
+    std::vector<std::int64_t> ids;
+    for (const JobId job : jobs)
+        ids.push_back(job.value);
+    const Elevated elevated;
+    pg::Spi spi;
+    spi.run("UPDATE orchestry.refresh_state s "
+            "SET as_of = orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) "
+            "WHERE s.job_id OPERATOR(pg_catalog.=) ANY ($1) AND s.as_of OPERATOR(pg_catalog.<) "
+            "orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of)",
+            ids);
 }
 
 namespace {

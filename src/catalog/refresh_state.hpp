@@ -14,6 +14,7 @@ struct RefreshRecord {
     std::optional<std::int64_t> counters; ///< fingerprint of how often its tables had changed
     std::vector<Oid> parents;             ///< the materialized views that it reads
     std::int64_t temporary_bytes = 0;     ///< written to temporary tables and files
+    bool is_provable = false;             ///< it may have been found right since the one before
 };
 
 /// Writes what a refresh leaves behind; the time for which the view was older than `max_staleness`
@@ -37,6 +38,10 @@ struct RefreshProof {
 /// Remembers that views were found to be right, where that can be, and writes it down where not.
 /// What is known of a later time stays, unless that is in the future: the clock was set back.
 void record_proofs(const std::vector<RefreshProof>& proofs);
+
+/// What is remembered of these jobs' views is to outlive the server: they are not refreshed as they
+/// should be.
+void write_down_proofs(const std::vector<JobId>& jobs);
 
 /// The jobs whose views read a materialized view, and those that refresh it, each if it has
 /// refreshed once: as of now, whatever snapshot the transaction has.

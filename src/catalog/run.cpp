@@ -5,6 +5,7 @@
 #include "catalog/hold.hpp"
 #include "catalog/look.hpp"
 #include "catalog/quarantine.hpp"
+#include "catalog/refresh_state.hpp"
 #include "catalog/settings.hpp"
 #include "pg/xact.hpp"
 
@@ -218,20 +219,26 @@ void update_job_state(const Job& job, std::optional<RunId> run, RunState state, 
             "last_state = EXCLUDED.last_state, failures = EXCLUDED.failures, "
             "next_run_at = CASE WHEN s.next_run_at IS DISTINCT FROM $8 "
             "THEN LEAST(s.next_run_at, EXCLUDED.next_run_at) ELSE EXCLUDED.next_run_at END, "
-            "last_at = EXCLUDED.last_at, last_ok_at = COALESCE(EXCLUDED.last_ok_at, s.last_ok_at)",
+            "last_at = EXCLUDED.last_at, last_ok_at = COALESCE(EXCLUDED.last_ok_at, "
+            "orchestry._looked_at(s.job_id, s.next_run_at), s.last_ok_at)",
             job.id.value, run ? pg::param(run->value) : pg::null_param(INT8OID), to_string(state),
             failures, next_run_at, settings::now(), good,
             job.next_run_at ? pg::param(*job.next_run_at) : pg::null_param(TIMESTAMPTZOID));
+    if (!good)
+        write_down_proofs({job.id});
 }
 
 void set_next_run(JobId id, base::Instant next_run_at) {
     Elevated elevated;
     pg::Spi spi;
-    forget_look(id);
-    spi.run("INSERT INTO orchestry.job_state (job_id, next_run_at) SELECT j.job_id, $2 "
+    // Of the last look, which is void then, it stays true that it went well.
+    spi.run("INSERT INTO orchestry.job_state AS s (job_id, next_run_at) SELECT j.job_id, $2 "
             "FROM orchestry.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE "
-            "ON CONFLICT (job_id) DO UPDATE SET next_run_at = EXCLUDED.next_run_at",
+            "ON CONFLICT (job_id) DO UPDATE SET next_run_at = EXCLUDED.next_run_at, "
+            "last_at = COALESCE(orchestry._looked_at(s.job_id, s.next_run_at), s.last_at), "
+            "last_ok_at = COALESCE(orchestry._looked_at(s.job_id, s.next_run_at), s.last_ok_at)",
             id.value, next_run_at);
+    forget_look(id);
 }
 
 std::vector<Job> due_jobs(base::Instant now) {
@@ -315,8 +322,12 @@ void fail_queued(Oid owner, const std::string& reason) {
             "UPDATE orchestry.job_state s SET last_run_id = f.run_id, last_state = 'failed', "
             "last_at = $3, "
             "failures = s.failures OPERATOR(pg_catalog.+) 1 FROM failed f WHERE s.job_id "
-            "OPERATOR(pg_catalog.=) f.job_id",
+            "OPERATOR(pg_catalog.=) f.job_id RETURNING s.job_id",
             owner, reason, settings::now());
+    std::vector<JobId> jobs;
+    for (std::uint64_t i = 0; i < spi.rows(); ++i)
+        jobs.push_back({spi.row(i).bigint(1)});
+    write_down_proofs(jobs);
 }
 
 std::vector<int> overdue_workers(std::int64_t grace_us) {

@@ -231,6 +231,7 @@ void Refresh::record(const InspectedView& now, Instant began, TimestampTz start)
     record.counters = now.counters;
     record.parents = now.reads.matviews;
     record.temporary_bytes = temporary_bytes_;
+    record.is_provable = now.view.opaque.empty();
     catalog::record_refresh(found_.job, record, found_.view.policy.max_staleness_us,
                             catalog::settings::clock());
 }
