@@ -111,9 +111,15 @@ SELECT CASE WHEN j.failures >= 3 THEN 'error' ELSE 'warning' END AS severity, fo
        jsonb_build_object('failures', j.failures, 'kind', j.kind, 'sqlstate', r.sqlstate, 'last_ok_at', j.last_ok_at) AS evidence
 FROM orchestry.jobs j LEFT JOIN orchestry.runs r ON r.run_id = j.last_run_id WHERE j.failures > 0 AND j.state NOT IN ('dropped', 'restored');
 
+CREATE VIEW orchestry._lost_look WITH (security_barrier) AS
+SELECT s.job_id, orchestry._lost_until(s.job_id, s.refreshed_at) AS lost_until
+FROM orchestry.refresh_state s JOIN orchestry.refresh_policy p ON p.job_id = s.job_id WHERE p.change_detection <> 'none';
+COMMENT ON VIEW orchestry._lost_look IS 'Until when materialized views may have been found right without anybody knowing it by now. Internal.';
+
 CREATE VIEW orchestry._late_job WITH (security_barrier) AS
-SELECT j.job_id, j.target_name, j.kind, j.state, orchestry._now() - j.next_run_at AS late FROM orchestry.jobs j
-WHERE j.state IN ('due', 'scheduled', 'queued', 'waiting') AND j.next_run_at < orchestry._now() - interval '10 minutes' AND NOT pg_is_in_recovery();
+SELECT j.job_id, j.target_name, j.kind, j.state, orchestry._now() - d.due AS late FROM orchestry.jobs j
+LEFT JOIN orchestry._lost_look l ON l.job_id = j.job_id CROSS JOIN LATERAL (SELECT GREATEST(j.next_run_at, l.lost_until) AS due) d
+WHERE j.state IN ('due', 'scheduled', 'queued', 'waiting') AND d.due < orchestry._now() - interval '10 minutes' AND NOT pg_is_in_recovery();
 COMMENT ON VIEW orchestry._late_job IS 'Jobs that should have run ten minutes ago. Internal.';
 
 CREATE VIEW orchestry._check_job_late WITH (security_barrier) AS
@@ -153,8 +159,9 @@ SELECT CASE WHEN s.age > 2 * m.max_staleness THEN 'error' ELSE 'warning' END AS 
        jsonb_build_object('age_seconds', floor(EXTRACT(epoch FROM s.age)), 'max_staleness_seconds', floor(EXTRACT(epoch FROM m.max_staleness)), 'last_state', m.last_state) AS evidence
 FROM orchestry.matviews m JOIN orchestry.job j ON j.job_id = m.job_id JOIN pg_class c ON c.oid = m.matview JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT format('%I.%I', n.nspname, c.relname) AS name, orchestry._now() - COALESCE(m.as_of, j.anchor) AS age) s
--- a minute for the scheduler; and who has paused a job knows it
-WHERE s.age > m.max_staleness + interval '1 minute' AND NOT j.paused AND NOT pg_is_in_recovery();
+-- a minute for the scheduler, and some when the server has just been started; and who has paused a job knows it
+WHERE s.age > m.max_staleness + interval '1 minute' AND NOT j.paused AND NOT pg_is_in_recovery()
+  AND NOT EXISTS (SELECT FROM orchestry._lost_look l WHERE l.job_id = m.job_id AND l.lost_until > orchestry._now() - interval '5 minutes');
 
 CREATE VIEW orchestry._check_sequence WITH (security_barrier) AS
 SELECT CASE WHEN s.state = 'unknown' THEN 'unknown' WHEN s.used_percent >= 95 THEN 'critical' WHEN s.used_percent >= 90 THEN 'error' ELSE 'warning' END AS severity,

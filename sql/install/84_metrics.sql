@@ -24,11 +24,11 @@ CROSS JOIN LATERAL (VALUES
 WHERE m.value IS NOT NULL
 UNION ALL
 SELECT 'orchestry_job_' || m.name, jsonb_build_object('job_id', j.job_id::text, 'kind', j.kind, 'target', format('%I.%I', j.target_schema, j.target_name)), m.value, 'gauge', m.help, 'job'
-FROM orchestry.jobs j LEFT JOIN orchestry.run r ON r.run_id = j.last_run_id
+FROM orchestry.jobs j LEFT JOIN orchestry.run r ON r.run_id = j.last_run_id LEFT JOIN orchestry._lost_look k ON k.job_id = j.job_id
 CROSS JOIN LATERAL (VALUES
     ('failures', j.failures::float8, 'Failed runs in a row'),
     ('paused', (j.state = 'paused')::integer::float8, 'Whether the job is paused'),
-    ('late_seconds', CASE WHEN j.state IN ('due', 'scheduled', 'queued', 'waiting') AND NOT pg_is_in_recovery() THEN GREATEST(EXTRACT(epoch FROM orchestry._now() - j.next_run_at), 0)::float8 ELSE 0 END, 'How long ago the job should have run'),
+    ('late_seconds', CASE WHEN j.state IN ('due', 'scheduled', 'queued', 'waiting') AND NOT pg_is_in_recovery() THEN GREATEST(EXTRACT(epoch FROM orchestry._now() - GREATEST(j.next_run_at, k.lost_until)), 0)::float8 ELSE 0 END, 'How long ago the job should have run'),
     ('last_success_timestamp_seconds', EXTRACT(epoch FROM j.last_ok_at)::float8, 'When it last went well'),
     ('last_run_seconds', EXTRACT(epoch FROM r.finished_at - r.started_at)::float8, 'How long its last run took'),
     ('last_run_rows', r.rows::float8, 'Rows that its last run removed or computed')) m (name, value, help)

@@ -34,6 +34,8 @@ $standby->stop;
 
 $node->restart;
 is($node->safe_psql($database, $seen), "f|0.0\nf|100.0", 'after a restart the view is not known to have been too old');
+is($node->safe_psql($database, q(SELECT code FROM orchestry.health() WHERE code IN ('job_late', 'matview_stale', 'scheduler'))), '', 'nor late');
+is($node->safe_psql($database, q(SELECT max(value) < 600 FROM orchestry.metrics WHERE name = 'orchestry_job_late_seconds')), 't', 'whoever asks');
 $node->safe_psql($database, q(INSERT INTO t VALUES (1); SELECT orchestry.resume_job(job_id) FROM orchestry.jobs WHERE state = 'paused'; CALL orchestry.run_due()));
 is($node->safe_psql($database, 'SELECT n.count, never.count FROM n, never'), '1|1', 'it has changed and is refreshed');
 is($node->safe_psql($database, q(SELECT j.target_name FROM orchestry.refresh_breach b JOIN orchestry.job j USING (job_id) WHERE b.to_at - b.from_at > interval '1 day')),
