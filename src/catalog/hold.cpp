@@ -1,6 +1,7 @@
 #include "catalog/hold.hpp"
 
 #include "catalog/columns.hpp"
+#include "catalog/compression.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "pg/lock.hpp"
@@ -259,6 +260,26 @@ std::vector<Holds::Above> Holds::place_of(Oid relid) const {
     return place;
 }
 
+std::vector<Oid> Holds::lineage_of(Oid relid) const {
+    std::vector<Oid> lineage;
+    const auto add = [&](Oid from) {
+        for (const Oid table : catalog::lineage_of(from))
+            if (std::find(lineage.begin(), lineage.end(), table) == lineage.end())
+                lineage.push_back(table);
+    };
+    add(relid);
+    for (std::size_t next = 0; next < lineage.size(); ++next)
+        if (const auto found = quarantine_.find(lineage[next]);
+            found != quarantine_.end() && OidIsValid(found->second.parent))
+            add(found->second.parent);
+    return lineage;
+}
+
+bool Holds::is_below(Oid relid, Oid above) const {
+    const std::vector<Oid> lineage = lineage_of(relid);
+    return std::find(lineage.begin(), lineage.end(), above) != lineage.end();
+}
+
 std::vector<Hold> Holds::covering(Oid relid, const std::optional<base::TimeExtent>& extent) const {
     if (holds_.empty())
         return {};
@@ -321,7 +342,14 @@ bool must_stay(Oid relid, const base::TimeExtent& extent) {
         "AND (h.to_at IS NULL OR h.to_at OPERATOR(pg_catalog.>) $2) "
         "AND (h.held OPERATOR(pg_catalog.=) ANY ((SELECT a.relids FROM above a)::pg_catalog.oid[]) "
         "OR EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(h.held) b "
-        "WHERE b.relid::pg_catalog.oid OPERATOR(pg_catalog.=) $1))) "
+        "WHERE b.relid::pg_catalog.oid OPERATOR(pg_catalog.=) $1) "
+        // What was detached from the held table before it came here.
+        "OR EXISTS (SELECT FROM orchestry._detached d CROSS JOIN LATERAL "
+        "pg_catalog.pg_partition_ancestors(d.parent) f "
+        "WHERE f.relid::pg_catalog.oid OPERATOR(pg_catalog.=) h.held AND (d.relid "
+        "OPERATOR(pg_catalog.=) ANY ((SELECT a.relids FROM above a)::pg_catalog.oid[]) "
+        "OR EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(d.relid) b "
+        "WHERE b.relid::pg_catalog.oid OPERATOR(pg_catalog.=) $1))))) "
         "OR EXISTS (SELECT FROM orchestry.job j JOIN orchestry._rollup_spans p ON p.job_id "
         "OPERATOR(pg_catalog.=) j.job_id WHERE j.kind OPERATOR(pg_catalog.=) 'rollup' "
         "AND j.target OPERATOR(pg_catalog.=) ANY ((SELECT a.relids FROM above "

@@ -49,6 +49,12 @@ class Holds {
     /// Likewise, with the holds on a part of time that the partition has no rows of: its bounds say
     /// that of the key, and the rows have other times as well.
     std::vector<Hold> covering_at_any_time(Oid relid) const;
+    /// A table, and all that it inherits from, is a partition of or was before it came into
+    /// quarantine. Known only where there are holds.
+    std::vector<Oid> lineage_of(Oid relid) const;
+    bool is_below(Oid relid, Oid above) const;
+    /// Whether a table was detached by retention, whatever it is a partition of now.
+    bool was_detached(Oid relid) const { return quarantine_.contains(relid); }
 
   private:
     /// What a table inherits from, is a partition of, or was before it came into quarantine.
@@ -73,9 +79,10 @@ class Holds {
 /// comes back without its predicate, so that it holds every row.
 std::vector<Hold> trusted(std::vector<Hold> holds, Oid role);
 
-/// Whether rows of a table with times in an extent are under a hold of it, of what it is a
-/// partition of or of a partition of it, or have changed since a rollup has read them: what the
-/// functions of templates ask, whatever rights their callers have. Tells nothing else of either.
+/// Whether rows of a table with times in an extent are under a hold of it, of what it or a
+/// partition of it is or was a partition of or of a partition of it, or have changed since a rollup
+/// has read them: what the functions of templates ask, whatever rights their callers have. Tells
+/// nothing else of either.
 bool must_stay(Oid relid, const base::TimeExtent& extent);
 
 /// What a table is a partition of, or inherits from, itself.

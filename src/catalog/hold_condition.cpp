@@ -1,7 +1,5 @@
 #include "catalog/hold_condition.hpp"
 
-#include "catalog/compression.hpp"
-
 #include <algorithm>
 #include <limits>
 
@@ -93,13 +91,13 @@ std::optional<HeldColumn> time_key(Oid table) {
     return kind ? std::optional(HeldColumn{key.name, key.type, *kind}) : std::nullopt;
 }
 
-/// The tables whose partition keys the rows of a leaf have: those above it and, where it has
-/// partitions itself, it and those below it.
-std::vector<Oid> keyed_tables(Oid leaf) {
+/// The tables whose partition keys the rows of a leaf have: those above it, now or before it was
+/// detached, and, where it has partitions itself, it and those below it.
+std::vector<Oid> keyed_tables(const Holds& holds, Oid leaf) {
     const auto is_partitioned = [](Oid relid) {
         return pg::call<get_rel_relkind>(relid) == RELKIND_PARTITIONED_TABLE;
     };
-    std::vector<Oid> tables = lineage_of(leaf);
+    std::vector<Oid> tables = holds.lineage_of(leaf);
     if (is_partitioned(leaf))
         for (const Oid relid : pg::family_of(leaf))
             if (relid != leaf)
@@ -110,7 +108,8 @@ std::vector<Oid> keyed_tables(Oid leaf) {
 
 } // namespace
 
-std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column) {
+std::vector<HeldColumn> other_time_columns(const Holds& holds, Oid table, Oid leaf,
+                                           const std::string& column) {
     std::vector<HeldColumn> others;
     const auto add = [&](HeldColumn other) {
         const bool is_known = other.name == column ||
@@ -119,13 +118,18 @@ std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::strin
         if (!is_known)
             others.push_back(std::move(other));
     };
-    bool is_told = false;
-    for (const Oid keyed : keyed_tables(leaf))
+    bool is_told = false, is_renamed = false;
+    for (const Oid keyed : keyed_tables(holds, leaf))
         if (std::optional<HeldColumn> key = time_key(keyed)) {
+            // Of a table that the leaf was detached from, the key may have another name since.
+            if (pg::protect([&] { return get_attnum(leaf, key->name.c_str()); }) <= 0) {
+                is_renamed = true;
+                continue;
+            }
             is_told |= keyed == table && (key->type == UUIDOID || kind_of_time(key->type));
             add(*std::move(key));
         }
-    if (is_told)
+    if (is_told && !is_renamed)
         return others;
     pg::Spi spi;
     spi.run("SELECT a.attname::pg_catalog.text, a.atttypid "

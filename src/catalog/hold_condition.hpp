@@ -27,9 +27,10 @@ std::string lies_within(const base::TimeExtent& extent, const std::string& colum
 /// The columns beside that of a policy which may be meant by a hold on a span of time: the
 /// partition key of `table` where that is of a type for times, else all columns of the leaf that
 /// are; and the keys of all tables above and below it that are, or are numbers of which a policy
-/// says what they count. A uuid of version 7 as a key is a time; others are more often the id of
-/// something else. `column`: the policy's, unquoted.
-std::vector<HeldColumn> other_time_columns(Oid table, Oid leaf, const std::string& column);
+/// says what they count; above it is also what it was detached from. A uuid of version 7 as a key
+/// is a time; others are more often the id of something else. `column`: the policy's, unquoted.
+std::vector<HeldColumn> other_time_columns(const Holds& holds, Oid table, Oid leaf,
+                                           const std::string& column);
 
 /// A condition that a hold's rows of a table meet; "true": all do. `columns`: those by which a span
 /// of time counts; which of them was meant nobody said, so rows are held by any. `row`: what the

@@ -8,7 +8,6 @@
 #include "pg/xact.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace orchestry::events {
 
@@ -16,25 +15,18 @@ using base::Instant;
 
 namespace {
 
-/// Whether a table is the source, or something that it is a partition of or inherits from.
-bool is_above(Oid relid, Oid source) {
-    const std::vector<Oid> parents = catalog::parents_of(source);
-    return relid == source || std::any_of(parents.begin(), parents.end(),
-                                          [&](Oid parent) { return is_above(relid, parent); });
-}
-
 /// The holds that cover rows of the source, or of tables that inherit from it, whose rows are taken
-/// as well.
-std::vector<catalog::Hold> holds_on(Oid source) {
-    const catalog::Holds holds;
-    // Whatever the source is a partition of: its bounds say nothing of its other columns.
-    std::vector<catalog::Hold> covering = holds.covering(source, base::TimeExtent{});
+/// as well, or of partitions that were detached from another table before.
+std::vector<catalog::Hold> holds_on(const catalog::Holds& holds, Oid source) {
+    std::vector<catalog::Hold> covering = holds.covering_at_any_time(source);
     if (holds.empty())
         return covering;
     for (const Oid relid : pg::family_of(source)) {
-        if (relid == source || pg::call<get_rel_relispartition>(Oid{relid}))
+        // What a partition is under, the source is under as well, if it was nothing else before.
+        if (relid == source ||
+            (pg::call<get_rel_relispartition>(Oid{relid}) && !holds.was_detached(relid)))
             continue;
-        for (const catalog::Hold& hold : holds.covering(relid))
+        for (const catalog::Hold& hold : holds.covering_at_any_time(relid))
             if (std::none_of(covering.begin(), covering.end(),
                              [&](const catalog::Hold& known) { return known.id == hold.id; }))
                 covering.push_back(hold);
@@ -43,20 +35,18 @@ std::vector<catalog::Hold> holds_on(Oid source) {
 }
 
 /// The tables of the source that a hold on another table is on.
-std::vector<Oid> held_tables(const Shape& shape, const catalog::Hold& hold) {
-    std::vector<Oid> held = pg::family_of(hold.relid), below = pg::family_of(shape.source);
-    std::sort(held.begin(), held.end());
-    std::sort(below.begin(), below.end());
-    std::vector<Oid> both;
-    std::set_intersection(held.begin(), held.end(), below.begin(), below.end(),
-                          std::back_inserter(both));
-    return both;
+std::vector<Oid> held_tables(const catalog::Holds& holds, const Shape& shape,
+                             const catalog::Hold& hold) {
+    std::vector<Oid> tables = pg::family_of(shape.source);
+    std::erase_if(tables, [&](Oid relid) { return !holds.is_below(relid, hold.relid); });
+    return tables;
 }
 
 /// The columns by which a hold on a span of time counts, the policy's first.
-std::vector<catalog::HeldColumn> held_columns(const Shape& shape, Oid leaf) {
+std::vector<catalog::HeldColumn> held_columns(const catalog::Holds& holds, const Shape& shape,
+                                              Oid leaf) {
     std::vector<catalog::HeldColumn> columns =
-        catalog::other_time_columns(shape.source, leaf, shape.time_name);
+        catalog::other_time_columns(holds, shape.source, leaf, shape.time_name);
     columns.insert(
         columns.begin(),
         shape.is_wall_clock
@@ -65,32 +55,48 @@ std::vector<catalog::HeldColumn> held_columns(const Shape& shape, Oid leaf) {
     return columns;
 }
 
-/// Whether rows of the source can be asked whether a hold on some of its tables keeps them: these
-/// may have columns of their own, which the hold means.
-bool can_be_asked(const Shape& shape, const catalog::Hold& hold, const std::vector<Oid>& tables) {
+/// The columns by which rows of the source can be asked whether a hold on some of its tables keeps
+/// them: of these tables all that the hold may mean, since they may have been partitions by another
+/// key before. nullopt: they have columns of their own, which the source's rows do not have.
+std::optional<std::vector<catalog::HeldColumn>> asked_columns(const catalog::Holds& holds,
+                                                              const Shape& shape,
+                                                              const catalog::Hold& hold,
+                                                              const std::vector<Oid>& tables) {
+    std::vector<catalog::HeldColumn> columns = held_columns(holds, shape, shape.source);
+    const auto is_asked = [&](const catalog::HeldColumn& column) {
+        return std::any_of(columns.begin(), columns.end(),
+                           [&](const auto& asked) { return asked.name == column.name; });
+    };
     const bool has_times = base::is_finite(hold.extent.from) || base::is_finite(hold.extent.to);
-    const std::size_t columns = held_columns(shape, shape.source).size();
-    for (const Oid table : tables)
-        if (has_times && held_columns(shape, table).size() != columns)
-            return false;
-    return hold.predicate.empty() || !pg::in_subtransaction([&] {
-               (void)pg::check_predicate(shape.source, hold.predicate, "where");
-           });
+    for (const Oid table : has_times ? tables : std::vector<Oid>())
+        for (catalog::HeldColumn& column : held_columns(holds, shape, table)) {
+            if (is_asked(column))
+                continue;
+            const AttrNumber number =
+                pg::protect([&] { return get_attnum(shape.source, column.name.c_str()); });
+            if (number <= 0)
+                return std::nullopt;
+            columns.push_back(std::move(column));
+        }
+    const bool can_be_asked = hold.predicate.empty() || !pg::in_subtransaction([&] {
+                                  (void)pg::check_predicate(shape.source, hold.predicate, "where");
+                              });
+    return can_be_asked ? std::optional(std::move(columns)) : std::nullopt;
 }
 
 /// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
 /// for none.
-std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
-    const std::string rows = catalog::held_condition(hold, held_columns(shape, shape.source), {});
-    if (is_above(hold.relid, shape.source))
-        return rows;
-    const std::vector<Oid> tables = held_tables(shape, hold);
+std::string held_rows(const catalog::Holds& holds, const Shape& shape, const catalog::Hold& hold) {
+    if (holds.is_below(shape.source, hold.relid))
+        return catalog::held_condition(hold, held_columns(holds, shape, shape.source), {});
+    const std::vector<Oid> tables = held_tables(holds, shape, hold);
     if (tables.empty())
         return {}; // it was a part of the source, and is none any more
     std::string list;
     for (const Oid relid : tables)
         list += (list.empty() ? "" : ",") + std::to_string(relid);
-    return "(" + (can_be_asked(shape, hold, tables) ? rows : "true") +
+    const auto columns = asked_columns(holds, shape, hold, tables);
+    return "(" + (columns ? catalog::held_condition(hold, *columns, {}) : "true") +
            ") AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + list + "}'::pg_catalog.oid[])";
 }
 
@@ -98,9 +104,10 @@ std::string held_rows(const Shape& shape, const catalog::Hold& hold) {
 
 Kept kept_by_holds(const Shape& shape) {
     Kept kept;
+    const catalog::Holds holds;
     for (const catalog::Hold& hold :
-         catalog::trusted(holds_on(shape.source), catalog::owner_of(shape.source))) {
-        const std::string rows = held_rows(shape, hold);
+         catalog::trusted(holds_on(holds, shape.source), catalog::owner_of(shape.source))) {
+        const std::string rows = held_rows(holds, shape, hold);
         if (rows == "true")
             kept.everything =
                 catalog::describe(hold) + "; to end it: " + catalog::release_command(hold.id);

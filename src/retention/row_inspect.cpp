@@ -501,7 +501,7 @@ HeldRows rows_on_hold(const catalog::Holds& holds, Oid relid, Oid leaf,
     if (covering.empty())
         return held;
     const std::vector<catalog::HeldColumn> others =
-        catalog::other_time_columns(relid, leaf, policy.column().name);
+        catalog::other_time_columns(holds, relid, leaf, policy.column().name);
     for (const catalog::Hold& hold : covering) {
         if (is_whole(hold)) {
             held.all = hold_text(hold);
