@@ -109,6 +109,16 @@ std::string has_columns_sql(const std::string& relid, const std::string& names,
            "u.number))";
 }
 
+std::string rule_on_delete(Oid relid) {
+    pg::Spi spi;
+    spi.run("SELECT pg_catalog.quote_ident(r.rulename) FROM pg_catalog.pg_rewrite r "
+            "WHERE r.ev_class OPERATOR(pg_catalog.=) $1 AND r.ev_type OPERATOR(pg_catalog.=) '4' "
+            "AND r.ev_enabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog.\"char\"[]) "
+            "ORDER BY 1 LIMIT 1",
+            relid);
+    return spi.rows() == 0 ? std::string() : spi.row(0).text(1);
+}
+
 std::optional<RenamedColumn> renamed_column(const RenameStmt& statement) {
     if (statement.renameType != OBJECT_COLUMN && statement.renameType != OBJECT_ATTRIBUTE)
         return std::nullopt;

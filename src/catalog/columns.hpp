@@ -55,4 +55,8 @@ struct RenamedColumn {
 /// nullopt: it renames something else, or nothing that is there.
 std::optional<RenamedColumn> renamed_column(const RenameStmt& statement);
 
+/// A rule of a table that acts on DELETE, quoted: the server has none of a statement that reads
+/// what it deletes. Empty: there is none.
+std::string rule_on_delete(Oid relid);
+
 } // namespace orchestry::catalog

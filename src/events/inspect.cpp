@@ -1,6 +1,7 @@
 #include "events/inspect.hpp"
 
 #include "base/arith.hpp"
+#include "catalog/columns.hpp"
 #include "catalog/hold_condition.hpp"
 #include "catalog/settings.hpp"
 #include "pg/compat.hpp"
@@ -125,6 +126,10 @@ std::string removable(const Shape& shape, const Kept& kept, const base::TimeExte
 }
 
 std::string obstacle(const Shape& shape) {
+    if (const std::string rule = catalog::rule_on_delete(shape.source); !rule.empty())
+        return "what rule " + rule +
+               " does on DELETE cannot be done to rows that are summed up: DROP RULE " + rule +
+               " ON " + shape.source_name + ";";
     pg::Spi spi;
     spi.run("SELECT c.conrelid::pg_catalog.regclass::pg_catalog.text, "
             "pg_catalog.quote_ident(c.conname) FROM pg_catalog.pg_constraint c "

@@ -194,6 +194,12 @@ void RowInspection::measure(Leaf& leaf) const {
     leaf.held = held.all;
     leaf.claimed_by = catalog::describe_jobs(held.claimed.jobs);
     leaf.lost_along = held.claimed.lost_along;
+    const std::string rule =
+        policy_.plan().archive.empty() ? std::string() : catalog::rule_on_delete(leaf.relid);
+    if (!rule.empty())
+        leaf.rule = "what rule " + rule +
+                    " does on DELETE cannot be done to rows that are archived: DROP RULE " + rule +
+                    " ON " + leaf.quoted + ";";
     leaf.time_index = time_index_of(leaf.relid);
     if (!leaf.stranger.empty()) // the planner runs code of whoever owns what it plans for
         return;

@@ -251,6 +251,8 @@ std::string RowPlanner::objection(const Leaf& leaf) const {
                " OWNER TO " + table_.owner + ";";
     if (!policy_.archive.empty() && !table_.cascade.empty())
         return table_.cascade;
+    if (!policy_.archive.empty() && !leaf.rule.empty())
+        return leaf.rule;
     if (!leaf.lost_along.empty())
         return leaf.lost_along;
     if (!table_.keep_last_index_sql.empty() && !is_small(leaf))

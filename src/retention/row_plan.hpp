@@ -39,6 +39,8 @@ struct Leaf {
                             ///< empty: none
     std::string lost_along; ///< why rows elsewhere that a job has yet to take would be deleted
                             ///< along, and what mends it; empty: none would
+    std::string rule;       ///< why rows that are deleted cannot go into an archive, and what mends
+                            ///< it; empty: they can
     std::int64_t pages = 0; ///< of 8 kB, now
     std::int64_t rows = 0;  ///< estimated
     std::int64_t past_rows = 0; ///< estimated: that the policy takes
