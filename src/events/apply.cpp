@@ -23,14 +23,16 @@ Oid require_target(Shape& shape) {
             .hint("Give it its name back, or remove the policy and add one with another "
                   "\"into_table\".");
     const Oid owner = catalog::owner_of(shape.source);
-    const Oid target_owner = catalog::owner_of(target);
-    if (target_owner != owner &&
-        !pg::protect([&] { return has_privs_of_role(owner, target_owner); }))
-        throw Error(errc::insufficient_privilege, "table " + shape.target_name +
-                                                      " belongs to another role than " +
-                                                      shape.source_name)
+    for (const Oid relid : pg::family_of(target)) {
+        if (catalog::stranger(relid, owner).empty())
+            continue;
+        const std::string name =
+            relid == target ? shape.target_name : pg::relation_name(relid).value_or("");
+        throw Error(errc::insufficient_privilege,
+                    "table " + name + " belongs to another role than " + shape.source_name)
             .detail("Events go only into tables of their owner.")
-            .hint("Run ALTER TABLE " + shape.target_name + " OWNER TO ...;");
+            .hint("Run ALTER TABLE " + name + " OWNER TO ...;");
+    }
     check_target(shape, target);
     return target;
 }
@@ -154,7 +156,7 @@ std::string Application::changed_since() const {
         return "the policy was changed meanwhile";
     if (find_target(shape.target_name) != basis_.target)
         return "the target is another table by now";
-    return {};
+    return stranger_in(shape);
 }
 
 void Application::count(const pg::Row& row) {
@@ -322,6 +324,11 @@ Applied Compression::next_portion(std::int64_t lock_budget_us) {
         const CheckedPolicy policy(basis_->settings);
         const Kept kept = kept_by_holds(shape);
         const base::TimeExtent extent{step_.planned.from, step_.planned.upper};
+        if (std::string stranger = stranger_in(shape); !stranger.empty()) {
+            Applied skipped;
+            skipped.message = std::move(stranger);
+            return skipped;
+        }
         std::vector<Step> portions;
         for (PlannedStep& planned : plan(inspect_part(shape, policy.plan(), kept, extent),
                                          policy.plan(), catalog::settings::now()))

@@ -125,6 +125,17 @@ std::string removable(const Shape& shape, const Kept& kept, const base::TimeExte
     return condition + (kept.condition.empty() ? "" : " AND " + kept.condition);
 }
 
+std::string stranger_in(const Shape& shape) {
+    const Oid owner = catalog::owner_of(shape.source);
+    for (const Oid relid : pg::family_of(shape.source))
+        if (const std::string role = catalog::stranger(relid, owner); !role.empty()) {
+            const std::string part = pg::relation_name(relid).value_or("");
+            return "its part " + part + " belongs to role " + role + ": ALTER TABLE " + part +
+                   " OWNER TO " + pg::role_name(owner) + ";";
+        }
+    return {};
+}
+
 std::string obstacle(const Shape& shape) {
     if (const std::string rule = catalog::rule_on_delete(shape.source); !rule.empty())
         return "what rule " + rule +
@@ -384,6 +395,9 @@ Source inspect(const Shape& shape, const Policy& policy, Instant now) {
     const Kept kept = kept_by_holds(shape);
     source.held = kept.everything;
     if (!source.held.empty())
+        return source;
+    source.stranger = stranger_in(shape);
+    if (!source.stranger.empty())
         return source;
     source.obstacle = obstacle(shape);
     const Instant end = horizon(policy, now);

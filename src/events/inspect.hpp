@@ -29,6 +29,11 @@ std::vector<base::TimeExtent> partition_bounds(const Shape& shape);
 /// source.
 std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, base::Instant horizon);
 
+/// Why the rows of the source are not even read, and what mends it; empty: they may be. To read or
+/// to delete those of a part that belongs to somebody for whom the source's owner may not act may
+/// run that one's code, with the rights of the owner.
+std::string stranger_in(const Shape& shape);
+
 /// Why rows of the source cannot be taken one by one, and what mends it; empty: they can.
 std::string obstacle(const Shape& shape);
 

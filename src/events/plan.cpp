@@ -67,6 +67,7 @@ class Planner {
 
   private:
     void leave(std::string reason, std::string blocked_by = {});
+    void leave_unread();
     PlannedStep& add(Action action, const std::string& object, std::string reason);
     void expect(const Segment& segment);
     void compress(const Segment& segment, Instant lower, Instant upper, const Portion& portion,
@@ -94,6 +95,16 @@ PlannedStep& Planner::add(Action action, const std::string& object, std::string 
 
 void Planner::leave(std::string reason, std::string blocked_by) {
     add(Action::leave, source_.quoted, std::move(reason)).blocked_by = std::move(blocked_by);
+}
+
+/// It is not known what there is, but the run is to say that it was not taken.
+void Planner::leave_unread() {
+    PlannedStep& step =
+        add(Action::compress, source_.quoted, "what is before " + instant_text(end_));
+    step.lower = grid_.floor({end_.us - 1});
+    step.from = base::minus_infinity;
+    step.upper = end_;
+    step.blocked_by = source_.stranger;
 }
 
 /// What all steps of a segment together come to.
@@ -174,6 +185,10 @@ void Planner::compress_all(const Segment& segment) {
 std::vector<PlannedStep> Planner::all() {
     if (!source_.held.empty()) {
         leave("all its rows are held", source_.held);
+        return std::move(steps_);
+    }
+    if (!source_.stranger.empty()) {
+        leave_unread();
         return std::move(steps_);
     }
     for (const Whole& whole : source_.wholes)

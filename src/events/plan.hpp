@@ -72,6 +72,7 @@ struct Source {
     std::vector<Segment> segments; ///< in the order of time
     std::string held;              ///< not empty: all rows are held; says by what, and what ends it
     std::string obstacle;          ///< not empty: says why no row can be taken, and what mends it
+    std::string stranger;          ///< not empty: likewise, and why no row has been looked at
 };
 
 enum class Action {
