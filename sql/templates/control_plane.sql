@@ -341,6 +341,8 @@ BEGIN
         LOOP
             CONTINUE WHEN @schema@.@template@_must_stay(old.partition, old.from_at, old.to_at);
             EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', old.partition);
+            -- Rows may have come while it was waited for.
+            CONTINUE WHEN @schema@.@template@_must_stay(old.partition, old.from_at, old.to_at);
             EXECUTE format('SELECT count(*) FROM %s', old.partition) INTO in_partition;
             EXECUTE format('DROP TABLE %s', old.partition);
             deleted_count := deleted_count + in_partition;
