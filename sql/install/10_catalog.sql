@@ -66,9 +66,9 @@ COMMENT ON FUNCTION orchestry._looked_at(bigint, timestamptz) IS 'Internal: when
 CREATE FUNCTION orchestry._proven_at(job_id bigint, refreshed_at timestamptz, as_of timestamptz) RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_proven_at';
 COMMENT ON FUNCTION orchestry._proven_at(bigint, timestamptz, timestamptz) IS 'Internal: as of when a materialized view is known to be right of which the catalog says as_of: then, or later.';
-CREATE FUNCTION orchestry._lost_until(job_id bigint, refreshed_at timestamptz) RETURNS timestamptz
+CREATE FUNCTION orchestry._lost_until(job_id bigint, refreshed_at timestamptz, replayed_until timestamptz DEFAULT COALESCE(pg_last_xact_replay_timestamp(), '-infinity')) RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'orchestry_lost_until';
-COMMENT ON FUNCTION orchestry._lost_until(bigint, timestamptz) IS 'Internal: until when a materialized view may have been found right without anybody knowing it, because the server was started then; NULL: what is known is all.';
+COMMENT ON FUNCTION orchestry._lost_until(bigint, timestamptz, timestamptz) IS 'Internal: until when a materialized view may have been found right without anybody knowing it, because the server was started then, or was a standby; NULL: what is known is all.';
 
 CREATE TABLE orchestry.run (
     run_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -95,7 +95,7 @@ GRANT EXECUTE ON FUNCTION
     orchestry._due_at(bigint, timestamptz),
     orchestry._looked_at(bigint, timestamptz),
     orchestry._proven_at(bigint, timestamptz, timestamptz),
-    orchestry._lost_until(bigint, timestamptz),
+    orchestry._lost_until(bigint, timestamptz, timestamptz),
     orchestry._option(text[], text),
     orchestry._has_rows(regclass),
     orchestry._sequence_position(regclass),

@@ -544,7 +544,8 @@ ORCHESTRY_FUNCTION(orchestry_proven_at) {
 ORCHESTRY_FUNCTION(orchestry_lost_until) {
     const Args args(fcinfo, "_lost_until");
     const auto until =
-        catalog::lost_until({args.bigint(0, "job_id")}, args.instant(1, "refreshed_at"));
+        catalog::lost_until({args.bigint(0, "job_id")}, args.instant(1, "refreshed_at"),
+                            args.instant(2, "replayed_until"));
     if (until)
         return TimestampTzGetDatum(until->us);
     fcinfo->isnull = true;

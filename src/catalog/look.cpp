@@ -187,8 +187,9 @@ base::Instant proven_at(JobId job, const Proof& recorded) {
     return recorded.as_of > now ? entry->proof.as_of : std::max(entry->proof.as_of, recorded.as_of);
 }
 
-std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at) {
-    const base::Instant began{empty_at};
+std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at,
+                                        base::Instant replayed_until) {
+    const base::Instant began = std::max(base::Instant{empty_at}, replayed_until);
     if (!entries || refreshed_at >= began || began > settings::clock())
         return std::nullopt;
     const std::optional<Entry> entry = read_entry(job);

@@ -42,7 +42,9 @@ base::Instant due_at(JobId job, base::Instant next_run_at);
 /// As of when a view was right: as the catalog says, or later.
 base::Instant proven_at(JobId job, const Proof& recorded);
 /// Until when a view that was last refreshed then may have been found right without anybody knowing
-/// it by now: the server was started again since. nullopt: what is known is all.
-std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at);
+/// it by now: the server was started again since, or was a standby until then. nullopt: what is
+/// known is all.
+std::optional<base::Instant> lost_until(JobId job, base::Instant refreshed_at,
+                                        base::Instant replayed_until);
 
 } // namespace orchestry::catalog

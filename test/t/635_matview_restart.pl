@@ -29,7 +29,16 @@ my $standby = PostgreSQL::Test::Cluster->new('matview_restart_standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
 is($standby->safe_psql($database, $seen), "f|\nf|", 'a standby does not know for how long they were right');
+$node->safe_psql($database, <<'SQL'); # refreshed since the standby was started
+INSERT INTO t VALUES (1);
+CALL orchestry.refresh('n');
+UPDATE orchestry.refresh_state SET as_of = now() - interval '3 days';
+UPDATE orchestry.job_state SET next_run_at = now() - interval '3 days' + interval '1 hour';
+SQL
+$node->wait_for_catchup($standby);
 is($standby->safe_psql($database, q(SELECT max(value) FROM orchestry.metrics WHERE name = 'orchestry_job_late_seconds')), '0', 'and calls no job late, for it runs none');
+$standby->promote;
+is($standby->safe_psql($database, q(SELECT code, object FROM orchestry.health() WHERE code IN ('job_late', 'matview_stale') ORDER BY 1)), '', 'nor when it is promoted');
 $standby->stop;
 
 $node->restart;
@@ -37,7 +46,7 @@ is($node->safe_psql($database, $seen), "f|0.0\nf|100.0", 'after a restart the vi
 is($node->safe_psql($database, q(SELECT code FROM orchestry.health() WHERE code IN ('job_late', 'matview_stale', 'scheduler'))), '', 'nor late');
 is($node->safe_psql($database, q(SELECT max(value) < 600 FROM orchestry.metrics WHERE name = 'orchestry_job_late_seconds')), 't', 'whoever asks');
 $node->safe_psql($database, q(INSERT INTO t VALUES (1); SELECT orchestry.resume_job(job_id) FROM orchestry.jobs WHERE state = 'paused'; CALL orchestry.run_due()));
-is($node->safe_psql($database, 'SELECT n.count, never.count FROM n, never'), '1|1', 'it has changed and is refreshed');
+is($node->safe_psql($database, 'SELECT n.count, never.count FROM n, never'), '2|2', 'it has changed and is refreshed');
 is($node->safe_psql($database, q(SELECT j.target_name FROM orchestry.refresh_breach b JOIN orchestry.job j USING (job_id) WHERE b.to_at - b.from_at > interval '1 day')),
 	'never', 'and is not counted as too old for the time that it was looked at');
 is($node->safe_psql($database, $seen), "t|0.0\nt|100.0", 'nor is it by the view');
