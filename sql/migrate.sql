@@ -53,6 +53,7 @@ CALL orchestry.ddl('PREPARE del AS DELETE FROM t');
 CALL orchestry.ddl('COMMIT');
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN w int');
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', lock_timeout => '0');
+CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', lock_timeout => '1 month');
 CALL orchestry.ddl('ALTER TABLE t ADD COLUMN x int', max_wait => NULL);
 CALL orchestry.ddl('CREATE INDEX CONCURRENTLY ON t (v)');
 CALL orchestry.ddl('CREATE INDEX ON t (v)');

@@ -23,8 +23,12 @@ std::int64_t positive_us(const Args& args, int i, const char* name) {
 }
 
 migrate::Patience patience(const Args& args, int lock_timeout, int max_wait) {
-    return {positive_us(args, lock_timeout, "lock_timeout"),
-            positive_us(args, max_wait, "max_wait")};
+    const migrate::Patience how{positive_us(args, lock_timeout, "lock_timeout"),
+                                positive_us(args, max_wait, "max_wait")};
+    if (how.lock_timeout_us > 24 * base::us_per_day) // what the server's setting takes
+        throw base::Error(base::errc::invalid_parameter, "\"lock_timeout\" is above 24 days")
+            .hint("Raise max_wait instead: between attempts nobody waits behind this one.");
+    return how;
 }
 
 } // namespace
