@@ -173,7 +173,7 @@ COMMENT ON FUNCTION orchestry.add_retention_policy(regclass, text, name, text, t
 CREATE FUNCTION orchestry.reattach(partition regclass) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_reattach';
 COMMENT ON FUNCTION orchestry.reattach(regclass) IS
-'Undoes a detach: a partition in quarantine gets its name and its place back, and a hold, so that the next run does not take it again: release_hold() lets it go. Returns the hold''s id. 55000 when it is not in quarantine, 42P07 when its name is taken, 42P17 when its range is. The caller must own the table (42501).';
+'Undoes a detach: a partition in quarantine gets its name and its place back, and a hold, so that the next run does not take it again: release_hold() lets it go. Returns the hold''s id. 55000 when it is not in quarantine, 42P07 when its name is taken, 42P17 when its range is. The caller must own the table, and its owner must be one who may act for that of the partition and of the DEFAULT partition (42501).';
 
 CREATE FUNCTION orchestry.hold(relation regclass, reason text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL,
     "where" text DEFAULT NULL) RETURNS bigint

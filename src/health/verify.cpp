@@ -105,9 +105,23 @@ Verdict plan_for_one(Oid parent, Oid open) {
     return {{}, "prunes", read > 0, "a query for one partition reads no other"};
 }
 
+/// A partition for whose owner that of the set may not act; empty: there is none.
+std::string strangers_partition(Oid parent) {
+    const Oid owner = catalog::owner_of(parent);
+    for (const Oid table : pg::family_of(parent))
+        if (const std::string role = catalog::stranger(table, owner); !role.empty()) {
+            const std::string name = pg::relation_name(table).value_or("a partition");
+            return name + " belongs to role " + role + ": ALTER TABLE " + name + " OWNER TO " +
+                   pg::role_name(owner) + ";";
+        }
+    return {};
+}
+
 Verdict verify_pruning(Oid parent, Oid open) {
     if (!OidIsValid(open) || is_default(parent, open))
         return {{}, "prunes", {}, "there is no partition of now to ask for"};
+    if (const std::string why = strangers_partition(parent); !why.empty())
+        return {{}, "prunes", {}, "a query for one partition is not planned: " + why};
     Verdict verdict;
     const pg::LockWatch watch = watch_locks();
     const auto failure = pg::in_subtransaction([&] { verdict = plan_for_one(parent, open); });

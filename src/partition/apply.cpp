@@ -518,6 +518,8 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
     case Action::create:
         if (!catalog::is_free(set.relid, set.kind, step.range))
             return "the range has a partition by now";
+        if (set.fallback && !set.fallback->stranger.empty())
+            return "the default partition has another owner by now";
         if (const auto holder = ServerWorld(set).holder_of(step.name))
             return "the name is taken by " + *holder;
         if (!step.exclusion.empty() && !(find_exclusion() && find_exclusion()->validated))

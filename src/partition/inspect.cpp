@@ -115,6 +115,20 @@ std::string insertable_columns(TupleDesc desc) {
     return columns;
 }
 
+/// As DefaultPartition::stranger.
+std::string describe_stranger(Oid fallback, const std::string& quoted, Oid owner) {
+    for (const Oid table : pg::family_of(fallback)) {
+        const std::string role = catalog::stranger(table, owner);
+        if (role.empty())
+            continue;
+        const std::string name =
+            table == fallback ? quoted : pg::relation_name(table).value_or(quoted);
+        return (table == fallback ? "it" : "a part of it, " + name + ",") + " belongs to role " +
+               role + ": ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";";
+    }
+    return {};
+}
+
 /// Whether ANALYZE of a parent stays within its budgets.
 bool analyze_is_cheap(Relation parent, int members, std::int64_t sample_pages) {
     if (pg::compat::has_analyze_only) // reads a sample of them, and none of their indexes
@@ -158,8 +172,10 @@ Set inspect(Oid parent, KeyKind kind) {
         count(member.relid, member.pages, member.rows > 0);
     if (table.fallback) {
         count(table.fallback->relid, table.fallback->pages, table.fallback->has_rows);
-        set.fallback = DefaultPartition{table.fallback->relid, table.fallback->quoted,
-                                        read_exclusions(table.fallback->relid)};
+        set.fallback = DefaultPartition{
+            table.fallback->relid, table.fallback->quoted, read_exclusions(table.fallback->relid),
+            describe_stranger(table.fallback->relid, table.fallback->quoted,
+                              relation->rd_rel->relowner)};
     }
     set.members = std::move(table.members);
     set.retention_runs = std::any_of(set.members.begin(), set.members.end(),

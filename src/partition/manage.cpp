@@ -387,7 +387,7 @@ void Promotion::swap() {
     const Exclusion* const check = find_check();
     const Set place = this->place();
     const auto holder = ServerWorld(place).holder_of(step_.name);
-    if ((large_ && !(check && check->validated)) || holder ||
+    if (!set_.fallback->stranger.empty() || (large_ && !(check && check->validated)) || holder ||
         !catalog::is_free(parent_, kind_, step_.range))
         throw Error(errc::not_prerequisite_state, "table " + name_ + " was changed meanwhile")
             .hint("Run CALL orchestry.promote_default(" + pg::quote_literal(name_) + "); again.");

@@ -316,6 +316,10 @@ std::vector<PlannedStep> Planner::one(std::int64_t position) {
 PlannedStep Planner::promotion() {
     PlannedStep step;
     step.action = Action::create;
+    if (!set_.fallback->stranger.empty()) {
+        step.blocked_by = set_.fallback->stranger;
+        return step;
+    }
     if (world_.has_foreign_table(set_.fallback->relid)) {
         step.blocked_by = "it is, or has, a foreign table, whose rows the server does not check";
         return step;
@@ -596,6 +600,11 @@ std::string Planner::choose_name(const Range& piece, std::string& blocked_by) co
 /// Decides how the default partition lets the new one in.
 void Planner::prepare_default(PlannedStep& step) {
     const DefaultPartition& fallback = *set_.fallback;
+    if (!fallback.stranger.empty()) {
+        step.blocked_by =
+            "default partition " + fallback.quoted + " is not looked into: " + fallback.stranger;
+        return;
+    }
     // An ATTACH does not look into foreign tables, and rows in them that belong to the new
     // partition would not be seen by queries any more. Looking ourselves proves nothing: they can
     // come at any time, whatever we lock.

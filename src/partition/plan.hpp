@@ -41,6 +41,9 @@ struct DefaultPartition {
     std::uint32_t relid = 0;
     std::string quoted;
     std::vector<Exclusion> exclusions;
+    /// Of whom it is, or a part of it, for whom the set's owner may not act, and what mends that.
+    /// Reading it, or attaching another partition, may run functions of that role's. Empty: nobody.
+    std::string stranger = {};
 };
 
 /// What is known of the statistics that the planner of queries uses for the whole set.

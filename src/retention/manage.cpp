@@ -295,6 +295,23 @@ void require_same_columns(const catalog::Quarantined& record) {
         .hint("Run ALTER TABLE " + name + added + ";");
 }
 
+/// ATTACH works out the conditions that are on the two, which are the code of who they belong to.
+void require_no_stranger(const catalog::Quarantined& record) {
+    const Oid owner = catalog::owner_of(record.parent);
+    const Oid fallback = pg::protect([&] { return get_default_partition_oid(record.parent); });
+    for (const Oid relid : {record.relid, fallback}) {
+        const auto found = OidIsValid(relid) ? strangers_table(relid, owner) : std::nullopt;
+        if (!found)
+            continue;
+        const std::string name = pg::require_relation_name(found->relid);
+        throw Error(errc::insufficient_privilege,
+                    "table " + name + " belongs to role " + found->role)
+            .detail("The owner of " + pg::require_relation_name(record.parent) +
+                    ", as whom it is attached, may not act for that role.")
+            .hint("Run ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";");
+    }
+}
+
 std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) {
     // A partition that brings its foreign keys along makes ATTACH lock what they reference against
     // everybody.
@@ -339,6 +356,7 @@ std::int64_t reattach(Oid partition) {
                     "table " + name + " has left the quarantine meanwhile");
     require_free_name(record);
     require_same_columns(record);
+    require_no_stranger(record);
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, budget_us - waited_us);
     const std::vector<catalog::ArchiveFile> files = files_of(record); // by the name that it has yet

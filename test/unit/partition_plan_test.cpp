@@ -621,6 +621,23 @@ TEST(PartitionPlan, NothingIsMadeBesideAForeignDefault) {
         contains(plan_promotion(set, one_month(), at(2026, 11, 21), world).blocked_by, "foreign"));
 }
 
+TEST(PartitionPlan, AStrangersDefaultIsNotLookedInto) {
+    FakeWorld world;
+    world.default_keys = {at(2026, 11, 2).us};
+    Set set = set_with_default();
+    set.fallback->stranger = "it belongs to role guest";
+    auto steps = plan(set, policy_of(monthly), at(2026, 11, 21), world);
+    // Nor is one that was checked: ATTACH works out the conditions on it.
+    set.fallback->exclusions = {{exclusion_name(set.kind, steps.back().range), true}};
+    steps = plan(set, policy_of(monthly), at(2026, 11, 21), world);
+    EXPECT_EQ(
+        std::count_if(steps.begin(), steps.end(),
+                      [](const PlannedStep& step) { return contains(step.blocked_by, "guest"); }),
+        4);
+    EXPECT_TRUE(
+        contains(plan_promotion(set, one_month(), at(2026, 11, 21), world).blocked_by, "guest"));
+}
+
 // --- integers -----------------------------------------------------------------------------------
 
 Set integer_set(std::optional<std::int64_t> position) {
