@@ -66,6 +66,29 @@ CREATE TABLE deep_now_b PARTITION OF deep_now FOR VALUES IN ('b');
 SELECT orchestry.add_retention_policy('deep', '30 days');
 SELECT what, ok, detail FROM orchestry.verify('deep');
 
+-- what is removed otherwise than as whole partitions by their time, as the plan of two days ago has it
+CREATE TABLE visits (at timestamptz NOT NULL, page text);
+SELECT orchestry.add_retention_policy('visits', interval '30 days', 'at') AS visits \gset
+INSERT INTO visits VALUES ('2026-02-07', 'a');
+SELECT what, ok, detail FROM orchestry.verify('visits');
+INSERT INTO visits VALUES ('2026-02-06', 'b');
+SELECT what, ok, detail FROM orchestry.verify('visits');
+CALL orchestry.run_job(:visits);
+SELECT what, ok, detail FROM orchestry.verify('visits');
+ALTER TABLE visits DROP COLUMN at;
+SELECT what, ok, detail FROM orchestry.verify('visits');
+CREATE TABLE ids (id bigint NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE ids_0 PARTITION OF ids FOR VALUES FROM (0) TO (100);
+CREATE TABLE ids_1 PARTITION OF ids FOR VALUES FROM (100) TO (200);
+CREATE TABLE ids_2 PARTITION OF ids FOR VALUES FROM (200) TO (300);
+INSERT INTO ids VALUES (50), (250);
+SELECT orchestry.add_retention_policy('ids', 100::bigint) AS ids \gset
+SELECT what, ok, detail FROM orchestry.verify('ids') WHERE job_id IS NOT NULL;
+UPDATE orchestry.job SET anchor = anchor - interval '3 days' WHERE job_id = :ids; -- of a job that has not gone well since
+SELECT what, ok, detail FROM orchestry.verify('ids') WHERE job_id IS NOT NULL;
+CALL orchestry.run_job(:ids);
+SELECT what, ok, detail FROM orchestry.verify('ids') WHERE job_id IS NOT NULL;
+
 -- events and rollups
 CREATE TABLE log (at timestamptz NOT NULL, app text, v float8);
 SELECT orchestry.add_event_compression_policy('log', older_than => '1 day', time_column => 'at', group_by => '{app}');

@@ -178,6 +178,61 @@ Verdict verify_findings(const catalog::Job& job, const char* what, const std::st
                                : " (and " + std::to_string(row.bigint(1) - 1) + " more)")};
 }
 
+/// What the check of health() knows of a retention policy.
+struct RetentionKind {
+    bool is_checked = false; ///< whole partitions, by their time, which do not go into a table
+    bool is_of_keys = false; ///< of which nobody knows since when they are past
+};
+
+RetentionKind kind_of_retention(const catalog::Job& job) {
+    const catalog::Elevated elevated;
+    pg::Spi spi;
+    spi.read("SELECT r.keep IS NOT NULL AND r.time_column IS NULL AND r.predicate IS NULL AND "
+             "r.keep_last IS NULL AND (r.archive_to IS NULL OR r.archive_to "
+             "OPERATOR(pg_catalog.~~) 'file:%'), r.keep IS NULL FROM orchestry.retention_policy r "
+             "WHERE r.job_id OPERATOR(pg_catalog.=) $1",
+             job.id.value);
+    if (spi.rows() == 0)
+        return {};
+    return {spi.row(0).boolean(1), spi.row(0).boolean(2)};
+}
+
+/// What a run would have removed two days ago, and has not: a day for the schedule, and another one
+/// for a failure, as the check of health() has it.
+Verdict verify_removals(const catalog::Job& job, const RetentionKind& kind, base::Instant now) {
+    const base::Instant then = base::plus(now, -2 * base::us_per_day);
+    pg::Spi spi;
+    spi.read("SELECT p.object OPERATOR(pg_catalog.||) ': ' OPERATOR(pg_catalog.||) "
+             "COALESCE(p.blocked_by, p.reason), p.blocked_by IS NOT NULL, p.action "
+             "OPERATOR(pg_catalog.~~) '%\\_rows', pg_catalog.count(*) OVER () FROM "
+             "orchestry.plan($1, $2) p WHERE p.job_id OPERATOR(pg_catalog.=) $3 AND p.destructive "
+             "ORDER BY p.blocked_by IS NULL, p.seq LIMIT 1",
+             pg::Param{REGCLASSOID, ObjectIdGetDatum(job.target)}, then, job.id.value);
+    if (spi.rows() == 0)
+        return {job.id, "retention", true, "nothing is wrong"};
+    const pg::Row row = spi.row(0);
+    Verdict verdict{job.id, "retention", false,
+                    row.text(1) + (row.bigint(4) == 1
+                                       ? ""
+                                       : " (and " + std::to_string(row.bigint(4) - 1) + " more)")};
+    // In a large table only the batches themselves find out; and keys may have come a moment ago.
+    if (!row.boolean(2) && (row.boolean(3) || (kind.is_of_keys && job.trusted_at > then)))
+        verdict.ok = {};
+    return verdict;
+}
+
+/// verify_removals(); that nothing can be planned is an answer, too.
+Verdict verify_retention(const catalog::Job& job, const RetentionKind& kind, base::Instant now) {
+    Verdict verdict;
+    const auto failure = pg::in_subtransaction([&] { verdict = verify_removals(job, kind, now); });
+    if (failure &&
+        (failure->is(base::errc::lock_not_available) || failure->is(base::errc::query_canceled)))
+        pg::raise(*failure);
+    if (failure)
+        return {job.id, "retention", false, failure->message};
+    return verdict;
+}
+
 Verdict verify_stored_buckets(const catalog::Job& job) {
     std::string name;
     {
@@ -193,7 +248,7 @@ Verdict verify_stored_buckets(const catalog::Job& job) {
                            name);
 }
 
-Verdict verify_promise(const catalog::Job& job) {
+Verdict verify_promise(const catalog::Job& job, base::Instant now) {
     const pg::Param target{REGCLASSOID, ObjectIdGetDatum(job.target)};
     if (job.kind == "partition")
         return verify_findings(job, "runway",
@@ -202,7 +257,9 @@ Verdict verify_promise(const catalog::Job& job) {
                                "orchestry._check_partition_gap c WHERE c.object "
                                "OPERATOR(pg_catalog.=) $1",
                                job.target_name);
-    if (job.kind == "retention")
+    if (job.kind == "retention") {
+        if (const RetentionKind kind = kind_of_retention(job); !kind.is_checked)
+            return verify_retention(job, kind, now);
         return verify_findings(job, "retention",
                                "SELECT c.object OPERATOR(pg_catalog.||) ': ' "
                                "OPERATOR(pg_catalog.||) c.detail FROM "
@@ -210,6 +267,7 @@ Verdict verify_promise(const catalog::Job& job) {
                                "OPERATOR(pg_catalog.=) pg_catalog.format('CALL "
                                "orchestry.run_job(%s);', $1)",
                                job.id.value);
+    }
     if (job.kind == "events")
         return verify_findings(job, "compressed events",
                                "SELECT v.problem FROM orchestry.verify_event_compression($1) v",
@@ -227,10 +285,10 @@ Verdict verify_promise(const catalog::Job& job) {
 }
 
 /// verify_promise(), or that somebody has locked what is to be looked at.
-Verdict verify_unlocked_promise(const catalog::Job& job) {
+Verdict verify_unlocked_promise(const catalog::Job& job, base::Instant now) {
     Verdict verdict;
     const pg::LockWatch watch = watch_locks();
-    const auto failure = pg::in_subtransaction([&] { verdict = verify_promise(job); });
+    const auto failure = pg::in_subtransaction([&] { verdict = verify_promise(job, now); });
     if (failure && !failure->is(base::errc::lock_not_available))
         pg::raise(*failure);
     if (failure)
@@ -255,7 +313,7 @@ std::vector<Verdict> verify(Oid target, base::Instant now) {
         verify_set(target, now, verdicts);
     for (const catalog::Job& job : jobs) {
         verdicts.push_back(verify_schedule(job));
-        verdicts.push_back(verify_unlocked_promise(job));
+        verdicts.push_back(verify_unlocked_promise(job, now));
     }
     return verdicts;
 }
