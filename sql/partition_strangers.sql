@@ -80,6 +80,46 @@ SET client_min_messages = error;
 SELECT orchestry.add_partition_policy('str.deep', '1 month', '1 month') AS job;
 SELECT DISTINCT blocked_by FROM orchestry.plan('str.deep') WHERE action <> 'analyze';
 
+-- what is read whole is not read by jobs either, nor when a part has become another's since
+SET ROLE regress_partition_host;
+CREATE TABLE str.log (at timestamptz NOT NULL, app text, v float8) PARTITION BY RANGE (at);
+CREATE TABLE str.log_1 PARTITION OF str.log FOR VALUES FROM ('2026-01-01') TO ('2026-03-01');
+CREATE TABLE str.log_2 PARTITION OF str.log FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+CREATE TABLE str.gauge (LIKE str.log) PARTITION BY RANGE (at);
+CREATE TABLE str.gauge_1 PARTITION OF str.gauge FOR VALUES FROM ('2026-01-01') TO ('2026-04-01');
+RESET ROLE;
+INSERT INTO str.log SELECT '2026-01-01'::timestamptz + i * interval '1 hour', 'a', i FROM generate_series(1, 100) i;
+INSERT INTO str.gauge SELECT * FROM str.log;
+ALTER TABLE str.log_2 OWNER TO regress_partition_guest;
+ALTER TABLE str.gauge_1 OWNER TO regress_partition_guest;
+SELECT orchestry.add_event_compression_policy('str.log', older_than => '1 day', time_column => 'at', group_by => '{app}');
+SELECT orchestry.create_rollup('str.hourly', 'str.gauge', 'at', 'v', '1 hour');
+ALTER TABLE str.log_2 OWNER TO regress_partition_host;
+ALTER TABLE str.gauge_1 OWNER TO regress_partition_host;
+SELECT orchestry.add_event_compression_policy('str.log', older_than => '1 day', time_column => 'at', group_by => '{app}') AS job;
+SELECT orchestry.create_rollup('str.hourly', 'str.gauge', 'at', 'v', '1 hour') AS job;
+ALTER TABLE str.log_2 OWNER TO regress_partition_guest;
+ALTER TABLE str.gauge_1 OWNER TO regress_partition_guest;
+SET ROLE regress_partition_guest;
+CREATE INDEX ON str.log_2 ((str.trap(1) + v));
+CREATE INDEX ON str.gauge_1 ((str.trap(1) + v));
+RESET ROLE;
+\c -
+SET TimeZone = 'UTC';
+SET orchestry.now = '2026-03-15 12:00:00+00';
+CALL orchestry.run('str.log');
+CALL orchestry.run('str.gauge');
+SELECT * FROM orchestry.verify_rollup('str.hourly');
+SELECT ok, detail FROM orchestry.verify('str.gauge') WHERE what = 'rollup';
+SELECT is_called AS "run with other rights" FROM str.run_by_others;
+ALTER TABLE str.log_2 OWNER TO regress_partition_host;
+ALTER TABLE str.gauge_1 OWNER TO regress_partition_host;
+CALL orchestry.run('str.log');
+CALL orchestry.run('str.gauge');
+SELECT * FROM orchestry.verify_rollup('str.hourly');
+SELECT count(*) AS rows, (SELECT sum(data_points) FROM str.hourly) AS points FROM str.log;
+SET client_min_messages = error;
+
 -- what comes back from quarantine
 SET ROLE regress_partition_host;
 CREATE TABLE str.kept (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at);

@@ -2,6 +2,7 @@
 
 #include "catalog/partitioned_table.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/strangers.hpp"
 #include "health/output.hpp"
 #include "pg/lock.hpp"
 #include "pg/xact.hpp"
@@ -105,22 +106,10 @@ Verdict plan_for_one(Oid parent, Oid open) {
     return {{}, "prunes", read > 0, "a query for one partition reads no other"};
 }
 
-/// A partition for whose owner that of the set may not act; empty: there is none.
-std::string strangers_partition(Oid parent) {
-    const Oid owner = catalog::owner_of(parent);
-    for (const Oid table : pg::family_of(parent))
-        if (const std::string role = catalog::stranger(table, owner); !role.empty()) {
-            const std::string name = pg::relation_name(table).value_or("a partition");
-            return name + " belongs to role " + role + ": ALTER TABLE " + name + " OWNER TO " +
-                   pg::role_name(owner) + ";";
-        }
-    return {};
-}
-
 Verdict verify_pruning(Oid parent, Oid open) {
     if (!OidIsValid(open) || is_default(parent, open))
         return {{}, "prunes", {}, "there is no partition of now to ask for"};
-    if (const std::string why = strangers_partition(parent); !why.empty())
+    if (const std::string why = catalog::strangers_part(parent); !why.empty())
         return {{}, "prunes", {}, "a query for one partition is not planned: " + why};
     Verdict verdict;
     const pg::LockWatch watch = watch_locks();
@@ -284,12 +273,13 @@ Verdict verify_promise(const catalog::Job& job, base::Instant now) {
     return {job.id, job.kind, {}, "nothing more is known of it"};
 }
 
-/// verify_promise(), or that somebody has locked what is to be looked at.
+/// verify_promise(), or why what is to be looked at cannot be: most likely somebody has locked it.
 Verdict verify_unlocked_promise(const catalog::Job& job, base::Instant now) {
     Verdict verdict;
     const pg::LockWatch watch = watch_locks();
     const auto failure = pg::in_subtransaction([&] { verdict = verify_promise(job, now); });
-    if (failure && !failure->is(base::errc::lock_not_available))
+    if (failure && !failure->is(base::errc::lock_not_available) &&
+        !failure->is(base::errc::insufficient_privilege)) // a part is somebody else's
         pg::raise(*failure);
     if (failure)
         return {job.id, job.kind, {}, "cannot be looked at: " + describe(*failure, watch)};

@@ -6,6 +6,7 @@
 #include "capture/capture.hpp"
 #include "catalog/partitioned_table.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/strangers.hpp"
 #include "pg/fault.hpp"
 #include "pg/kept_rows.hpp"
 
@@ -150,6 +151,7 @@ PlannedRollup plan_rollup(const catalog::Job& job, Instant now) {
     basis.shape = read_rollup_shape(job.target, basis.settings);
     require_unchanged(job.target, basis.settings);
     (void)stored_buckets(basis.settings);
+    catalog::require_no_strangers_part(job.target);
     const CheckedRollup policy(basis.settings);
     const Readers readers(job.id);
     const std::int64_t rows =
@@ -213,6 +215,8 @@ std::string Application::changed_since() const {
         return "the source is gone or has another name by now";
     if (catalog::owner_of(shape.source) != GetUserId())
         return "the source has another owner by now";
+    if (!catalog::strangers_part(shape.source).empty())
+        return "a part of the source has another owner by now";
     if (load_rollup(basis_.job).settings != basis_.settings)
         return "the rollup was changed meanwhile";
     if (step_.action == RollupAction::refresh && catalog::frozen(basis_.job).overlaps(step_.extent))

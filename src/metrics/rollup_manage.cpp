@@ -7,6 +7,7 @@
 #include "catalog/compression.hpp"
 #include "catalog/retention_horizon.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/strangers.hpp"
 #include "metrics/rollup_shape.hpp"
 #include "pg/predicate.hpp"
 
@@ -320,6 +321,7 @@ JobId create_rollup(const std::string& name, Oid source,
     require_rows_stay(
         source, table,
         "Partition the table by its time; whole partitions leave rollups as they are.");
+    catalog::require_no_strangers_part(source);
     {
         const catalog::AsOwner owner(source);
         const RollupShape shape = read_rollup_shape(source, policy.settings());
@@ -437,6 +439,7 @@ void verify_rollup(const StoredRollup& rollup, const std::optional<Instant>& fro
     catalog::require_owner(job);
     const CheckedRollup policy(rollup.settings);
     require_unchanged(job.target, rollup.settings);
+    catalog::require_no_strangers_part(job.target);
     const catalog::AsOwner owner(job.target);
     const std::vector<RollupLevel> levels = read_levels(job.target, rollup.job, rollup.settings);
     const TimeExtent extent = buckets_between(policy.plan(), from, to);
