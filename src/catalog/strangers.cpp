@@ -2,6 +2,12 @@
 
 namespace orchestry::catalog {
 
+std::string gaining_stranger(Oid relid, Oid role) {
+    const Oid owner = owner_of(relid);
+    const bool wins = OidIsValid(owner) && !pg::protect([&] { return superuser_arg(owner); });
+    return wins ? stranger(relid, role) : std::string();
+}
+
 namespace {
 
 struct Part {
@@ -13,7 +19,7 @@ std::optional<Part> find_strangers_part(Oid relid) {
         return std::nullopt; // what only inherits from it is not read
     const Oid owner = owner_of(relid);
     for (const Oid table : pg::family_of(relid)) {
-        std::string role = stranger(table, owner);
+        std::string role = gaining_stranger(table, owner);
         std::string name = role.empty() ? "" : pg::relation_name(table).value_or("");
         if (name.empty())
             continue; // or dropped while we look

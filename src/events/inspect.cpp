@@ -4,6 +4,7 @@
 #include "catalog/columns.hpp"
 #include "catalog/hold_condition.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/strangers.hpp"
 #include "pg/compat.hpp"
 #include "pg/predicate.hpp"
 #include "pg/xact.hpp"
@@ -128,7 +129,7 @@ std::string removable(const Shape& shape, const Kept& kept, const base::TimeExte
 std::string stranger_in(const Shape& shape) {
     const Oid owner = catalog::owner_of(shape.source);
     for (const Oid relid : pg::family_of(shape.source))
-        if (const std::string role = catalog::stranger(relid, owner); !role.empty()) {
+        if (const std::string role = catalog::gaining_stranger(relid, owner); !role.empty()) {
             const std::string part = pg::relation_name(relid).value_or("");
             return "its part " + part + " belongs to role " + role + ": ALTER TABLE " + part +
                    " OWNER TO " + pg::role_name(owner) + ";";

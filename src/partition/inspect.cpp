@@ -2,6 +2,7 @@
 
 #include "catalog/job.hpp"
 #include "catalog/retention_horizon.hpp"
+#include "catalog/strangers.hpp"
 #include "pg/compat.hpp"
 
 #include <algorithm>
@@ -118,7 +119,7 @@ std::string insertable_columns(TupleDesc desc) {
 /// As DefaultPartition::stranger.
 std::string describe_stranger(Oid fallback, const std::string& quoted, Oid owner) {
     for (const Oid table : pg::family_of(fallback)) {
-        const std::string role = catalog::stranger(table, owner);
+        const std::string role = catalog::gaining_stranger(table, owner);
         if (role.empty())
             continue;
         const std::string name =

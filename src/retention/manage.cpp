@@ -2,6 +2,7 @@
 
 #include "capture/capture.hpp"
 #include "catalog/settings.hpp"
+#include "catalog/strangers.hpp"
 #include "pg/fault.hpp"
 #include "retention/archive.hpp"
 #include "retention/file_archive.hpp"
@@ -299,13 +300,16 @@ void require_same_columns(const catalog::Quarantined& record) {
 void require_no_stranger(const catalog::Quarantined& record) {
     const Oid owner = catalog::owner_of(record.parent);
     const Oid fallback = pg::protect([&] { return get_default_partition_oid(record.parent); });
-    for (const Oid relid : {record.relid, fallback}) {
-        const auto found = OidIsValid(relid) ? strangers_table(relid, owner) : std::nullopt;
-        if (!found)
+    std::vector<Oid> tables = pg::family_of(record.relid);
+    if (OidIsValid(fallback))
+        for (const Oid table : pg::family_of(fallback))
+            tables.push_back(table);
+    for (const Oid table : tables) {
+        const std::string role = catalog::gaining_stranger(table, owner);
+        if (role.empty())
             continue;
-        const std::string name = pg::require_relation_name(found->relid);
-        throw Error(errc::insufficient_privilege,
-                    "table " + name + " belongs to role " + found->role)
+        const std::string name = pg::require_relation_name(table);
+        throw Error(errc::insufficient_privilege, "table " + name + " belongs to role " + role)
             .detail("The owner of " + pg::require_relation_name(record.parent) +
                     ", as whom it is attached, may not act for that role.")
             .hint("Run ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";");
