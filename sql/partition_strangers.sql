@@ -92,7 +92,6 @@ INSERT INTO str.log SELECT '2026-01-01'::timestamptz + i * interval '1 hour', 'a
 INSERT INTO str.gauge SELECT * FROM str.log;
 ALTER TABLE str.log_2 OWNER TO regress_partition_guest;
 ALTER TABLE str.gauge_1 OWNER TO regress_partition_guest;
-SELECT orchestry.add_event_compression_policy('str.log', older_than => '1 day', time_column => 'at', group_by => '{app}');
 SELECT orchestry.create_rollup('str.hourly', 'str.gauge', 'at', 'v', '1 hour');
 ALTER TABLE str.log_2 OWNER TO regress_partition_host;
 ALTER TABLE str.gauge_1 OWNER TO regress_partition_host;
