@@ -151,7 +151,7 @@ my $tries = until_struck($kills, $work_s, sub
 		}
 	}
 	eval { $_->{run}->kill_kill; } for @sessions;
-	wait_until($node, $database, 'SELECT true');
+	wait_for_recovery($node, $database);
 	$damage += $node->safe_psql($database, 'SELECT public.damage()');
 	return $struck;
 });

@@ -114,7 +114,7 @@ sub crash
 	my $offset = -s $node->logfile;
 	kill 'KILL', $pid or die "no process $pid";
 	wait_for_log($node, qr/all server processes terminated; reinitializing/, $offset);
-	wait_until($node, $database, 'SELECT true');
+	wait_for_recovery($node, $database);
 	return;
 }
 
