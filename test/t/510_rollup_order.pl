@@ -48,6 +48,7 @@ SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE f
 SQL
 
 my ($refresher, $holder, $writer) = map { $node->background_psql($database, on_error_stop => 0) } 1 .. 3;
+$_->set_query_timer_restart for $refresher, $holder, $writer; # else their time is that of the whole file
 $refresher->query_safe("SET orchestry.fault_wait = 'between marks and rows'; SET orchestry.lock_timeout = '1 min'; SET client_min_messages = error");
 my $n = 0;
 
@@ -220,6 +221,7 @@ found AS (SELECT 'kmin'::regclass AS rollup, bucket, summary::text FROM kmin UNI
 SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) d;
 SQL
 my $reader = $node->background_psql($database, on_error_stop => 0);
+$reader->set_query_timer_restart;
 $reader->query_safe('SET orchestry.lock_timeout = \'1 min\'; SET client_min_messages = error');
 my $day = 2; # before which all is past its time
 my $said;    # by the last removal
