@@ -1,6 +1,19 @@
 -- Views over the catalog. Whoever owns a table (or is a member of its owner) sees its jobs and runs; members of
 -- pg_monitor see them too, without texts that may quote data.
 
+CREATE VIEW orchestry._job_look WITH (security_barrier) AS
+SELECT l.job_id, l.next_run_at, l.seen_at,
+       -- a run may have failed since; and what is in the future is of a clock that was ahead
+       CASE WHEN l.seen_at >= l.last_at OR l.last_at > orchestry._now() THEN l.seen_at END AS looked_at
+FROM (SELECT s.job_id, orchestry._due_at(s.job_id, s.next_run_at) AS next_run_at, orchestry._looked_at(s.job_id, s.next_run_at) AS seen_at, s.last_at
+      FROM orchestry.job_state s) l;
+COMMENT ON VIEW orchestry._job_look IS 'When jobs are due, after what was not written down: when they were looked at and had nothing to do, and whether that is the last that is known of them. Internal.';
+
+CREATE VIEW orchestry._lost_look WITH (security_barrier) AS
+SELECT s.job_id, orchestry._lost_until(s.job_id, s.refreshed_at) AS lost_until
+FROM orchestry.refresh_state s JOIN orchestry.refresh_policy p ON p.job_id = s.job_id WHERE p.change_detection <> 'none';
+COMMENT ON VIEW orchestry._lost_look IS 'Until when materialized views may have been found right without anybody knowing it by now. Internal.';
+
 CREATE VIEW orchestry.jobs WITH (security_barrier) AS
 SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_name, r.rolname AS owner,
        CASE WHEN c.oid IS NULL AND o.here THEN 'dropped'
@@ -9,15 +22,13 @@ SELECT j.job_id, j.kind, c.oid::regclass AS target, j.target_schema, j.target_na
             WHEN a.state IS NOT NULL THEN a.state
             WHEN k.next_run_at <= now() THEN 'due'
             ELSE 'scheduled' END AS state,
-       j.schedule, j.time_zone, k.next_run_at, CASE WHEN l.looked_at IS NULL THEN s.last_state ELSE 'noop' END AS last_state,
-       COALESCE(l.looked_at, s.last_at) AS last_at, COALESCE(k.seen_at, s.last_ok_at) AS last_ok_at, s.failures, s.last_run_id,
+       j.schedule, j.time_zone, k.next_run_at, CASE WHEN k.looked_at IS NULL THEN s.last_state ELSE 'noop' END AS last_state,
+       COALESCE(k.looked_at, s.last_at) AS last_at, COALESCE(k.seen_at, s.last_ok_at) AS last_ok_at, s.failures, s.last_run_id,
        j.max_runtime, j.pause_reason, COALESCE(p.settings, q.settings, e.settings, u.settings, w.settings, m.settings)
            - CASE WHEN pg_has_role(c.relowner, 'USAGE') OR (c.oid IS NULL AND j.created_by = session_user) OR (SELECT u.rolsuper FROM pg_roles u WHERE u.rolname = current_user) THEN '' ELSE 'where' END AS settings
 FROM orchestry.job j
 LEFT JOIN orchestry.job_state s ON s.job_id = j.job_id
-CROSS JOIN LATERAL (SELECT orchestry._due_at(s.job_id, s.next_run_at) AS next_run_at, orchestry._looked_at(s.job_id, s.next_run_at) AS seen_at) k
--- a run may have failed since; and what is in the future is of a clock that was ahead
-CROSS JOIN LATERAL (SELECT CASE WHEN k.seen_at >= s.last_at OR s.last_at > orchestry._now() THEN k.seen_at END AS looked_at) l
+LEFT JOIN orchestry._job_look k ON k.job_id = j.job_id
 LEFT JOIN orchestry._partition_settings p ON p.job_id = j.job_id
 LEFT JOIN orchestry._retention_settings q ON q.job_id = j.job_id
 LEFT JOIN orchestry._event_settings e ON e.job_id = j.job_id
@@ -65,10 +76,10 @@ COMMENT ON COLUMN orchestry.migrations.sha256 IS 'Checksum of the text without b
 CREATE VIEW orchestry.matviews WITH (security_barrier) AS
 SELECT j.job_id, c.oid::regclass AS matview, c.relispopulated AS populated, p.mode, p.change_detection, p.max_staleness,
        a.as_of, now() - a.as_of AS staleness, EXISTS (SELECT FROM orchestry.dirty_mark d WHERE d.job_id = j.job_id) AS changed,
-       CASE WHEN NOT pg_is_in_recovery() THEN round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(a.as_of + p.max_staleness, w.since, a.lost_until), interval '0'))
+       CASE WHEN NOT pg_is_in_recovery() THEN round(100 * (1 - extract(epoch FROM b.breached + greatest(now() - greatest(a.as_of + p.max_staleness, w.since, o.lost_until), interval '0'))
            / extract(epoch FROM greatest(now() - w.since, interval '1 second'))), 1) END AS percent_in_time,
        s.refreshed_at, e.expected AS expected_runtime, e.expected > p.max_staleness / 2 AS breach_predicted,
-       k.next_run_at, CASE WHEN l.looked_at IS NULL THEN t.last_state ELSE 'noop' END AS last_state, r.message AS last_error, s.parents::regclass[] AS parents,
+       k.next_run_at, CASE WHEN k.looked_at IS NULL THEN t.last_state ELSE 'noop' END AS last_state, r.message AS last_error, s.parents::regclass[] AS parents,
        d.dead AS dead_rows, round(100.0 * d.dead / nullif(d.dead + d.live, 0), 1) AS dead_percent,
        -- the server's own functions for sizes would wait for whoever has locked it
        (SELECT sum(x.relpages::bigint) FROM pg_class x WHERE x.oid IN (c.oid, c.reltoastrelid))::bigint * current_setting('block_size')::bigint AS bytes, s.temp_bytes
@@ -77,10 +88,9 @@ JOIN pg_class c ON c.oid = j.target AND j.origin_system = orchestry._system_iden
      AND j.origin_database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 LEFT JOIN orchestry.job_state t ON t.job_id = j.job_id
 LEFT JOIN orchestry.refresh_state s ON s.job_id = j.job_id
-CROSS JOIN LATERAL (SELECT orchestry._due_at(t.job_id, t.next_run_at) AS next_run_at, orchestry._looked_at(t.job_id, t.next_run_at) AS seen_at) k
-CROSS JOIN LATERAL (SELECT CASE WHEN k.seen_at >= t.last_at OR t.last_at > orchestry._now() THEN k.seen_at END AS looked_at) l
-CROSS JOIN LATERAL (SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) AS as_of,
-    CASE WHEN p.change_detection <> 'none' THEN orchestry._lost_until(s.job_id, s.refreshed_at) END AS lost_until) a
+LEFT JOIN orchestry._job_look k ON k.job_id = j.job_id
+LEFT JOIN orchestry._lost_look o ON o.job_id = j.job_id
+CROSS JOIN LATERAL (SELECT orchestry._proven_at(s.job_id, s.refreshed_at, s.as_of) AS as_of) a
 LEFT JOIN LATERAL (SELECT x.message FROM orchestry.run x WHERE x.job_id = j.job_id AND x.state IN ('failed', 'timeout', 'crashed')
      AND pg_has_role(x.owner, 'USAGE') ORDER BY x.run_id DESC LIMIT 1) r ON true
 CROSS JOIN LATERAL (SELECT max(d) AS expected FROM unnest(s.durations) d) e

@@ -111,11 +111,6 @@ SELECT CASE WHEN j.failures >= 3 THEN 'error' ELSE 'warning' END AS severity, fo
        jsonb_build_object('failures', j.failures, 'kind', j.kind, 'sqlstate', r.sqlstate, 'last_ok_at', j.last_ok_at) AS evidence
 FROM orchestry.jobs j LEFT JOIN orchestry.runs r ON r.run_id = j.last_run_id WHERE j.failures > 0 AND j.state NOT IN ('dropped', 'restored');
 
-CREATE VIEW orchestry._lost_look WITH (security_barrier) AS
-SELECT s.job_id, orchestry._lost_until(s.job_id, s.refreshed_at) AS lost_until
-FROM orchestry.refresh_state s JOIN orchestry.refresh_policy p ON p.job_id = s.job_id WHERE p.change_detection <> 'none';
-COMMENT ON VIEW orchestry._lost_look IS 'Until when materialized views may have been found right without anybody knowing it by now. Internal.';
-
 CREATE VIEW orchestry._late_job WITH (security_barrier) AS
 SELECT j.job_id, j.target_name, j.kind, j.state, orchestry._now() - d.due AS late FROM orchestry.jobs j
 LEFT JOIN orchestry._lost_look l ON l.job_id = j.job_id CROSS JOIN LATERAL (SELECT GREATEST(j.next_run_at, l.lost_until) AS due) d
