@@ -5,8 +5,17 @@
 
 namespace orchestry::catalog {
 
-/// As stranger(), but for superusers, who win nothing by the rights of others.
-std::string gaining_stranger(Oid relid, Oid role);
+/// A table of a role for which another may not act, and that is no superuser: superusers win
+/// nothing by the rights of others.
+struct StrangersPart {
+    Oid relid = InvalidOid;
+    std::string name; ///< qualified, quoted
+    std::string role; ///< whose it is
+    std::string remedy;
+};
+
+/// The first such table for `role` among one and all below it.
+std::optional<StrangersPart> find_strangers_part(Oid relid, Oid role);
 
 /// The first table, among one and all below it where it is partitioned, of a role for which the
 /// owner of the one may not act, and the command that mends that; empty: there is none. To plan a

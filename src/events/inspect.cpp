@@ -127,14 +127,9 @@ std::string removable(const Shape& shape, const Kept& kept, const base::TimeExte
 }
 
 std::string stranger_in(const Shape& shape) {
-    const Oid owner = catalog::owner_of(shape.source);
-    for (const Oid relid : pg::family_of(shape.source))
-        if (const std::string role = catalog::gaining_stranger(relid, owner); !role.empty()) {
-            const std::string part = pg::relation_name(relid).value_or("");
-            return "its part " + part + " belongs to role " + role + ": ALTER TABLE " + part +
-                   " OWNER TO " + pg::role_name(owner) + ";";
-        }
-    return {};
+    const auto part = catalog::find_strangers_part(shape.source, catalog::owner_of(shape.source));
+    return part ? "its part " + part->name + " belongs to role " + part->role + ": " + part->remedy
+                : std::string();
 }
 
 std::string obstacle(const Shape& shape) {

@@ -117,17 +117,12 @@ std::string insertable_columns(TupleDesc desc) {
 }
 
 /// As DefaultPartition::stranger.
-std::string describe_stranger(Oid fallback, const std::string& quoted, Oid owner) {
-    for (const Oid table : pg::family_of(fallback)) {
-        const std::string role = catalog::gaining_stranger(table, owner);
-        if (role.empty())
-            continue;
-        const std::string name =
-            table == fallback ? quoted : pg::relation_name(table).value_or(quoted);
-        return (table == fallback ? "it" : "a part of it, " + name + ",") + " belongs to role " +
-               role + ": ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";";
-    }
-    return {};
+std::string describe_stranger(Oid fallback, Oid owner) {
+    const auto part = catalog::find_strangers_part(fallback, owner);
+    if (!part)
+        return {};
+    return (part->relid == fallback ? "it" : "a part of it, " + part->name + ",") +
+           " belongs to role " + part->role + ": " + part->remedy;
 }
 
 /// Whether ANALYZE of a parent stays within its budgets.
@@ -175,8 +170,7 @@ Set inspect(Oid parent, KeyKind kind) {
         count(table.fallback->relid, table.fallback->pages, table.fallback->has_rows);
         set.fallback = DefaultPartition{
             table.fallback->relid, table.fallback->quoted, read_exclusions(table.fallback->relid),
-            describe_stranger(table.fallback->relid, table.fallback->quoted,
-                              relation->rd_rel->relowner)};
+            describe_stranger(table.fallback->relid, relation->rd_rel->relowner)};
     }
     set.members = std::move(table.members);
     set.retention_runs = std::any_of(set.members.begin(), set.members.end(),

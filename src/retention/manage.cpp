@@ -300,19 +300,16 @@ void require_same_columns(const catalog::Quarantined& record) {
 void require_no_stranger(const catalog::Quarantined& record) {
     const Oid owner = catalog::owner_of(record.parent);
     const Oid fallback = pg::protect([&] { return get_default_partition_oid(record.parent); });
-    std::vector<Oid> tables = pg::family_of(record.relid);
-    if (OidIsValid(fallback))
-        for (const Oid table : pg::family_of(fallback))
-            tables.push_back(table);
-    for (const Oid table : tables) {
-        const std::string role = catalog::gaining_stranger(table, owner);
-        if (role.empty())
+    for (const Oid relid : {record.relid, fallback}) {
+        const auto part =
+            OidIsValid(relid) ? catalog::find_strangers_part(relid, owner) : std::nullopt;
+        if (!part)
             continue;
-        const std::string name = pg::require_relation_name(table);
-        throw Error(errc::insufficient_privilege, "table " + name + " belongs to role " + role)
+        throw Error(errc::insufficient_privilege,
+                    "table " + part->name + " belongs to role " + part->role)
             .detail("The owner of " + pg::require_relation_name(record.parent) +
                     ", as whom it is attached, may not act for that role.")
-            .hint("Run ALTER TABLE " + name + " OWNER TO " + pg::role_name(owner) + ";");
+            .hint("Run " + part->remedy);
     }
 }
 
