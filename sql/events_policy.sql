@@ -163,7 +163,7 @@ SELECT count(*) FROM kin;
 -- Nothing is dropped before it is compressed, whichever runs first; and what is compressed goes.
 INSERT INTO parts SELECT '2026-01-15'::timestamptz + i * interval '1 hour', 'late' FROM generate_series(0, 9) i;
 SELECT orchestry.add_retention_policy('parts', '60 days', grace => '0');
-SELECT max(job_id) AS retention FROM orchestry.jobs \gset
+SELECT job_id AS retention FROM orchestry.jobs WHERE kind = 'retention' AND target = 'parts'::regclass \gset
 CALL orchestry.run_job(:retention);
 SELECT state, rows, message FROM orchestry.runs WHERE job_id = :retention ORDER BY run_id DESC LIMIT 1;
 SELECT action, object, reason, blocked_by FROM orchestry.plan('parts') WHERE action NOT IN ('compress', 'announce') AND reason NOT LIKE 'to be%';

@@ -51,7 +51,7 @@ std::vector<std::string> statements_of(const Basis& basis, const PlannedStep& st
         return {};
     const PartitionSql sql =
         partition_sql(basis.shape, policy.plan(), samples, step.lower, step.upper, step.object);
-    return {sql.summed, sql.merge, sql.present, sql.empty};
+    return {sql.summed, sql.merge, sql.empty};
 }
 
 /// What the source and the target are locked with.
@@ -207,27 +207,24 @@ void Application::give_up(const char* why) {
 }
 
 /// What the partition comes to is stored first, beside everybody. Under a lock that keeps rows from
-/// coming it is then only compared with what was summed up, and emptied in the same transaction. It
-/// stays where it is: a late row finds its place, and goes with a later run.
+/// coming it is then only looked at for changes since it was summed up, and emptied in the same
+/// transaction. It stays where it is: a late row finds its place, and goes with a later run.
 void Application::take_partition(std::optional<pg::Deadline>& deadline) {
     const std::vector<std::string> statements = statements_of(basis_, step_.planned, kept_);
-    // While it lives, no place of a row that is summed up is given to another.
-    const pg::ActiveSnapshot keeps_places;
+    const pg::ActiveSnapshot then;
     pg::Spi spi;
-    const pg::KeptRows summed(spi, "summed", statements[0]);
+    const pg::KeptRows summed(spi, "summed", statements[0], pg::KeptRows::Seeing::active_snapshot);
     ORCHESTRY_FAULT_POINT("partition summed up");
     const std::uint64_t stored = spi.run(statements[1]);
     ORCHESTRY_FAULT_POINT("partition merged");
     const TimestampTz start = GetCurrentTimestamp();
     deadline.emplace(budget_us_);
     applied_.lock_wait_us += pg::lock_relations(last_locks_of(step_.planned), budget_us_);
-    why_late_ = "to compare it with what was summed up takes longer than orchestry.lock_timeout, "
-                "for which those who write to it wait";
+    why_late_ = "to see whether it has changed since it was summed up takes longer than "
+                "orchestry.lock_timeout, for which those who write to it wait";
     if (!is_as_planned() || !is_still_whole(basis_.shape, step_.planned, kept_))
         give_up("the table, the policy or a hold was changed meanwhile");
-    const pg::KeptRows present(spi, "present", statements[2]);
-    spi.run(is_unchanged_sql);
-    if (!spi.row(0).boolean(1))
+    if (!pg::is_unchanged_since(then.get(), step_.planned.relid))
         give_up("rows came or changed while it was summed up");
     // To older snapshots its rows would be gone, and not yet counted.
     why_late_ = older_snapshots;
@@ -240,7 +237,7 @@ void Application::take_partition(std::optional<pg::Deadline>& deadline) {
         why_not_ = others_read_it;
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, wait_us);
-    spi.run(statements[3]);
+    spi.run(statements[2]);
     ORCHESTRY_FAULT_POINT("partition emptied");
     spi.run(count_summed_sql(std::to_string(stored)));
     count(spi.row(0));

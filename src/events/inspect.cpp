@@ -7,6 +7,7 @@
 #include "catalog/strangers.hpp"
 #include "pg/compat.hpp"
 #include "pg/predicate.hpp"
+#include "pg/snapshot.hpp"
 #include "pg/xact.hpp"
 
 #include <algorithm>
@@ -367,7 +368,9 @@ std::vector<Whole> whole_partitions(const Shape& shape, const Kept& kept, Instan
         if (bounds && bounds->to <= horizon && !member.detach_pending &&
             pg::call<get_rel_relkind>(member.relid) == RELKIND_RELATION &&
             catalog::owner_of(member.relid) == owner && may_truncate(owner, member.relid) &&
-            is_worth_it(bytes_of(member.relid), catalog::settings::lock_budget_us()) &&
+            pg::is_heap(member.relid) &&
+            is_worth_it(bytes_of(member.relid), pg::bytes_not_all_visible(member.relid),
+                        catalog::settings::lock_budget_us()) &&
             is_simple(member.relid))
             wholes.push_back({member.relid, member.quoted, bounds->from, bounds->to, member.rows});
     }

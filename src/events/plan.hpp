@@ -54,11 +54,13 @@ struct Whole {
     std::int64_t rows = -1; ///< as of the last VACUUM or ANALYZE; -1: not known
 };
 
-/// Whether a partition of this size is worth being taken as a whole: not for a few late rows, and
-/// only if it can be read once more while writers to it wait, at a rate that few servers exceed.
-constexpr bool is_worth_it(std::int64_t bytes, std::int64_t lock_budget_us) {
-    constexpr std::int64_t bytes_per_us = 4'000;
-    return bytes >= 1024 * 1024 && bytes / bytes_per_us <= lock_budget_us;
+/// Whether a partition is worth being taken as a whole: not for a few late rows, and only if what
+/// VACUUM has not seen of it can be read once more while writers to it wait, at a rate that few
+/// servers exceed.
+constexpr bool is_worth_it(std::int64_t bytes, std::int64_t bytes_to_read,
+                           std::int64_t lock_budget_us) {
+    constexpr std::int64_t bytes_per_us = 2'000;
+    return bytes >= 1024 * 1024 && bytes_to_read / bytes_per_us <= lock_budget_us;
 }
 
 /// The time up to `end` that is left beside such partitions, which are in the order of time.

@@ -426,10 +426,10 @@ namespace {
 /// Rows `gone`, as CompressSql::returning() makes them, summed up: rows of the target. `lower`: the
 /// start of the first one's bucket.
 std::string summed_sql(const Policy& policy, const CompressSql& parts, Instant lower, Instant upper,
-                       const std::string& gone, const std::string& more_values = {}) {
+                       const std::string& gone) {
     const BucketSql bucket = bucket_sql(policy, lower, upper, "gone.at");
-    return "SELECT " + bucket.expression + " AS bucket" + parts.values() + more_values + " FROM " +
-           gone + bucket.from + " GROUP BY " + parts.group_by();
+    return "SELECT " + bucket.expression + " AS bucket" + parts.values() + " FROM " + gone +
+           bucket.from + " GROUP BY " + parts.group_by();
 }
 
 /// Merges rows `summed` into the target.
@@ -462,17 +462,9 @@ std::string compress_sql(const Shape& shape, const Policy& policy, std::int32_t 
 PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                            Instant lower, Instant upper, const std::string& partition) {
     const CompressSql parts(shape, samples);
-    // A place that has a row is not given to another while this transaction may see the first.
-    const auto places = [](const std::string& place) {
-        return "pg_catalog.bit_xor(pg_catalog.hashtidextended(" + place + ", 0))";
-    };
-    return {
-        summed_sql(policy, parts, lower, upper,
-                   "(SELECT " + parts.returning() + ", ctid AS place FROM " + partition + ") gone",
-                   ", " + places("gone.place") + " AS places"),
-        merge_sql(shape, parts),
-        "SELECT pg_catalog.count(*) AS rows, " + places("ctid") + " AS places FROM " + partition,
-        "TRUNCATE " + partition};
+    return {summed_sql(policy, parts, lower, upper,
+                       "(SELECT " + parts.returning() + " FROM " + partition + ") gone"),
+            merge_sql(shape, parts), "TRUNCATE " + partition};
 }
 
 std::string sample_sql(const Shape& shape, const Policy& policy, Instant lower, Instant upper,

@@ -74,21 +74,13 @@ inline std::string count_summed_sql(const std::string& stored) {
 /// safe side: whether longer ones fit depends on how well they can be compressed.
 std::string narrow_groups(const Shape& shape);
 
-/// The same for all rows of a partition: the rows of `summed` first, then what merges them; then,
-/// under a lock that keeps rows from coming, how many rows there are and where, as rows `present`;
-/// and, if these are what was summed up, what empties the partition.
+/// The same for all rows of a partition: the rows of `summed` first, then what merges them, and
+/// what empties the partition, if these are still its rows.
 struct PartitionSql {
     std::string summed;
     std::string merge;
-    std::string present;
     std::string empty;
 };
-/// A query for whether rows `present` are those that `summed` were made of: the same number of rows
-/// at the same places.
-inline constexpr const char* is_unchanged_sql =
-    "SELECT (p.rows, p.places) IS NOT DISTINCT FROM (s.rows, s.places) FROM present p CROSS JOIN "
-    "(SELECT COALESCE(pg_catalog.sum(event_count), 0)::pg_catalog.int8, "
-    "pg_catalog.bit_xor(places) FROM summed) s(rows, places)";
 PartitionSql partition_sql(const Shape& shape, const Policy& policy, std::int32_t samples,
                            base::Instant lower, base::Instant upper, const std::string& partition);
 

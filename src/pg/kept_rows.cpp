@@ -16,7 +16,7 @@ SPIPlanPtr prepared(const std::string& query) {
 
 } // namespace
 
-KeptRows::KeptRows(Spi&, const char* name, const std::string& query) {
+KeptRows::KeptRows(Spi&, const char* name, const std::string& query, Seeing seeing) {
     const SPIPlanPtr plan = prepared(query);
     Tuplestorestate* rows = nullptr;
     // All memory is that of the SPI connection.
@@ -27,6 +27,7 @@ KeptRows::KeptRows(Spi&, const char* name, const std::string& query) {
                                         nullptr);
         SPIExecuteOptions options{};
         options.dest = receiver;
+        options.read_only = seeing == Seeing::active_snapshot;
         const int code = SPI_execute_plan_extended(plan, &options);
         if (code < 0)
             return code;

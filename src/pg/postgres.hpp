@@ -34,6 +34,7 @@ extern "C" {
 #include "access/reloptions.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/dependency.h"

@@ -80,15 +80,22 @@ class SecureContext : Scoped {
 /// A snapshot for code that needs an active one (toasted values, SPI-less reads).
 class ActiveSnapshot : Scoped {
   public:
-    ActiveSnapshot() {
-        protect([] { PushActiveSnapshot(GetTransactionSnapshot()); });
-    }
+    ActiveSnapshot()
+        : snapshot_(protect([] {
+              PushActiveSnapshot(GetTransactionSnapshot());
+              return GetActiveSnapshot(); // a copy, perhaps
+          })) {}
     ~ActiveSnapshot() {
         if (!unwinding())
             quiet([] { PopActiveSnapshot(); });
     }
     ActiveSnapshot(const ActiveSnapshot&) = delete;
     ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
+
+    Snapshot get() const noexcept { return snapshot_; }
+
+  private:
+    const Snapshot snapshot_;
 };
 
 enum class KeepLock { until_commit, until_close };
