@@ -410,6 +410,10 @@ bool Application::is_still_due() {
         return skip("the newest partition is gone, so this one may be the last");
     if (!capture::unread_by(planned_.relid).empty())
         return skip("rows have come meanwhile that are not in a rollup yet");
+    for (const ForeignKey& key : foreign_keys_to(basis_.parent))
+        if (!key.remedy.empty())
+            return skip("it cannot be seen by now whether rows of " + key.table +
+                        " reference it by foreign key " + key.name + ": " + key.remedy);
     return is_trusted(planned_.relid) &&
            is_free_of_holds(planned_.relid, base::time_extent(kind_, member_->range));
 }

@@ -3,6 +3,7 @@
 #include "capture/capture.hpp"
 #include "catalog/archive_file.hpp"
 #include "catalog/compression.hpp"
+#include "catalog/strangers.hpp"
 #include "pg/xact.hpp"
 #include "retention/archive.hpp"
 
@@ -249,8 +250,12 @@ std::vector<ForeignKey> foreign_keys_to(Oid relid) {
         "'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) $1 "
         "AND c.confrelid OPERATOR(pg_catalog.=) $1 AND c.conparentid OPERATOR(pg_catalog.=) 0",
         relid);
-    for (ForeignKey& key : keys)
-        key.remedy = remedy(catalog::owner_of(relid), key.relid);
+    const Oid owner = catalog::owner_of(relid);
+    for (ForeignKey& key : keys) {
+        // Planning a query of a stranger's table runs functions in its indexes.
+        const auto part = catalog::find_strangers_part(key.relid, owner);
+        key.remedy = part ? part->remedy : remedy(owner, key.relid);
+    }
     return keys;
 }
 
