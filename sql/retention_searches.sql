@@ -63,6 +63,24 @@ SET orchestry.now = '2026-06-30 12:00:00+00';
 CALL orchestry.run('orders');
 SELECT * FROM steps('orders');
 
+-- The server's own look for rows that reference a partition, before it lets that go, keeps all of them waiting: not for longer
+-- than a lock may be waited for, here for a millisecond.
+CREATE TABLE post (id int, at timestamptz, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE post_1 PARTITION OF post FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE post_6 PARTITION OF post FOR VALUES FROM ('2026-06-01') TO ('2026-07-01');
+INSERT INTO post SELECT n, '2026-01-10' FROM generate_series(1, 100000) n;
+INSERT INTO post VALUES (1, '2026-06-10');
+CREATE TABLE answer (post int, at timestamptz);
+INSERT INTO answer SELECT 1, '2026-06-10' FROM generate_series(1, 100000) n;
+ALTER TABLE answer ADD CONSTRAINT answer_has_post FOREIGN KEY (post, at) REFERENCES post;
+SELECT orchestry.add_retention_policy('post', '2 months') AS post \gset
+SET orchestry.lock_timeout = '1 ms';
+CALL orchestry.run_job(:post);
+SELECT action, object, state, regexp_replace(message, 'job\(\d+\)', 'job(N)') AS message FROM steps('post');
+SET orchestry.lock_timeout = '1 min';
+CALL orchestry.run_job(:post);
+SELECT * FROM steps('post');
+
 SELECT orchestry.release_hold(:hold, 'over');
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE target_schema = 'search';
 DROP SCHEMA search CASCADE;
