@@ -247,7 +247,8 @@ void require_dropped(Oid relid) {
 class Application {
   public:
     Application(const Basis& basis, const Step& step, std::int64_t lock_budget_us)
-        : basis_(basis), step_(step), planned_(step.planned), budget_us_(lock_budget_us) {}
+        : basis_(basis), step_(step), planned_(step.planned), budget_us_(lock_budget_us),
+          searched_(planned_.searched_for.begin(), planned_.searched_for.end()) {}
 
     Applied act();
     Applied begin_at_top_level();
@@ -423,8 +424,7 @@ bool Application::is_free_of_holds(Oid relid, const std::optional<base::TimeExte
         // Rows are not searched under locks that keep people waiting. What is detached was searched
         // by the plan just now, and is again before it is dropped; what is dropped was searched
         // before these locks; what is removed at once had no hold.
-        const bool was_searched = planned_.action == Action::detach || searched_.contains(hold.id);
-        if (hold.predicate.empty() || !was_searched)
+        if (hold.predicate.empty() || !searched_.contains(hold.id))
             return skip_for(hold);
     }
     return true;

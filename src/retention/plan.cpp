@@ -472,6 +472,8 @@ void Planner::take(const Partition& partition) {
     step.range = partition.range;
     step.exact_lower = partition.exact_lower;
     step.exact_upper = partition.exact_upper;
+    for (const Hold& hold : partition.holds)
+        step.searched_for.push_back(hold.id);
     step.survivor = newest_->relid;
     step.concurrently = not_concurrently.empty();
     step.blocked_by = objection(partition);

@@ -165,6 +165,7 @@ struct PlannedStep {
     std::string object;      ///< its quoted name at that time
     base::Range range;       ///< of a partition to be detached
     std::string exact_lower, exact_upper;
+    std::vector<std::int64_t> searched_for; ///< the holds of which it has no row
     std::uint32_t survivor =
         0; ///< a newer partition, without which the one to be detached would have to stay
     std::uint32_t root = 0; ///< of a part to be dropped: what is in quarantine; else as relid
