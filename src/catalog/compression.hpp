@@ -18,9 +18,11 @@ std::optional<Compression> compression_among(const std::vector<Oid>& relids);
 /// is none.
 std::optional<Compression> compression_of(Oid relid);
 
-/// Whether a table has rows that its policy has yet to compress; false when there is no policy. To
-/// be asked with the rights of the table's owner, and under a lock that keeps rows from coming
-/// where the answer has to last.
+/// Whether there is a policy of the table, of what it is a part of or of a part of it.
+bool is_compressed(Oid relid);
+/// Whether a table has rows that a policy of it, of what it is a part of or of a part of it has yet
+/// to compress. To be asked with the rights of the table's owner, and under a lock that keeps rows
+/// from coming to it and to its parts where the answer has to last.
 bool awaits_compression(Oid relid);
 
 } // namespace orchestry::catalog

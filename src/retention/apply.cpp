@@ -365,11 +365,22 @@ std::string Application::faster_search() const {
 /// more come, and searched, before its parent is locked against everybody: they would have to wait
 /// for the search. Those who write to the partition itself do, but as for any lock of ours.
 bool Application::is_read_by_all() {
-    if (!catalog::compression_of(planned_.relid) && archivers_of(planned_.relid).empty())
+    const bool is_partitioned =
+        pg::call<get_rel_relkind>(planned_.relid) == RELKIND_PARTITIONED_TABLE;
+    const bool is_watched = is_partitioned && !capture::watches_on(basis_.parent).empty();
+    if (!is_watched && !catalog::is_compressed(planned_.relid) &&
+        archivers_of(planned_.relid).empty())
         return true;
-    if (!lock({{planned_.relid, ShareLock}}) || !is_trusted(planned_.relid))
+    if (!lock({{planned_.relid, ShareLock}}))
         return false;
     keeps_out_since_ = GetCurrentTimestamp();
+    // Rows may come to its parts directly, by which nobody locks what is above them.
+    std::vector<pg::LockRequest> parts;
+    for (const Oid table : pg::family_of(planned_.relid))
+        if (table != planned_.relid)
+            parts.push_back({table, ShareLock});
+    if ((!parts.empty() && !lock(parts)) || !is_trusted(planned_.relid))
+        return false;
     const std::int64_t left_us = budget_us_ - applied_.lock_wait_us;
     const TimestampTz start = GetCurrentTimestamp();
     std::string why;

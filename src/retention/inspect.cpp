@@ -216,7 +216,7 @@ Set Inspection::set() const {
             things.push_back(&part);
     }
     find_dependents(things);
-    set.is_compressed = catalog::compression_of(table_.relid).has_value();
+    set.is_compressed = catalog::is_compressed(table_.relid);
     set.is_archived = !archivers_of(table_.relid).empty();
     set.is_watched = !capture::watches_on(table_.relid).empty();
     if (table_.kind == base::KeyKind::integer)
