@@ -45,6 +45,12 @@ std::string rename_sql(const std::string& quoted, const std::string& name) {
     return "ALTER TABLE " + quoted + " RENAME TO " + pg::quote_identifier(name);
 }
 
+/// A foreign table takes a command of its own.
+std::string drop_sql(Oid relid, const std::string& quoted) {
+    const bool is_foreign = pg::call<get_rel_relkind>(relid) == RELKIND_FOREIGN_TABLE;
+    return (is_foreign ? "DROP FOREIGN TABLE " : "DROP TABLE ") + quoted;
+}
+
 /// Tables are locked in one order by all our steps: others at the end of foreign keys, the parent,
 /// its default partition, the partition; and last the record of the holds.
 void append(std::vector<pg::LockRequest>& locks, const std::vector<pg::LockRequest>& more) {
@@ -99,7 +105,7 @@ void Preparation::detach(Step& step) {
 /// dropped afterwards, from quarantine.
 void Preparation::remove(Step& step) {
     detach(step);
-    step.statements = {"DROP TABLE " + step.planned.object};
+    step.statements = {drop_sql(step.planned.relid, step.planned.object)};
     if (step.top_level_statement.empty())
         return;
     Step afterwards;
@@ -112,7 +118,7 @@ void Preparation::remove(Step& step) {
 
 void Preparation::drop(Step& step) {
     const PlannedStep& planned = step.planned;
-    step.statements = {"DROP TABLE " + planned.object};
+    step.statements = {drop_sql(planned.relid, planned.object)};
     step.lock_requests = foreign_key_locks(planned.relid, AccessExclusiveLock, AccessExclusiveLock);
     const Oid parent = pg::protect([&] {
         return planned.relid != planned.root && get_rel_relispartition(planned.relid)
