@@ -67,6 +67,16 @@ CALL orchestry.run('above');
 SELECT tableoid::regclass, note FROM above ORDER BY 1, 2;
 SELECT sum(event_count) FROM above_compressed;
 
+-- A hold on the parent counts by the times of those that inherit as well.
+SELECT count(orchestry.release_hold(hold_id, 'over')) FROM orchestry.holds WHERE relation::text ~ '^below';
+DELETE FROM above;
+INSERT INTO above VALUES ('2026-01-05', 'above'), ('2026-02-05', 'above, held');
+INSERT INTO below_2 VALUES ('2026-01-05', 'below 2', '2026-02-10');
+INSERT INTO below_3 VALUES ('2026-01-05', 'below 3'), ('2026-02-05', 'below 3, held');
+SELECT orchestry.hold('above', 'span', "from" => '2026-02-01', "to" => '2026-03-01') AS held;
+CALL orchestry.run('above');
+SELECT tableoid::regclass, note FROM above ORDER BY 1, 2;
+
 SELECT count(orchestry.release_hold(hold_id, 'over')) FROM orchestry.holds WHERE hold_id BETWEEN 5901 AND 5999 AND released_at IS NULL;
 SELECT count(orchestry.remove_policy(job_id)) FROM orchestry.jobs WHERE job_id BETWEEN 17001 AND 17100;
 DROP SCHEMA evh CASCADE;

@@ -2,6 +2,7 @@
 
 #include "catalog/columns.hpp"
 #include "catalog/compression.hpp"
+#include "catalog/hold_condition.hpp"
 #include "catalog/settings.hpp"
 #include "pg/fault.hpp"
 #include "pg/lock.hpp"
@@ -298,10 +299,87 @@ std::vector<Hold> Holds::covering_at_any_time(Oid relid) const {
     return covering_from(place, relid);
 }
 
+std::vector<Holds::KeyTimes> Holds::key_times_of(Oid relid) const {
+    const auto parent_of = [](Oid below) {
+        return pg::protect([&] {
+            return get_rel_relispartition(below) ? get_partition_parent(below, true) : InvalidOid;
+        });
+    };
+    struct Part {
+        Oid relid = InvalidOid, parent = InvalidOid;
+    };
+    std::vector<Part> upwards, downwards;
+    for (Oid below = relid; below != InvalidOid;) {
+        Oid parent = parent_of(below);
+        if (const auto found = quarantine_.find(below);
+            !OidIsValid(parent) && found != quarantine_.end())
+            parent = found->second.parent;
+        const bool is_known = std::any_of(upwards.begin(), upwards.end(), [&](const Part& part) {
+            return part.relid == parent; // somebody has made a round of it
+        });
+        if (!OidIsValid(parent) || is_known)
+            break;
+        upwards.push_back({below, parent});
+        below = parent;
+    }
+    if (pg::call<get_rel_relkind>(relid) == RELKIND_PARTITIONED_TABLE)
+        for (const Oid part : pg::family_of(relid))
+            if (part != relid)
+                downwards.push_back({part, parent_of(part)});
+    std::vector<KeyTimes> all;
+    if (upwards.size() < 2 && downwards.empty())
+        return all;
+    const auto times_by = [&](const Part& part) -> std::optional<KeyTimes> {
+        const auto key = OidIsValid(part.parent) ? time_key(part.parent) : std::nullopt;
+        if (!key)
+            return std::nullopt;
+        if (const auto member = read_partition(part.parent, key->kind, part.relid))
+            return KeyTimes{key->name, base::time_extent(key->kind, member->range)};
+        const auto found = quarantine_.find(part.relid);
+        const bool was_there = found != quarantine_.end() && found->second.parent == part.parent;
+        return KeyTimes{key->name, was_there ? found->second.extent : std::nullopt};
+    };
+    // Of several bounds of one column all hold.
+    for (const Part& part : upwards) {
+        std::optional<KeyTimes> times = times_by(part);
+        if (!times)
+            continue;
+        const auto same = std::find_if(all.begin(), all.end(), [&](const KeyTimes& known) {
+            return known.column == times->column;
+        });
+        if (same == all.end())
+            all.push_back(*std::move(times));
+        else if (!same->extent)
+            same->extent = times->extent;
+        else if (times->extent)
+            same->extent = base::TimeExtent{std::max(same->extent->from, times->extent->from),
+                                            std::min(same->extent->to, times->extent->to)};
+    }
+    const std::size_t above = all.size();
+    for (const Part& part : downwards) {
+        std::optional<KeyTimes> times = times_by(part);
+        const bool is_known =
+            times &&
+            std::any_of(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(above),
+                        [&](const KeyTimes& known) { return known.column == times->column; });
+        if (times && !is_known)
+            all.push_back(*std::move(times));
+    }
+    return all;
+}
+
 std::vector<Hold> Holds::covering_from(const std::vector<Above>& place, Oid relid) const {
     const auto find = [](const std::vector<Above>& among, Oid table) {
         return std::find_if(among.begin(), among.end(),
                             [&](const Above& above) { return above.relid == table; });
+    };
+    std::optional<std::vector<KeyTimes>> key_times;
+    const auto has_other_times_in = [&](const base::TimeExtent& extent) {
+        if (!key_times)
+            key_times = key_times_of(relid);
+        return std::any_of(key_times->begin(), key_times->end(), [&](const KeyTimes& times) {
+            return !times.extent || times.extent->overlaps(extent);
+        });
     };
     std::vector<Hold> covering;
     for (const Placed& placed : holds_) {
@@ -309,8 +387,9 @@ std::vector<Hold> Holds::covering_from(const std::vector<Above>& place, Oid reli
         const auto below = find(placed.place, relid);
         const bool is_below =
             placed.hold.relid == relid || (below != placed.place.end() && below->is_part);
-        const bool is_above =
-            above != place.end() && (!above->extent || above->extent->overlaps(placed.hold.extent));
+        const bool is_above = above != place.end() &&
+                              (!above->extent || above->extent->overlaps(placed.hold.extent) ||
+                               has_other_times_in(placed.hold.extent));
         if (!is_below && !is_above)
             continue;
         Hold& hold = covering.emplace_back(placed.hold);

@@ -42,8 +42,8 @@ class Holds {
     /// Those that cover rows of a table: holds on the table, on its partitions, and on tables that
     /// it inherits from, is a partition of or was before it came into quarantine. What inherits
     /// from the table is a table by itself. A hold on a part of time covers no partition that
-    /// certainly has no rows of that time. `extent`: the times of the table's rows, where the
-    /// caller knows more than the type of the key says.
+    /// certainly has no rows of that time, by none of the keys above and below. `extent`: the times
+    /// of the table's rows, where the caller knows more than the type of the key says.
     std::vector<Hold> covering(Oid relid,
                                const std::optional<base::TimeExtent>& extent = std::nullopt) const;
     /// Likewise, with the holds on a part of time that the partition has no rows of: its bounds say
@@ -67,8 +67,16 @@ class Holds {
         Hold hold;
         std::vector<Above> place;
     };
+    /// What a partition key says of the times of a table's rows; nullopt: nothing.
+    struct KeyTimes {
+        std::string column;
+        std::optional<base::TimeExtent> extent;
+    };
     /// From the table upwards; what it is a partition of, or was, comes first.
     std::vector<Above> place_of(Oid relid) const;
+    /// By the keys of all that a table is a part of, at any distance, and of its own parts; none
+    /// where that is one key alone.
+    std::vector<KeyTimes> key_times_of(Oid relid) const;
     std::vector<Hold> covering_from(const std::vector<Above>& place, Oid relid) const;
 
     std::vector<Placed> holds_;

@@ -78,7 +78,8 @@ std::optional<KeyKind> counted_by(Oid table, const KeyColumn& key) {
     return spi.rows() == 0 ? std::nullopt : epoch_kind(spi.row(0).text(1));
 }
 
-/// The partition key, when it is a time.
+} // namespace
+
 std::optional<HeldColumn> time_key(Oid table) {
     if (!has_supported_key(table))
         return std::nullopt;
@@ -90,6 +91,8 @@ std::optional<HeldColumn> time_key(Oid table) {
         kind = counted_by(table, key);
     return kind ? std::optional(HeldColumn{key.name, key.type, *kind}) : std::nullopt;
 }
+
+namespace {
 
 /// The tables whose partition keys the rows of a leaf have: those above it, now or before it was
 /// detached, and, where it has partitions itself, it and those below it.

@@ -24,6 +24,10 @@ std::string position_constant(base::KeyKind kind, Oid type, std::int64_t positio
 std::string lies_within(const base::TimeExtent& extent, const std::string& column,
                         base::KeyKind kind, Oid type);
 
+/// The partition key of a table, when it is a time: also a number for which a policy says what it
+/// counts.
+std::optional<HeldColumn> time_key(Oid table);
+
 /// The columns beside that of a policy which may be meant by a hold on a span of time: the
 /// partition key of `table` where that is of a type for times, else all columns of the leaf that
 /// are; and the keys of all tables above and below it that are, or are numbers of which a policy

@@ -1,5 +1,6 @@
 #include "catalog/partitioned_table.hpp"
 
+#include "base/arith.hpp"
 #include "base/hash.hpp"
 
 #include <algorithm>
@@ -206,6 +207,14 @@ PartitionKey partition_key_of(Relation relation) {
     return pg::call<RelationGetPartitionKey>(relation);
 }
 
+/// The operator family by which values of a type are ordered where nobody says by which.
+Oid default_family_of(Oid type) {
+    return pg::protect([&] {
+        const Oid opclass = GetDefaultOpClass(type, BTREE_AM_OID);
+        return OidIsValid(opclass) ? get_opclass_family(opclass) : InvalidOid;
+    });
+}
+
 /// What stands in the way of a policy for a relation, as an error ready to be thrown; nullopt when
 /// nothing does.
 std::optional<base::Error> find_objection(Relation relation, const std::string& name) {
@@ -243,9 +252,7 @@ std::optional<base::Error> find_objection(Relation relation, const std::string& 
                                ". Supported are timestamptz, timestamp, date, smallint, integer, "
                                "bigint and uuid (version 7).");
     }
-    const Oid default_family =
-        pg::protect([&] { return get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)); });
-    if (key->partopfamily[0] != default_family)
+    if (key->partopfamily[0] != default_family_of(type))
         return unsupported_key("It has an operator class of its own, so its order is unknown.");
     return std::nullopt;
 }
@@ -465,15 +472,22 @@ std::optional<base::TimeExtent> time_extent(Oid parent, Oid partition) {
                                  ? partition_key_of(relation)
                                  : nullptr;
     const bool by_range = key && key->strategy == PARTITION_STRATEGY_RANGE;
-    const Oid type =
+    Oid type =
         by_range && key->partattrs[0] != 0 ? pg::call<getBaseType>(key->parttypid[0]) : InvalidOid;
+    if (OidIsValid(type) && key->partopfamily[0] != default_family_of(type))
+        type = InvalidOid; // of another order
+    const bool has_more_columns = key && key->partnatts > 1;
     pg::call<relation_close>(relation, static_cast<LOCKMODE>(NoLock));
     for (const KeyKind kind : {KeyKind::timestamptz, KeyKind::timestamp, KeyKind::date}) {
         RawMember raw;
         raw.relid = partition;
-        if (fits(kind, type) && pg::protect([&] { return read_member(kind, raw); }) &&
-            !raw.is_default)
-            return base::time_extent(kind, to_member(raw).range);
+        if (!fits(kind, type) || !pg::protect([&] { return read_member(kind, raw); }) ||
+            raw.is_default)
+            continue;
+        Range range = to_member(raw).range;
+        if (has_more_columns && range.upper.kind == Bound::Kind::value)
+            range.upper.at = base::saturating_add(range.upper.at, 1); // up to where the others end
+        return base::time_extent(kind, range);
     }
     return std::nullopt;
 }

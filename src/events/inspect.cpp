@@ -18,22 +18,27 @@ using base::Instant;
 
 namespace {
 
-/// The holds that cover rows of the source, or of tables that inherit from it, whose rows are taken
-/// as well, or of partitions that were detached from another table before.
+/// The tables that inherit from the source, whose rows are taken as well, and partitions that were
+/// detached from another table before. What other partitions are under, the source is under.
+std::vector<Oid> tables_apart(const catalog::Holds& holds, Oid source) {
+    std::vector<Oid> tables = pg::family_of(source);
+    std::erase_if(tables, [&](Oid relid) {
+        return relid == source ||
+               (pg::call<get_rel_relispartition>(Oid{relid}) && !holds.was_detached(relid));
+    });
+    return tables;
+}
+
+/// The holds that cover rows of the source, or of such tables.
 std::vector<catalog::Hold> holds_on(const catalog::Holds& holds, Oid source) {
     std::vector<catalog::Hold> covering = holds.covering_at_any_time(source);
     if (holds.empty())
         return covering;
-    for (const Oid relid : pg::family_of(source)) {
-        // What a partition is under, the source is under as well, if it was nothing else before.
-        if (relid == source ||
-            (pg::call<get_rel_relispartition>(Oid{relid}) && !holds.was_detached(relid)))
-            continue;
+    for (const Oid relid : tables_apart(holds, source))
         for (const catalog::Hold& hold : holds.covering_at_any_time(relid))
             if (std::none_of(covering.begin(), covering.end(),
                              [&](const catalog::Hold& known) { return known.id == hold.id; }))
                 covering.push_back(hold);
-    }
     return covering;
 }
 
@@ -58,6 +63,10 @@ std::vector<catalog::HeldColumn> held_columns(const catalog::Holds& holds, const
     return columns;
 }
 
+bool has_times(const catalog::Hold& hold) {
+    return base::is_finite(hold.extent.from) || base::is_finite(hold.extent.to);
+}
+
 /// The columns by which rows of the source can be asked whether a hold on some of its tables keeps
 /// them: of these tables all that the hold may mean, since they may have been partitions by another
 /// key before. nullopt: they have columns of their own, which the source's rows do not have.
@@ -70,8 +79,7 @@ std::optional<std::vector<catalog::HeldColumn>> asked_columns(const catalog::Hol
         return std::any_of(columns.begin(), columns.end(),
                            [&](const auto& asked) { return asked.name == column.name; });
     };
-    const bool has_times = base::is_finite(hold.extent.from) || base::is_finite(hold.extent.to);
-    for (const Oid table : has_times ? tables : std::vector<Oid>())
+    for (const Oid table : has_times(hold) ? tables : std::vector<Oid>())
         for (catalog::HeldColumn& column : held_columns(holds, shape, table)) {
             if (is_asked(column))
                 continue;
@@ -87,20 +95,35 @@ std::optional<std::vector<catalog::HeldColumn>> asked_columns(const catalog::Hol
     return can_be_asked ? std::optional(std::move(columns)) : std::nullopt;
 }
 
-/// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
-/// for none.
-std::string held_rows(const catalog::Holds& holds, const Shape& shape, const catalog::Hold& hold) {
-    if (holds.is_below(shape.source, hold.relid))
-        return catalog::held_condition(hold, held_columns(holds, shape, shape.source), {});
-    const std::vector<Oid> tables = held_tables(holds, shape, hold);
-    if (tables.empty())
-        return {}; // it was a part of the source, and is none any more
+std::string is_of(const std::vector<Oid>& tables) {
     std::string list;
     for (const Oid relid : tables)
         list += (list.empty() ? "" : ",") + std::to_string(relid);
+    return "tableoid OPERATOR(pg_catalog.=) ANY ('{" + list + "}'::pg_catalog.oid[])";
+}
+
+/// The condition that a row of the source meets when the hold keeps it; "true" for all rows, empty
+/// for none.
+std::string held_rows(const catalog::Holds& holds, const Shape& shape, const catalog::Hold& hold) {
+    if (holds.is_below(shape.source, hold.relid)) {
+        const std::vector<catalog::HeldColumn> columns = held_columns(holds, shape, shape.source);
+        std::string condition = catalog::held_condition(hold, columns, {});
+        if (has_times(hold))
+            for (const Oid table : tables_apart(holds, shape.source)) { // may have times besides
+                const auto asked = asked_columns(holds, shape, hold, {table});
+                if (!asked || asked->size() > columns.size())
+                    condition = "(" + condition + ") OR (" +
+                                (asked ? catalog::held_condition(hold, *asked, {}) : "true") +
+                                ") AND " + is_of({table});
+            }
+        return condition;
+    }
+    const std::vector<Oid> tables = held_tables(holds, shape, hold);
+    if (tables.empty())
+        return {}; // it was a part of the source, and is none any more
     const auto columns = asked_columns(holds, shape, hold, tables);
-    return "(" + (columns ? catalog::held_condition(hold, *columns, {}) : "true") +
-           ") AND tableoid OPERATOR(pg_catalog.=) ANY ('{" + list + "}'::pg_catalog.oid[])";
+    return "(" + (columns ? catalog::held_condition(hold, *columns, {}) : "true") + ") AND " +
+           is_of(tables);
 }
 
 } // namespace

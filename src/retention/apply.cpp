@@ -564,8 +564,7 @@ bool Application::has_no_held_row() {
     Thing thing;
     thing.relid = planned_.relid;
     thing.quoted = planned_.object;
-    const auto extent = catalog::find_quarantined(planned_.root)->extent;
-    for (const Hold& hold : holds_on(catalog::Holds(), planned_.relid, GetUserId(), extent)) {
+    for (const Hold& hold : holds_on(catalog::Holds(), planned_.relid, GetUserId())) {
         if (hold.predicate.empty() || ServerWorld(basis_.parent).has_held_row(thing, hold))
             return skip_for(hold);
         searched_.insert(hold.id);
@@ -635,8 +634,7 @@ bool Application::is_archived() {
 }
 
 void Application::drop() {
-    if (!is_expired() ||
-        !is_free_of_holds(planned_.relid, catalog::find_quarantined(planned_.root)->extent))
+    if (!is_expired() || !is_free_of_holds(planned_.relid, std::nullopt))
         return;
     pg::run_statements(step_.statements);
     require_dropped(planned_.relid);

@@ -176,7 +176,7 @@ InFile Inspection::in_file(Oid relid) const {
 
 Detached Inspection::detached(const catalog::Quarantined& record) const {
     Detached detached;
-    fill(detached, record.relid, record.extent);
+    fill(detached, record.relid, std::nullopt); // its record says of which times it was
     detached.in_file = in_file(record.relid);
     detached.former = beside(record.relid, record.former_name);
     detached.at = record.detached_at;
@@ -185,7 +185,7 @@ Detached Inspection::detached(const catalog::Quarantined& record) const {
     const std::vector<Oid> family = pg::family_of(record.relid);
     for (std::size_t i = family.size() - 1; i > 0; --i) {
         Thing part;
-        fill(part, family[i], record.extent);
+        fill(part, family[i], std::nullopt);
         part.in_file = in_file(part.relid);
         detached.parts.push_back(std::move(part));
     }
