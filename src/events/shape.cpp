@@ -242,6 +242,12 @@ void check_target(Shape& shape, Oid target) {
         target == shape.source)
         throw misfit(shape, "It must be a permanent table, and not the source itself.",
                      "Give another \"into_table\".");
+    for (const Oid part : pg::family_of(target))
+        if (pg::call<get_rel_persistence>(Oid{part}) == RELPERSISTENCE_UNLOGGED)
+            throw misfit(shape,
+                         "Its part " + name_of(part) +
+                             " is not logged: what is counted there is gone after a crash.",
+                         "Run ALTER TABLE " + name_of(part) + " SET LOGGED;");
     const std::vector<Column> columns = columns_of(target);
     std::vector<std::string> wanted;
     for (const auto& [name, type] : target_columns(shape)) {
