@@ -100,7 +100,7 @@ SELECT message FROM events;
 SELECT replica_index FROM instances WHERE status = 'stopped';
 -- Held: nothing of it goes.
 INSERT INTO events (timestamp, event_type, message) VALUES ('2026-02-27 10:00Z', 'error', 'held');
-SELECT orchestry.hold('events', 'case 2') IS NOT NULL AS held, orchestry.hold('instances', 'case 2') IS NOT NULL AS held;
+SELECT orchestry.hold('events', 'case 2') IS NOT NULL AS held, orchestry.hold('instances', 'case 2', "from" => '2026-06-01Z') IS NOT NULL AS held;
 SELECT compress_old_events(30, '2026-05-03 02:00Z');
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM cleanup_old_data('2026-04-30 02:00Z');

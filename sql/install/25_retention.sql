@@ -189,4 +189,4 @@ COMMENT ON FUNCTION orchestry.release_hold(bigint, text) IS
 CREATE FUNCTION orchestry._must_stay(relation regclass, from_at timestamptz, to_at timestamptz) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'orchestry_must_stay';
 COMMENT ON FUNCTION orchestry._must_stay(regclass, timestamptz, timestamptz) IS
-'Whether rows of a table with times from from_at up to to_at (NULL: no limit) are under a hold, or changed since a rollup has read them: for whoever asks, also of tables of others. Internal.';
+'Whether rows of a table with times from from_at up to to_at (NULL: no limit) are under a hold, or changed since a rollup has read them: for whoever asks, also of tables of others. When who may delete rows of the table asks, outside of a trigger, nobody sets a hold before the transaction ends; 55P03 when somebody is about to. Internal.';

@@ -352,7 +352,8 @@ BEGIN
 
     table_name := 'instances (stopped)';
     deleted_count := 0;
-    IF NOT @schema@.@template@_must_stay('@schema@.instances'::regclass, '-infinity'::timestamptz, as_of - interval '7 days') THEN
+    -- Any of their times may be in what is held.
+    IF NOT @schema@.@template@_must_stay('@schema@.instances'::regclass, '-infinity'::timestamptz, 'infinity'::timestamptz) THEN
         DELETE FROM @schema@.instances i WHERE i.status = 'stopped' AND i.updated_at < as_of - interval '7 days';
         GET DIAGNOSTICS deleted_count = ROW_COUNT;
     END IF;

@@ -410,7 +410,39 @@ std::vector<Hold> trusted(std::vector<Hold> holds, Oid role) {
     return holds;
 }
 
+namespace {
+
+/// Keeps new holds from being committed before the transaction ends, for who is about to remove
+/// rows. Not for a trigger, by which somebody's write would wait, nor for who may remove none.
+void keep_holds_out(Oid relid) {
+    const bool may_remove = pg::protect(
+        [&] { return pg_class_aclcheck(relid, GetUserId(), ACL_DELETE) == ACLCHECK_OK; });
+    if (!may_remove)
+        return;
+    {
+        pg::Spi spi;
+        spi.run("SELECT pg_catalog.pg_trigger_depth()");
+        if (spi.row(0).integer(1) > 0)
+            return;
+    }
+    const std::vector<pg::LockRequest> locks{{hold_table(), hold_lock_mode}};
+    const auto failure = pg::in_subtransaction([&] {
+        (void)pg::lock_relations(locks, settings::lock_budget_us() * settings::lock_attempts);
+    });
+    if (!failure)
+        return;
+    if (!failure->is(errc::lock_not_available))
+        pg::raise(*failure);
+    const std::string blockers = pg::describe_blockers(locks);
+    throw Error(errc::lock_not_available, "holds are being set at this moment")
+        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
+        .hint("Try again.");
+}
+
+} // namespace
+
 bool must_stay(Oid relid, const base::TimeExtent& extent) {
+    keep_holds_out(relid);
     const Elevated elevated;
     pg::Spi spi;
     spi.read_latest(

@@ -91,6 +91,8 @@ std::vector<Hold> trusted(std::vector<Hold> holds, Oid role);
 /// partition of it is or was a partition of or of a partition of it, or have changed since a rollup
 /// has read them: what the functions of templates ask, whatever rights their callers have. Tells
 /// nothing else of either.
+/// Where somebody is about to remove rows, no new hold is committed before the transaction ends:
+/// raises 55P03 when one is being set for long.
 bool must_stay(Oid relid, const base::TimeExtent& extent);
 
 /// What a table is a partition of, or inherits from, itself.
