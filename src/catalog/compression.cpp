@@ -48,6 +48,8 @@ namespace {
 
 /// The parts of a table, at any depth, that have policies of their own.
 std::vector<Oid> compressed_parts(Oid relid) {
+    if (pg::call<get_rel_relkind>(relid) != RELKIND_PARTITIONED_TABLE)
+        return {};
     const Elevated elevated;
     pg::Spi spi;
     // Ancestors are found without a lock; pg_partition_tree() would lock all partitions.
