@@ -60,6 +60,14 @@ std::vector<std::string> all_columns(const RollupShape& shape) {
     return columns;
 }
 
+/// A name for a column of a statement of ours that none of the groups, which may have any, has.
+std::string own(const RollupShape& shape, std::string name) {
+    const auto& groups = shape.group_names;
+    while (std::find(groups.begin(), groups.end(), name) != groups.end())
+        name += '_';
+    return name;
+}
+
 void require_distinct_columns(const RollupShape& shape) {
     const std::vector<std::string> columns = all_columns(shape);
     for (auto it = columns.begin(); it != columns.end(); ++it)
@@ -308,8 +316,9 @@ std::string grouped_sql(const RollupShape& shape, const std::string& rows) {
     return "SELECT orchestry.time_bucket(" + width_sql(shape.bucket) + ", " +
            converted(shape, "t." + shape.time_column) + ", " + pg::quote_literal(shape.time_zone) +
            ") AS bucket" + (shape.groups.empty() ? "" : ", " + joined(shape.groups, "t.")) +
-           (shape.reading == Reading::values ? ", orchestry.window_stats(" + value + ") AS stats"
-                                             : "") +
+           (shape.reading == Reading::values
+                ? ", orchestry.window_stats(" + value + ") AS " + own(shape, "stats")
+                : "") +
            (shape.reading == Reading::merged ? ", orchestry.merge(" : ", orchestry.summarize(") +
            value + ") AS summary FROM " + rows + " GROUP BY " + by;
 }
@@ -333,7 +342,7 @@ std::string columns_of_fresh(const RollupShape& shape) {
     if (shape.reading != Reading::values)
         return list + ", " + statistics_of_summary() + ", f.summary";
     for (const Statistic& statistic : statistics)
-        list += std::string(", (f.stats).") + statistic.name;
+        list += ", (f." + own(shape, "stats") + ")." + statistic.name;
     return list + ", f.summary";
 }
 
@@ -354,7 +363,7 @@ std::string comparable(const RollupShape& shape, const std::string& row) {
     std::string list = joined(key(shape), row + ".");
     for (const Statistic& statistic : statistics)
         list += ", " + row + "." + statistic.name;
-    return list + ", orchestry._summary_send(" + row + ".summary) AS packed";
+    return list + ", orchestry._summary_send(" + row + ".summary) AS " + own(shape, "packed");
 }
 
 /// The names of these columns in a subquery `u`.
@@ -362,7 +371,7 @@ std::string compared_sql(const RollupShape& shape) {
     std::string list = joined(key(shape), "u.");
     for (const Statistic& statistic : statistics)
         list += std::string(", u.") + statistic.name;
-    return list + ", u.packed";
+    return list + ", u." + own(shape, "packed");
 }
 
 /// What is dirty of one of the levels that a view is made of. Of a rollup whose job is not there (a
@@ -401,21 +410,23 @@ std::string live_sql(const std::vector<RollupLevel>& levels, std::size_t depth) 
         if (depth > 0)
             shape.reading = Reading::summarized; // nobody looks at its percentiles
         return "SELECT f.* FROM orchestry._each_span(" + dirty + ") dirty CROSS JOIN LATERAL (" +
-               buckets_sql(shape, "pg_catalog.lower(dirty)", "pg_catalog.upper(dirty)") + ") f";
+               buckets_sql(shape, "pg_catalog.lower(dirty.dirty)",
+                           "pg_catalog.upper(dirty.dirty)") +
+               ") f";
     }
     const auto columns = [&](const std::string& row) {
         return joined(key(shape), row + ".") + ", " + row + ".summary";
     };
     // OFFSET 0: the index is asked for each of the times, instead of all buckets being looked at.
-    return grouped_sql(shape, "(SELECT s.* FROM orchestry._each_span(" + dirty +
-                                  ") dirty CROSS JOIN LATERAL (SELECT " + columns("s") +
-                                  " FROM ONLY " + levels[depth + 1].shape.stored + " s WHERE " +
-                                  bucket_is("s", ">=", "pg_catalog.lower(dirty)") + " AND " +
-                                  bucket_is("s", "<", "pg_catalog.upper(dirty)") + " AND NOT (" +
-                                  bucket_is("s", "<@", dirty_sql(levels, depth + 1)) +
-                                  ") OFFSET 0) s UNION ALL SELECT " + columns("l") + " FROM (" +
-                                  live_sql(levels, depth + 1) + ") l WHERE " +
-                                  bucket_is("l", "<@", dirty) + ") t");
+    return grouped_sql(
+        shape,
+        "(SELECT s.* FROM orchestry._each_span(" + dirty + ") dirty CROSS JOIN LATERAL (SELECT " +
+            columns("s") + " FROM ONLY " + levels[depth + 1].shape.stored + " s WHERE " +
+            bucket_is("s", ">=", "pg_catalog.lower(dirty.dirty)") + " AND " +
+            bucket_is("s", "<", "pg_catalog.upper(dirty.dirty)") + " AND NOT (" +
+            bucket_is("s", "<@", dirty_sql(levels, depth + 1)) + ") OFFSET 0) s UNION ALL SELECT " +
+            columns("l") + " FROM (" + live_sql(levels, depth + 1) + ") l WHERE " +
+            bucket_is("l", "<@", dirty) + ") t");
 }
 
 } // namespace
@@ -464,8 +475,8 @@ std::string statistics_of_summary() {
 }
 
 std::string fresh_sql(const RollupShape& shape, const TimeExtent& extent) {
-    return "SELECT " + columns_of_fresh(shape) +
-           ", pg_catalog.row_number() OVER () AS place FROM (" +
+    return "SELECT " + columns_of_fresh(shape) + ", pg_catalog.row_number() OVER () AS " +
+           own(shape, "place") + " FROM (" +
            buckets_sql(shape, instant_sql(extent.from), instant_sql(extent.to)) + ") f";
 }
 
@@ -495,23 +506,22 @@ std::string store_first_sql(const RollupShape& shape) {
 }
 
 std::string store_sql(const RollupShape& shape, const TimeExtent& extent) {
-    const std::string stored = " FROM " + shape.stored + " s WHERE " + within("s", extent);
+    const std::string from_stored = " FROM " + shape.stored + " s WHERE " + within("s", extent);
+    const std::string place = own(shape, "place"), stored = own(shape, "stored"),
+                      at = own(shape, "at"), fresh = own(shape, "fresh");
     // Grouping, unlike a join, takes NULLs for equal and is always hashed.
-    return "WITH differing AS (SELECT pg_catalog.max(u.place) AS place FROM (SELECT " +
-           comparable(shape, "f") + ", f.place, 0 AS stored FROM fresh f UNION ALL SELECT " +
-           comparable(shape, "s") + ", NULL, 1" + stored + ") u GROUP BY " + compared_sql(shape) +
-           " HAVING pg_catalog.sum(u.stored) OPERATOR(pg_catalog.=) 0), "
-           "vanished AS (DELETE FROM " +
-           shape.stored +
-           " d WHERE d.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.min(u.at) FROM "
-           "(SELECT " +
-           joined(key(shape), "f.") +
-           ", NULL::pg_catalog.tid AS at, 1 AS fresh FROM fresh f UNION ALL SELECT " +
-           joined(key(shape), "s.") + ", s.ctid, 0" + stored + ") u GROUP BY " +
-           joined(key(shape), "u.") +
-           " HAVING pg_catalog.sum(u.fresh) OPERATOR(pg_catalog.=) 0)) RETURNING 1), " +
-           written_sql(shape, " WHERE f.place OPERATOR(pg_catalog.=) ANY (SELECT n.place FROM "
-                              "differing n)") +
+    return "WITH differing AS (SELECT pg_catalog.max(u." + place + ") AS place FROM (SELECT " +
+           comparable(shape, "f") + ", f." + place + ", 0 AS " + stored +
+           " FROM fresh f UNION ALL SELECT " + comparable(shape, "s") + ", NULL, 1" + from_stored +
+           ") u GROUP BY " + compared_sql(shape) + " HAVING pg_catalog.sum(u." + stored +
+           ") OPERATOR(pg_catalog.=) 0), vanished AS (DELETE FROM " + shape.stored +
+           " d WHERE d.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.min(u." + at +
+           ") FROM (SELECT " + joined(key(shape), "f.") + ", NULL::pg_catalog.tid AS " + at +
+           ", 1 AS " + fresh + " FROM fresh f UNION ALL SELECT " + joined(key(shape), "s.") +
+           ", s.ctid, 0" + from_stored + ") u GROUP BY " + joined(key(shape), "u.") +
+           " HAVING pg_catalog.sum(u." + fresh + ") OPERATOR(pg_catalog.=) 0)) RETURNING 1), " +
+           written_sql(shape, " WHERE f." + place +
+                                  " OPERATOR(pg_catalog.=) ANY (SELECT n.place FROM differing n)") +
            " SELECT (SELECT pg_catalog.count(*) FROM written), "
            "(SELECT pg_catalog.count(*) FROM vanished)";
 }
@@ -560,16 +570,17 @@ std::string findings_sql(const RollupShape& shape, JobId job, const char* by,
     for (std::size_t i = 0; i < shape.groups.size(); ++i)
         groups += (i == 0 ? "" : ", ") + pg::quote_literal(shape.group_names[i]) + ", u." +
                   shape.groups[i];
+    const std::string stored = own(shape, "stored");
     // What is settled is asked in the snapshot in which the rows are read.
     return "WITH settled AS MATERIALIZED (SELECT r FROM pg_catalog.unnest(" + spans_sql(job, by) +
            " OPERATOR(pg_catalog.*) pg_catalog.tstzmultirange("
            "pg_catalog.tstzrange(" +
            instant_sql(extent.from) + ", " + instant_sql(extent.to) +
            "))) r) SELECT u.bucket, pg_catalog.jsonb_build_object(" + groups +
-           "), CASE WHEN pg_catalog.sum(u.stored) OPERATOR(pg_catalog.=) 0 THEN " +
+           "), CASE WHEN pg_catalog.sum(u." + stored + ") OPERATOR(pg_catalog.=) 0 THEN " +
            pg::quote_literal(origin + " has this, and it is not stored") + " ELSE " +
            pg::quote_literal("this is stored, and " + origin + " does not have it") +
-           " END FROM (SELECT " + comparable(shape, "s") + ", 1 AS stored FROM settled, " +
+           " END FROM (SELECT " + comparable(shape, "s") + ", 1 AS " + stored + " FROM settled, " +
            shape.stored + " s WHERE " + bucket_is("s", "<@", "settled.r") + " UNION ALL SELECT " +
            comparable(shape, "f") + ", 0 FROM (SELECT " + columns_of_fresh(shape) +
            " FROM settled CROSS JOIN LATERAL (" +
