@@ -587,7 +587,10 @@ TimeExtent cover(const Buckets& buckets, const TimeExtent& extent) {
     const pg::ServerZone zone(buckets.time_zone);
     const base::Grid grid(zone, buckets.step);
     const TimeExtent all = catalog::all_buckets(grid);
-    return {grid.floor(std::max(extent.from, all.from)), grid.ceil(std::min(extent.to, all.to))};
+    const TimeExtent part{std::max(extent.from, all.from), std::min(extent.to, all.to)};
+    if (part.from >= part.to) // of times that are in no bucket, such as infinity
+        return {all.from, all.from};
+    return {grid.floor(part.from), grid.ceil(part.to)};
 }
 
 std::vector<JobId> unread_by(Oid partition) {

@@ -98,7 +98,7 @@ void thaw_returned(catalog::JobId job, Oid partition);
 /// nullopt: they do not. A wall clock is read as UTC.
 std::optional<base::TimeExtent> extent_of(Oid relid, const std::string& time_column);
 
-/// The whole buckets that an interval has a part of, within all_time.
+/// The whole buckets that an interval has a part of, within all_time; empty where there is none.
 base::TimeExtent cover(const Buckets& buckets, const base::TimeExtent& extent);
 
 /// The jobs whose buckets in the times of a partition are dirty: what they still have to read is

@@ -52,11 +52,15 @@ std::optional<std::vector<Stretch>> stretches_by_bounds(const RollupShape& shape
     if (table.fallback && table.fallback->has_rows)
         return std::nullopt;
     std::vector<Stretch> stretches;
-    for (const base::Member& member : table.members)
-        if (member.range.lower.kind == base::Bound::Kind::value &&
-            member.range.upper.kind == base::Bound::Kind::value)
-            stretches.push_back(
-                {{member.range.lower.at}, {member.range.upper.at}, estimated_rows(member.relid)});
+    for (const base::Member& member : table.members) {
+        if (member.range.lower.kind != base::Bound::Kind::value ||
+            member.range.upper.kind != base::Bound::Kind::value)
+            continue;
+        const Instant from{std::max(member.range.lower.at, catalog::all_time.from.us)};
+        const Instant to{std::min(member.range.upper.at, catalog::all_time.to.us)};
+        if (from < to) // its bounds may be infinite
+            stretches.push_back({from, to, estimated_rows(member.relid)});
+    }
     return stretches;
 }
 
