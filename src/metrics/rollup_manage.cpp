@@ -302,6 +302,7 @@ JobId create_rollup(const std::string& name, Oid source,
     if (parent)
         inherit(settings, *parent);
     const CheckedRollup policy(std::move(settings));
+    check_keep(policy.plan(), now);
     (void)catalog::parse_schedule(schedule);
     if (parent)
         require_nesting(policy.plan(), parent->settings);
@@ -389,6 +390,7 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data) {
 
 void alter_rollup(const catalog::Job& job, const std::string& patch) {
     const CheckedRollup policy(patched(load_rollup(job.id).settings, patch));
+    check_keep(policy.plan(), catalog::settings::now());
     if (policy.settings().keep) {
         pg::GucLevel guc;
         pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());

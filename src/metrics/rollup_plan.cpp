@@ -99,7 +99,7 @@ void Planner::refresh(const TimeExtent& extent) {
 void Planner::expire() {
     if (!policy_.keep || !backlog_.oldest)
         return;
-    const Instant past = grid_.floor(base::subtract(*policy_.zone, now_, *policy_.keep));
+    const Instant past = end_of_past(policy_, now_);
     if (past <= *backlog_.oldest)
         return;
     Edge edge = common_edge(past);
@@ -160,6 +160,21 @@ std::vector<RollupStep> Planner::all() {
 }
 
 } // namespace
+
+Instant end_of_past(const RollupPolicy& policy, Instant now) {
+    return policy.grid().floor(base::subtract(*policy.zone, now, *policy.keep));
+}
+
+void check_keep(const RollupPolicy& policy, Instant now) {
+    if (!policy.keep)
+        return;
+    try {
+        (void)end_of_past(policy, now);
+    } catch (const base::Error& error) {
+        throw base::Error(error.sqlstate(), "\"keep\" goes further than time does")
+            .hint("Use a shorter interval, or NULL to keep buckets for good.");
+    }
+}
 
 const char* to_string(RollupAction action) {
     switch (action) {

@@ -50,6 +50,12 @@ struct Backlog {
     std::optional<base::Instant> oldest; ///< of the stored buckets; nullopt: there is none
 };
 
+/// The latest bound of a bucket at `now` before which all are past "keep", which is there. Error
+/// 22008 when that is before all times.
+base::Instant end_of_past(const RollupPolicy& policy, base::Instant now);
+/// Raises the same, in words about "keep", for one with which no run could plan anything.
+void check_keep(const RollupPolicy& policy, base::Instant now);
+
 enum class RollupAction {
     refresh, ///< buckets are computed again
     expire,  ///< buckets past their time are removed
