@@ -275,6 +275,15 @@ SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', keep => '10000 yea
 SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', keep => '100000000 years');
 SELECT orchestry.alter_policy(9001, '{"keep": "10000 years"}');
 SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', "where" => 'ts < now()');
+-- Whoever reads has a time zone and formats of his own, and a column of the system changes with VACUUM FULL.
+SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', "where" => 'extract(hour FROM ts) >= 8');
+SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', "where" => 'ts::date <> ''2026-03-08''');
+SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', "where" => 'ts::text LIKE ''2026%''');
+SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', "where" => 'ctid < ''(1,0)''');
+BEGIN;
+SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour',
+                               "where" => 'extract(hour FROM ts AT TIME ZONE ''Europe/Berlin'') >= 8 AND ts > ''2026-03-08'' AND kind = 1') > 0;
+ROLLBACK;
 SELECT orchestry.create_rollup('x', 'm', 'ts', 'v', '1 hour', schedule => 'soon');
 SELECT orchestry.create_rollup('wrong', 'm', 'ts', 'v', '1 hour');
 SELECT orchestry.create_rollup(repeat('x', 60), 'm', 'ts', 'v', '1 hour');

@@ -298,7 +298,7 @@ JobId create_rollup(const std::string& name, Oid source,
                     std::to_string(NAMEDATALEN - 1) + " bytes.");
     if (settings.predicate)
         settings.predicate = pg::check_predicate(source, *settings.predicate, "where",
-                                                 pg::SessionState::must_not_matter);
+                                                 pg::SessionState::of_any_reader);
     if (parent)
         inherit(settings, *parent);
     const CheckedRollup policy(std::move(settings));

@@ -9,7 +9,16 @@ namespace orchestry::pg {
 
 namespace {
 
-enum class Fault { none, not_an_expression, subquery, is_volatile, session, whole_row };
+enum class Fault {
+    none,
+    not_an_expression,
+    subquery,
+    is_volatile,
+    session,
+    settings,
+    whole_row,
+    system_column
+};
 
 // C-like, to be run inside protect():
 
@@ -65,6 +74,15 @@ bool reads_whole_row(Node* condition) {
     return bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, numbers);
 }
 
+bool reads_system_column(Node* condition) {
+    Bitmapset* numbers = nullptr;
+    pull_varattnos(condition, 1, &numbers);
+    for (int number = FirstLowInvalidHeapAttributeNumber + 1; number < 0; ++number)
+        if (bms_is_member(number - FirstLowInvalidHeapAttributeNumber, numbers))
+            return true;
+    return false;
+}
+
 Node* analyze(Relation relation, const char* text, Node* expression, SessionState session,
               WholeRow whole_row, Fault* fault) {
     ParseState* const state = make_parsestate(nullptr);
@@ -78,10 +96,16 @@ Node* analyze(Relation relation, const char* text, Node* expression, SessionStat
         *fault = Fault::subquery;
     else if (contain_volatile_functions(analyzed))
         *fault = Fault::is_volatile;
-    else if (session == SessionState::must_not_matter)
+    else if (session != SessionState::may_matter)
         (void)find_session_fault(analyzed, fault);
     else if (whole_row == WholeRow::refused && reads_whole_row(analyzed))
         *fault = Fault::whole_row;
+    if (*fault == Fault::none && session == SessionState::of_any_reader) {
+        if (contain_mutable_functions(analyzed))
+            *fault = Fault::settings;
+        else if (reads_system_column(analyzed))
+            *fault = Fault::system_column;
+    }
     free_parsestate(state);
     return analyzed;
 }
@@ -133,8 +157,18 @@ std::string check_predicate(Oid relid, const std::string& text, const char* argu
         throw refuse("must not ask for the time or the session",
                      "What it selects would depend on when and by whom it is run.")
             .hint("Say how old rows may become with \"keep\" and \"time_column\".");
+    case Fault::settings:
+        throw refuse("must not depend on settings of the session",
+                     "It calls functions that are not IMMUTABLE, such as those that go by the time "
+                     "zone or a format of whoever reads.")
+            .hint("Say which time zone is meant, for example extract(hour FROM ts AT TIME ZONE "
+                  "'UTC') >= 8.");
     case Fault::whole_row:
         throw refuse("must not use the row as a whole", "It would not fit every partition.");
+    case Fault::system_column:
+        throw refuse("must not read system columns",
+                     "They change when a table is rewritten or restored, without a change of rows "
+                     "that could be seen.");
     case Fault::none:
         break;
     }
