@@ -91,4 +91,9 @@ SELECT orchestry.from_histogram('{"scale": 0, "positive": {"offset": 4000, "buck
 SELECT orchestry.from_histogram('{"scale": 0, "positive": {"offset": 0, "bucketCounts": [-3]}}');
 SELECT orchestry.from_histogram('{"schema": 0, "positiveSpans": [{"offset": 1, "length": 2}], "positiveDeltas": [1]}');
 SELECT orchestry.from_histogram('{"schema": 0, "positiveSpans": [{"offset": 1, "length": 1}], "positiveDeltas": [1, 1]}');
-SELECT orchestry.from_histogram('{"positive": {"offset": 0, "bucketCounts": [3]}}');
+SELECT orchestry.from_histogram('{"zeroCount": 3}');
+-- In the JSON of protobuf what is 0 may be left out: the same histograms with it and without.
+SELECT orchestry.from_histogram(a)::text = orchestry.from_histogram(b)::text AS same, orchestry.to_histogram(orchestry.from_histogram(b)) -> 'positive' AS positive
+FROM (VALUES ('{"count": 3, "scale": 0, "positive": {"offset": 0, "bucketCounts": [1, 2]}}'::jsonb, '{"count": 3, "positive": {"bucketCounts": [1, 2]}}'::jsonb),
+    ('{"schema": 0, "positiveSpans": [{"offset": 0, "length": 2}, {"offset": 0, "length": 1}, {"offset": 2, "length": 0}, {"offset": 1, "length": 1}], "positiveDeltas": [1, 1, 1, 1]}',
+     '{"positiveSpans": [{"length": 2}, {"length": 1}, {"offset": 2}, {"offset": 1, "length": 1}], "positiveDeltas": [1, 1, 1, 1]}')) t (a, b);

@@ -156,21 +156,22 @@ CREATE FUNCTION orchestry.from_histogram(histogram jsonb) RETURNS orchestry.summ
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+-- In the JSON of protobuf a field that is 0 may be left out.
 WITH prometheus AS (
     -- Spans are gaps and lengths, counts are differences, and a bucket is numbered by its upper bound.
     SELECT side.name, array_agg(b.index - 1 ORDER BY b.n) AS indexes, array_agg(b.count ORDER BY b.n) AS counts
     FROM (VALUES ('positive'), ('negative')) side (name),
          LATERAL (SELECT i.n, i.index, d.count
                   FROM (SELECT row_number() OVER (ORDER BY s.n, g.place) AS n, s.first + g.place AS index
-                        FROM (SELECT t.n, (t.span ->> 'length')::bigint AS length,
-                                     (sum((t.span ->> 'offset')::bigint + (t.span ->> 'length')::bigint) OVER (ORDER BY t.n) - (t.span ->> 'length')::bigint)::bigint AS first
-                              FROM jsonb_array_elements(histogram -> (side.name || 'Spans')) WITH ORDINALITY t (span, n)) s,
+                        FROM (SELECT t.n, t.length, (sum(t.gap + t.length) OVER (ORDER BY t.n) - t.length)::bigint AS first
+                              FROM (SELECT e.n, COALESCE(e.span ->> 'offset', '0')::bigint AS gap, COALESCE(e.span ->> 'length', '0')::bigint AS length
+                                    FROM jsonb_array_elements(histogram -> (side.name || 'Spans')) WITH ORDINALITY e (span, n)) t) s,
                              generate_series(0, least(s.length, 100000) - 1) g (place)) i
                   FULL JOIN (SELECT t.n, sum((t.delta #>> '{}')::bigint) OVER (ORDER BY t.n)::bigint AS count
                              FROM jsonb_array_elements(histogram -> (side.name || 'Deltas')) WITH ORDINALITY t (delta, n)) d USING (n)) b
     GROUP BY side.name
 ), otel AS (
-    SELECT side.name, array_agg((histogram -> side.name ->> 'offset')::bigint + c.n - 1 ORDER BY c.n) AS indexes,
+    SELECT side.name, array_agg(COALESCE(histogram -> side.name ->> 'offset', '0')::bigint + c.n - 1 ORDER BY c.n) AS indexes,
            array_agg((c.count #>> '{}')::bigint ORDER BY c.n) AS counts
     FROM (VALUES ('positive'), ('negative')) side (name),
          LATERAL jsonb_array_elements(histogram -> side.name -> 'bucketCounts') WITH ORDINALITY c (count, n)
@@ -179,7 +180,9 @@ WITH prometheus AS (
     SELECT * FROM otel UNION ALL SELECT * FROM prometheus
 )
 SELECT orchestry._summary_of_buckets(
-    COALESCE(histogram ->> 'scale', histogram ->> 'schema')::integer,
+    COALESCE(histogram ->> 'scale', histogram ->> 'schema',
+             CASE WHEN COALESCE(histogram -> 'positive', histogram -> 'negative', histogram -> 'positiveSpans', histogram -> 'negativeSpans') IS NOT NULL
+                  THEN '0' END)::integer,
     COALESCE(histogram ->> 'zeroCount', histogram ->> 'zeroCountInt', '0')::bigint,
     COALESCE((SELECT indexes FROM both_sides WHERE name = 'negative'), '{}'), COALESCE((SELECT counts FROM both_sides WHERE name = 'negative'), '{}'),
     COALESCE((SELECT indexes FROM both_sides WHERE name = 'positive'), '{}'), COALESCE((SELECT counts FROM both_sides WHERE name = 'positive'), '{}'),
@@ -187,7 +190,7 @@ SELECT orchestry._summary_of_buckets(
     COALESCE(histogram ->> 'count', histogram ->> 'countInt')::bigint)
 $$;
 COMMENT ON FUNCTION orchestry.from_histogram(jsonb) IS
-'The summary of an exponential histogram: an ExponentialHistogramDataPoint of OTLP''s JSON, or a native histogram with whole counts of Prometheus'' remote-write protocol in JSON. Its values count as the middles of their buckets, those of the zero bucket as 0. stddev() is then not known, and sum() and avg() only if the histogram has its sum. 22023 for scales out of -4 to 20, and for counts that contradict each other.';
+'The summary of an exponential histogram: an ExponentialHistogramDataPoint of OTLP''s JSON, or a native histogram with whole counts of Prometheus'' remote-write protocol in JSON, where fields that are 0 may be left out. Its values count as the middles of their buckets, those of the zero bucket as 0. stddev() is then not known, and sum() and avg() only if the histogram has its sum. 22023 for scales out of -4 to 20, and for counts that contradict each other.';
 
 -- Windows.
 -- IMMUTABLE as timezone(text, timestamptz) is: the result depends on the arguments and the rules of the zone alone,
