@@ -97,3 +97,7 @@ SELECT orchestry.from_histogram(a)::text = orchestry.from_histogram(b)::text AS 
 FROM (VALUES ('{"count": 3, "scale": 0, "positive": {"offset": 0, "bucketCounts": [1, 2]}}'::jsonb, '{"count": 3, "positive": {"bucketCounts": [1, 2]}}'::jsonb),
     ('{"schema": 0, "positiveSpans": [{"offset": 0, "length": 2}, {"offset": 0, "length": 1}, {"offset": 2, "length": 0}, {"offset": 1, "length": 1}], "positiveDeltas": [1, 1, 1, 1]}',
      '{"positiveSpans": [{"length": 2}, {"length": 1}, {"offset": 2}, {"offset": 1, "length": 1}], "positiveDeltas": [1, 1, 1, 1]}')) t (a, b);
+-- As many numbers as there can be, of which the last has a rank that no double is.
+SELECT fraction, orchestry.quantile(s, fraction) FROM (SELECT orchestry.from_histogram(jsonb_build_object('scale', 0, 'min', 1.5, 'max', 3,
+    'positive', jsonb_build_object('offset', 0, 'bucketCounts', jsonb_build_array(n, 1)))) AS s FROM unnest('{9007199254740995,9223372036854775806}'::bigint[]) n) h,
+    unnest('{0,0.5,1}'::float8[]) fraction;

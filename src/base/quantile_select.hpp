@@ -1,6 +1,7 @@
 // Exact quantiles without sorting: only the few places of the order that are asked for are found.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -20,8 +21,11 @@ struct QuantilePlace {
 inline QuantilePlace quantile_place(double fraction, std::uint64_t count) noexcept {
     const double place = fraction * static_cast<double>(count - 1);
     const double lower = std::floor(place);
-    return {static_cast<std::uint64_t>(lower), static_cast<std::uint64_t>(std::ceil(place)),
-            place - lower};
+    // Beyond 2^53 the last rank may be no double, and the next one that is lies behind it.
+    const auto rank = [count](double at) {
+        return std::min(static_cast<std::uint64_t>(at), count - 1);
+    };
+    return {rank(lower), rank(std::ceil(place)), place - lower};
 }
 
 /// The quantile at a place; value_at(rank) gives the number with that rank.

@@ -87,6 +87,9 @@ TEST(QuantilePlace, AsPercentileCont) {
     EXPECT_EQ(quantile_place(0, 7).lower, 0U);
     EXPECT_EQ(quantile_place(1, 7).upper, 6U);
     EXPECT_EQ(quantile_place(1, 1).upper, 0U);
+    // The last rank is no double, and the nearest one is behind it.
+    EXPECT_EQ(quantile_place(1, (std::uint64_t{1} << 53) + 4).upper, (std::uint64_t{1} << 53) + 3);
+    EXPECT_EQ(quantile_place(1, std::uint64_t{1} << 63).lower, (std::uint64_t{1} << 63) - 1);
     const std::vector<double> values{10, 20, 40};
     const auto value_at = [&](std::uint64_t rank) { return values[rank]; };
     EXPECT_EQ(quantile_at(quantile_place(0.5, 3), value_at), 20);
