@@ -101,3 +101,7 @@ FROM (VALUES ('{"count": 3, "scale": 0, "positive": {"offset": 0, "bucketCounts"
 SELECT fraction, orchestry.quantile(s, fraction) FROM (SELECT orchestry.from_histogram(jsonb_build_object('scale', 0, 'min', 1.5, 'max', 3,
     'positive', jsonb_build_object('offset', 0, 'bucketCounts', jsonb_build_array(n, 1)))) AS s FROM unnest('{9007199254740995,9223372036854775806}'::bigint[]) n) h,
     unnest('{0,0.5,1}'::float8[]) fraction;
+-- Buckets in any order, and many of them.
+SELECT a = b AS same, length(a) FROM (SELECT orchestry._summary_of_buckets(8, 0, '{}', '{}', array_agg(i ORDER BY i DESC), array_agg(1::bigint), NULL, NULL, NULL, NULL)::text AS a,
+    orchestry._summary_of_buckets(8, 0, '{}', '{}', array_agg(i ORDER BY i), array_agg(1::bigint), NULL, NULL, NULL, NULL)::text AS b
+    FROM generate_series(-250000::bigint, 250000) i) x;

@@ -278,11 +278,13 @@ Summary::Summary(const Histogram& histogram, std::pmr::memory_resource* memory) 
                 index > bucket_of(std::numeric_limits<double>::max(), scale_) ||
                 bucket_least(index, scale_) > bucket_greatest(index, scale_))
                 throw refuse("It has a bucket that no double falls into.");
-            add_at(buckets, index, bucket.count);
+            buckets.push_back({index, bucket.count});
             if (bucket.count > max_count - parts.finite)
                 throw refuse("It counts more than 2^63 numbers.");
             parts.finite += bucket.count;
         }
+        std::ranges::sort(buckets, {}, &Bucket::index); // they come in any order
+        fold(buckets, 0);
     }
     if (parts.finite == 0)
         return;
