@@ -122,6 +122,18 @@ void lock_tables(std::vector<pg::LockRequest> requests) {
     (void)pg::lock_relations(requests, catalog::settings::lock_budget_us());
 }
 
+/// What triggers of a watch are made or dropped under: the table, unless it is gone, and its
+/// partitions, to which they are cloned. The server would wait for each of them anew, and meanwhile
+/// keep those who write to the table waiting.
+void request_with_partitions(std::vector<pg::LockRequest>& requests, Oid table, LOCKMODE mode) {
+    if (!OidIsValid(table))
+        return;
+    requests.push_back({table, mode});
+    for (const Oid part : pg::family_of(table))
+        if (part != table && pg::call<get_rel_relispartition>(Oid{part}))
+            requests.push_back({part, mode});
+}
+
 /// Locks what a new rollup is to be told of by, and before that what it is made of, from the table
 /// with the rows on: in this order a run or the end of any level locks as well.
 void lock_levels(Oid target, const RollupSettings& settings) {
@@ -135,8 +147,11 @@ void lock_levels(Oid target, const RollupSettings& settings) {
         mode = AccessShareLock;
         parent = rollup->settings.parent;
     }
-    requests.push_back({target, mode});
     std::reverse(requests.begin(), requests.end());
+    if (settings.parent)
+        requests.insert(requests.begin(), {target, mode});
+    else
+        request_with_partitions(requests, target, mode);
     lock_tables(std::move(requests));
 }
 
@@ -370,9 +385,13 @@ void drop_rollup(const StoredRollup& rollup, bool keep_data) {
     catalog::require_owner(job);
     // Without its source all has gone with that; and when restored, another table has its number.
     const bool is_here = pg::relation_name(job.target) && !job.restored;
-    if (is_here) // before the marks, as whoever makes a rollup of it
-        lock_tables({{find_source(job.target, rollup.settings), AccessExclusiveLock},
-                     {find_buckets(rollup.settings), AccessExclusiveLock}});
+    if (is_here) { // before the marks, as whoever makes a rollup of it
+        std::vector<pg::LockRequest> requests;
+        request_with_partitions(requests, find_source(job.target, rollup.settings),
+                                AccessExclusiveLock);
+        requests.push_back({find_buckets(rollup.settings), AccessExclusiveLock});
+        lock_tables(std::move(requests));
+    }
     pg::GucLevel guc;
     pg::set_lock_timeout(guc, catalog::settings::lock_budget_us());
     catalog::lock_marks(rollup.job); // nobody makes a rollup of it meanwhile
