@@ -8,6 +8,8 @@ namespace orchestry::catalog {
 
 namespace {
 
+constexpr const char* extension_name = "orchestry_ext";
+
 /// Shared by all jobs, so nothing in it may fail because of what one of them says: max_runtime is
 /// cut to what check_max_runtime() lets pass, whoever has written the row.
 constexpr const char* select_jobs_sql =
@@ -109,14 +111,28 @@ AsOwner::AsOwner(Oid relid) : context_(existing_owner_of(relid), pg::Restriction
     context_.guc().set("row_security", "off");
 }
 
-bool is_installed() { return OidIsValid(find_job_table()); }
+// Whoever may create schemas can make one of that name where the extension is not, and our hooks
+// are there all the same: what is in it would be run with the rights of whoever drops a table.
+bool has_extension() {
+    return pg::protect([] { return OidIsValid(get_extension_oid(extension_name, true)); });
+}
+
+bool is_installed() { return OidIsValid(find_job_table()) && has_extension(); }
+
+namespace {
+
+base::Error not_installed() {
+    return base::Error(base::errc::undefined_object,
+                       "extension \"orchestry_ext\" is not installed in this database")
+        .hint("Run CREATE EXTENSION orchestry_ext;");
+}
+
+} // namespace
 
 Oid job_table() {
     const Oid relid = find_job_table();
     if (!OidIsValid(relid))
-        throw base::Error(base::errc::undefined_object,
-                          "extension \"orchestry_ext\" is not installed in this database")
-            .hint("Run CREATE EXTENSION orchestry_ext;");
+        throw not_installed();
     return relid;
 }
 
@@ -127,20 +143,20 @@ std::optional<pg::SessionLock> lock_job(JobId id) {
 
 bool lock_extension() {
     return pg::protect([] {
-        constexpr const char* name = "orchestry_ext";
-        const Oid extension = get_extension_oid(name, true);
+        const Oid extension = get_extension_oid(extension_name, true);
         if (!OidIsValid(extension))
             return false;
         LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
         return OidIsValid(
-            get_extension_oid(name, true)); // it may have been dropped while we waited
+            get_extension_oid(extension_name, true)); // it may have been dropped while we waited
     });
 }
 
 namespace {
 
 Oid owner_under_lock() {
-    (void)lock_extension();
+    if (!lock_extension())
+        throw not_installed();
     return owner_of(job_table());
 }
 

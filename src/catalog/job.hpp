@@ -92,7 +92,9 @@ class AsOwner {
     pg::SecureContext context_;
 };
 
-/// Whether the extension is there: not before it is created, and not while it is dropped.
+/// Whether the extension is there, be it that it is being dropped.
+bool has_extension();
+/// Whether its tables are there as well: not before it is created, and not while it is dropped.
 bool is_installed();
 /// OID of orchestry.job, the class of jobs' single-flight locks. Raises 42704 when the extension is
 /// not installed.

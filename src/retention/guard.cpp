@@ -52,7 +52,8 @@ void refuse_to_drop_holds() {
 
 void check_drop(Oid relid, int column) {
     const char kind = pg::call<get_rel_relkind>(relid);
-    if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+    if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
+        !catalog::has_extension())
         return;
     // Of our own tables only one is looked at: the others may be gone already.
     if (pg::protect(
