@@ -17,6 +17,11 @@ constinit Oid exempt_relid = InvalidOid;
 
 bool is_temporary(Oid relid) { return pg::call<get_rel_persistence>(relid) == RELPERSISTENCE_TEMP; }
 
+/// Why somebody has set a hold, for those who may see it in orchestry.holds.
+std::string reason_of(const catalog::Hold& hold) {
+    return catalog::may_act_for(catalog::owner_of(hold.relid)) ? ": " + hold.reason : "";
+}
+
 /// Raises when something keeps the rows of a table. The caller has the lock under which they are to
 /// go: a hold on the table itself that is being set at this moment is either seen or will find the
 /// table gone; one on a table that it belongs to is waited for.
@@ -36,7 +41,7 @@ void refuse_if_held(Oid relid, const char* what) {
     throw base::Error(base::errc::not_prerequisite_state,
                       std::string("cannot ") + what + " " +
                           pg::relation_name(relid).value_or("the table") + " because it is held")
-        .detail("Hold " + std::to_string(hold.id) + " covers it: " + hold.reason + ".")
+        .detail("Hold " + std::to_string(hold.id) + " covers it" + reason_of(hold) + ".")
         .hint("When the hold may end: " + catalog::release_command(hold.id));
 }
 
@@ -164,12 +169,13 @@ void check_rename(const RenameStmt* statement) {
             if (std::find(hold.columns.begin(), hold.columns.end(), column->name) ==
                 hold.columns.end())
                 continue;
+            const std::string reason = reason_of(hold);
             throw base::Error(base::errc::not_prerequisite_state,
                               "cannot rename column " + pg::quote_identifier(column->name) +
                                   " of " + pg::relation_name(column->relid).value_or("the table") +
                                   " because a hold goes by it")
                 .detail("Hold " + std::to_string(hold.id) + " covers rows that meet " +
-                        hold.predicate + ": " + hold.reason + ".")
+                        (reason.empty() ? "a condition on it" : hold.predicate) + reason + ".")
                 .hint("When the hold may end: " + catalog::release_command(hold.id));
         }
 }
