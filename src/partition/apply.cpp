@@ -522,6 +522,9 @@ std::string obsolete(const Set& set, const PlannedStep& step) {
             return "the default partition has another owner by now";
         if (const auto holder = ServerWorld(set).holder_of(step.name))
             return "the name is taken by " + *holder;
+        if (set.fallback && step.exclusion.empty() &&
+            ServerWorld(set).default_pages() > small_default_pages)
+            return "the default partition is large by now, and attaching would scan it";
         if (!step.exclusion.empty() && !(find_exclusion() && find_exclusion()->validated))
             return "the default partition was not checked";
         return {};
