@@ -163,6 +163,7 @@ bool Launcher::tick() {
     });
     for (const Database& database : databases) {
         Watch& watch = watches_[database.oid];
+        watch.next_probe = std::min(watch.next_probe, now + probe_cap_us); // the clock was ahead
         const bool running = is_running(watch, now);
         if (only_ == InvalidOid && !is_listed(database.name)) {
             if (running)
