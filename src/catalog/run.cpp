@@ -259,6 +259,9 @@ std::optional<base::Instant> next_due() {
             "s.job_id AND NOT j.paused "
             "AND j.origin_system OPERATOR(pg_catalog.=) $1 AND j.origin_database "
             "OPERATOR(pg_catalog.=) $2 "
+            // Of a table that is gone nothing is due, however long the job stays.
+            "AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) "
+            "j.target) "
             "WHERE NOT EXISTS (SELECT FROM orchestry.run r WHERE r.job_id OPERATOR(pg_catalog.=) "
             "j.job_id "
             "AND r.state IN ('queued', 'waiting', 'running'))",
