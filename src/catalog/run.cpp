@@ -271,18 +271,6 @@ std::optional<base::Instant> next_due() {
     return spi.row(0).instant(1);
 }
 
-void pull_in_schedules(base::Instant now) {
-    const std::vector<Job> jobs =
-        select_jobs_where("s.next_run_at OPERATOR(pg_catalog.>) $3", pg::param(now));
-    for (const Job& job : jobs) {
-        base::Instant slot = now; // and so where none can be told: the job's run says what is wrong
-        if (!job.schedule.empty())
-            (void)pg::in_subtransaction([&] { slot = next_slot(job, now); });
-        if (slot < *job.next_run_at)
-            set_next_run(job.id, slot);
-    }
-}
-
 std::vector<OwnerQueue> queued_owners() {
     Elevated elevated;
     pg::Spi spi;

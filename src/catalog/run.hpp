@@ -77,8 +77,6 @@ void set_next_run(JobId id, base::Instant next_run_at);
 std::vector<Job> due_jobs(base::Instant now);
 /// When the next job is due; nullopt: never.
 std::optional<base::Instant> next_due();
-/// After the clock went back: no job waits longer than until its next slot.
-void pull_in_schedules(base::Instant now);
 
 /// One owner's part of the queue.
 struct OwnerQueue {

@@ -511,7 +511,8 @@ Outcome run_job(pg::Session& session, JobId id, Trigger trigger, std::optional<R
             pg::raise(*failure);
     }
     ORCHESTRY_FAULT_POINT("run begun");
-    session.commit(pg::Durability::eventual);
+    // One that brings the server down must not be found in the queue again when that is back.
+    session.commit(claimed ? pg::Durability::durable : pg::Durability::eventual);
     ORCHESTRY_FAULT_POINT("begin committed");
     catalog::RunResult result;
     try {

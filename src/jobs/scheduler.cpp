@@ -112,12 +112,28 @@ void Scheduler::complain(const pg::Failure& failure) {
     log(WARNING, "orchestry scheduler: " + failure.message, failure.detail, failure.hint);
 }
 
+/// What is due at a later time than its schedule says, because the clock was ahead when that was
+/// written, is due as it says. What has failed keeps its pause: a run that brings the server down
+/// must not do so again each time that we are started.
+void pull_in_schedules(base::Instant now) {
+    for (const catalog::Job& job :
+         catalog::select_jobs_where("s.next_run_at OPERATOR(pg_catalog.>) $3", pg::param(now))) {
+        base::Instant slot = now; // and so where none can be told: the job's run says what is wrong
+        if (job.failures > 0)
+            slot = next_run_after(job, job.failures, now);
+        else if (!job.schedule.empty())
+            (void)pg::in_subtransaction([&] { slot = catalog::next_slot(job, now); });
+        if (slot < *job.next_run_at)
+            catalog::set_next_run(job.id, slot);
+    }
+}
+
 /// Queues a run for every job that is due, but for those that certainly have nothing to do.
 void Scheduler::queue_due_jobs() {
     const base::Instant now = settings::now();
     if (now < previous_now_) // the clock went back: what was far ahead must not stay there
         attempt([&] {        // if this fails, the next tick tries again, and what is due is queued
-            catalog::pull_in_schedules(now);
+            pull_in_schedules(now);
             previous_now_ = now;
         });
     else

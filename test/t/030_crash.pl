@@ -87,6 +87,31 @@ wait_until($node, $database, "SELECT state = 'running' FROM orchestry.run WHERE 
 kill 'TERM', processes($node, 'worker');
 like(wait_for_run($node, $database, $run), qr/^crashed\|57P02/, 'so has a statement');
 
+# So has what is due by a deadline, when the scheduler is started again with the server.
+$node->safe_psql($database, <<'SQL');
+CREATE TABLE s.slow_when (v bool);
+INSERT INTO s.slow_when VALUES (false);
+CREATE MATERIALIZED VIEW s.slow AS SELECT v, CASE WHEN v THEN pg_sleep(3600)::text END AS n FROM s.slow_when;
+SELECT orchestry.add_refresh_policy('s.slow', max_staleness => '1 day');
+CALL orchestry.run('s.slow');
+UPDATE s.slow_when SET v = true;
+SQL
+$job = $node->safe_psql($database, q(SELECT job_id FROM orchestry.jobs WHERE target_name = 'slow'));
+$run = $node->safe_psql($database, "SELECT orchestry.start_job($job)");
+wait_until($node, $database, q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'orchestry worker' AND wait_event = 'PgSleep'));
+$node->safe_psql($database, q(UPDATE public.gate SET mode = 'open')); # waits for the disk, and so is the beginning of the run on it
+my ($victim) = processes($node, 'worker');
+kill 'KILL', $victim;
+wait_for_exit($victim);
+accepts_after();
+like(wait_for_run($node, $database, $run), qr/^crashed\|57P02/, 'the run of a materialized view has crashed with the server');
+my $again = "SELECT run_id FROM orchestry.run WHERE job_id = $job AND run_id > $run AND state = 'running'";
+wait_until($node, $database, "SELECT EXISTS ($again)");
+is( $node->safe_psql($database, "SELECT r.trigger, r.attempt, r.started_at > c.finished_at + interval '2 s' FROM orchestry.run r, orchestry.run c WHERE r.run_id = ($again) AND c.run_id = $run"),
+	'retry|2|t', 'and is tried again after a pause, not as soon as the server is back');
+$node->safe_psql($database, "UPDATE s.slow_when SET v = false; SELECT orchestry.cancel_run(($again))");
+$node->safe_psql($database, "SET client_min_messages = error; DROP MATERIALIZED VIEW s.slow; DROP TABLE s.slow_when; CALL orchestry.run_due()");
+
 # R06: many starts, each ended at a random place by a random signal, or not at all.
 my $starts = long_count(12, 1000);
 $job = make_policy($node, $database, 'often', ahead => 1);
