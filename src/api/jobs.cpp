@@ -123,6 +123,18 @@ RunRow get_run(std::int64_t run_id) {
     return run;
 }
 
+/// How many workers this transaction has started. They wait for its end, and it may not see them:
+/// what it once saw of other processes stays.
+int& started_workers() {
+    static constinit TransactionId transaction = InvalidTransactionId;
+    static constinit int started = 0;
+    if (const TransactionId current = pg::call<GetTopTransactionId>(); transaction != current) {
+        transaction = current;
+        started = 0;
+    }
+    return started;
+}
+
 /// Hands a queued run to a worker; without a free slot it waits, visibly.
 void start_worker_for(catalog::RunId run, Oid owner) {
     const jobs::WorkerOrder order{.database = MyDatabaseId,
@@ -130,8 +142,11 @@ void start_worker_for(catalog::RunId run, Oid owner) {
                                   .run_id = run.value,
                                   .after = pg::call<GetTopTransactionId>(),
                                   .owner_can_login = jobs::can_connect(owner)};
-    if (jobs::count_workers() < settings::max_workers && jobs::start_worker(order, 0))
+    if (jobs::count_workers() + started_workers() < settings::max_workers &&
+        jobs::start_worker(order, 0)) {
+        ++started_workers();
         return;
+    }
     catalog::mark_waiting("no background worker slot is free", run);
     pg::report(
         NOTICE, "run " + std::to_string(run.value) + " waits for a background worker slot", {},

@@ -13,6 +13,8 @@ namespace orchestry::jobs {
 namespace {
 
 constexpr const char* worker_type = "orchestry worker";
+/// How long a worker waits for a transaction to end, when somebody else would start another one.
+constexpr std::int64_t patience_us = 5 * base::us_per_second;
 
 void describe_activity(const std::string& what) {
     pg::protect([&] {
@@ -60,10 +62,25 @@ void run_statement(pg::WorkerSession& session, const catalog::QueuedRun& run, Oi
     session.commit();
 }
 
+/// Waits for the end of the transaction that has queued a run, whose row is not visible before.
+/// False: that takes long, and the scheduler will find the row; others need the seat meanwhile.
+bool outwait(pg::WorkerSession& session, TransactionId id) {
+    session.ensure_snapshot();
+    const bool is_scheduled = scheduler_pid() != 0;
+    session.commit();
+    const auto failure = pg::in_subtransaction([&] {
+        pg::GucLevel guc;
+        if (is_scheduled)
+            pg::set_lock_timeout(guc, patience_us);
+        pg::protect([&] { XactLockTableWait(id, nullptr, nullptr, XLTW_None); });
+    });
+    if (failure && !failure->is(base::errc::lock_not_available))
+        pg::raise(*failure);
+    return !failure;
+}
+
 void run_queue(const WorkerOrder& order) {
     pg::WorkerSession session;
-    if (TransactionIdIsValid(order.after)) // the run's row is not visible before
-        pg::protect([&] { XactLockTableWait(order.after, nullptr, nullptr, XLTW_None); });
     std::optional<catalog::RunId> only;
     if (order.run_id != 0)
         only = catalog::RunId{order.run_id};
@@ -73,6 +90,8 @@ void run_queue(const WorkerOrder& order) {
         catalog::mark_waiting("as many workers as orchestry.max_workers allows are busy", only);
         return;
     }
+    if (TransactionIdIsValid(order.after) && !outwait(session, order.after))
+        return;
     for (;;) {
         session.commit();
         serve_reload();
