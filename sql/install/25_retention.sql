@@ -59,6 +59,7 @@ CREATE TABLE orchestry.detached_partition (
     origin_database oid NOT NULL,
     PRIMARY KEY (relid, origin_system, origin_database)
 );
+CREATE INDEX ON orchestry.detached_partition (quarantine_name);
 COMMENT ON TABLE orchestry.detached_partition IS 'Partitions that retention has detached, or is about to. Only what is recorded here is ever dropped.';
 COMMENT ON COLUMN orchestry.detached_partition.table_name IS 'Name before; reattach() gives it back';
 COMMENT ON COLUMN orchestry.detached_partition.quarantine_name IS 'Name in quarantine; whoever renames the table takes it out';

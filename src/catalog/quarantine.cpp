@@ -37,6 +37,20 @@ std::vector<Quarantined> select_where(const char* condition, const pg::Param& va
     return records;
 }
 
+/// That a record is of table $1. The view finds a record's table by one of two keys: only records
+/// that have either are worth asking it.
+constexpr const char* is_of_table =
+    "q.relid OPERATOR(pg_catalog.=) $1 AND (q.recorded_relid OPERATOR(pg_catalog.=) $1 OR "
+    "q.quarantine_name OPERATOR(pg_catalog.=) (SELECT c.relname FROM pg_catalog.pg_class c WHERE "
+    "c.oid OPERATOR(pg_catalog.=) $1))";
+
+std::optional<Quarantined> find_where(const std::string& condition, Oid relid) {
+    std::vector<Quarantined> records = select_where(condition.c_str(), pg::param(relid));
+    if (records.empty())
+        return std::nullopt;
+    return std::move(records.front());
+}
+
 } // namespace
 
 void insert_quarantined(const Quarantined& record) {
@@ -84,20 +98,10 @@ void delete_quarantined(Oid relid) {
 }
 
 std::optional<Quarantined> find_quarantined(Oid relid) {
-    std::vector<Quarantined> records =
-        select_where("q.relid OPERATOR(pg_catalog.=) $1 AND q.in_quarantine", pg::param(relid));
-    if (records.empty())
-        return std::nullopt;
-    return std::move(records.front());
+    return find_where(std::string(is_of_table) + " AND q.in_quarantine", relid);
 }
 
-std::optional<Quarantined> find_detached(Oid relid) {
-    std::vector<Quarantined> records =
-        select_where("q.relid OPERATOR(pg_catalog.=) $1", pg::param(relid));
-    if (records.empty())
-        return std::nullopt;
-    return std::move(records.front());
-}
+std::optional<Quarantined> find_detached(Oid relid) { return find_where(is_of_table, relid); }
 
 std::vector<Quarantined> all_detached() { return select_where("$1", pg::param(true)); }
 

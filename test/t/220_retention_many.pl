@@ -68,6 +68,9 @@ is($node->safe_psql($database, 'SELECT count(*) FROM orchestry.quarantine'), $ex
 run_at('2028-01-08 00:00+00', 'and dropped');
 is($node->safe_psql($database, 'SELECT count(*) FROM orchestry.quarantine'), 0, 'then they are dropped');
 is($node->safe_psql($database, "SELECT count(*) FROM pg_class WHERE relname ~ '^(hours_\\d|orchestry_quarantine)' AND relkind = 'r'"), 1, 'nothing of them is left');
+# What is read of the records for each does not grow with their number.
+my $read = $node->safe_psql($database, "SELECT seq_tup_read FROM pg_stat_all_tables WHERE relid = 'orchestry.detached_partition'::regclass");
+cmp_ok($read, '<', 100 * $expired, 'the records of those in quarantine are not read all over for each');
 $node->safe_psql($database, 'DROP TABLE public.stop');
 $watcher->{run}->finish;
 my $locks = $node->safe_psql($database, 'SELECT locks FROM public.most');
