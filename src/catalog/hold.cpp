@@ -67,18 +67,9 @@ void require_holdable(Oid relid) {
 /// Waits for those who remove rows, but not without end: one of them may be a long transaction with
 /// a TRUNCATE. Nobody who only uses tables waits behind this.
 void lock_record() {
-    const std::vector<pg::LockRequest> locks{{hold_table(), RowExclusiveLock}};
-    const auto failure = pg::in_subtransaction([&] {
-        (void)pg::lock_relations(locks, settings::lock_budget_us() * settings::lock_attempts);
-    });
-    if (!failure)
-        return;
-    if (!failure->is(errc::lock_not_available))
-        pg::raise(*failure);
-    const std::string blockers = pg::describe_blockers(locks);
-    throw Error(errc::lock_not_available, "rows are being removed at this moment")
-        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
-        .hint("Try again; to wait for longer, SET orchestry.lock_timeout = '10s';");
+    (void)pg::lock_for_caller({{hold_table(), RowExclusiveLock}},
+                              settings::lock_budget_us() * settings::lock_attempts,
+                              "rows are being removed at this moment");
 }
 
 std::int64_t insert_hold(const Hold& hold) {
@@ -425,18 +416,9 @@ void keep_holds_out(Oid relid) {
         if (spi.row(0).integer(1) > 0)
             return;
     }
-    const std::vector<pg::LockRequest> locks{{hold_table(), hold_lock_mode}};
-    const auto failure = pg::in_subtransaction([&] {
-        (void)pg::lock_relations(locks, settings::lock_budget_us() * settings::lock_attempts);
-    });
-    if (!failure)
-        return;
-    if (!failure->is(errc::lock_not_available))
-        pg::raise(*failure);
-    const std::string blockers = pg::describe_blockers(locks);
-    throw Error(errc::lock_not_available, "holds are being set at this moment")
-        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
-        .hint("Try again.");
+    (void)pg::lock_for_caller({{hold_table(), hold_lock_mode}},
+                              settings::lock_budget_us() * settings::lock_attempts,
+                              "holds are being set at this moment");
 }
 
 } // namespace

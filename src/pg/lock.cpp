@@ -4,6 +4,7 @@
 
 #include "pg/compat.hpp"
 #include "pg/spi.hpp"
+#include "pg/xact.hpp"
 
 namespace orchestry::pg {
 
@@ -36,6 +37,21 @@ std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64
         call<LockRelationOid>(request.relid, request.mode);
     }
     return GetCurrentTimestamp() - start;
+}
+
+std::int64_t lock_for_caller(const std::vector<LockRequest>& requests, std::int64_t budget_us,
+                             const char* message) {
+    std::int64_t waited_us = 0;
+    const auto failure =
+        in_subtransaction([&] { waited_us = lock_relations(requests, budget_us); });
+    if (!failure)
+        return waited_us;
+    if (!failure->is(base::errc::lock_not_available))
+        raise(*failure);
+    const std::string blockers = describe_blockers(requests);
+    throw base::Error(base::errc::lock_not_available, message)
+        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
+        .hint("Try again; to wait for longer, SET orchestry.lock_timeout = '10s';");
 }
 
 std::int64_t budget_beside_waiters(std::int64_t budget_us, std::int64_t held_us) {

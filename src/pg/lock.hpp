@@ -15,6 +15,11 @@ struct LockRequest {
 /// not had in time. Returns how long was waited, in microseconds.
 std::int64_t lock_relations(const std::vector<LockRequest>& requests, std::int64_t budget_us);
 
+/// The same for a function that somebody has called: the error is `message`, and names who is in
+/// the way.
+std::int64_t lock_for_caller(const std::vector<LockRequest>& requests, std::int64_t budget_us,
+                             const char* message);
+
 /// How much of a budget may be waited for a lock by who has held another for `held_us` that keeps
 /// people waiting: so little that none of them, who may hold the first, comes to look for a
 /// deadlock meanwhile and is the one to be cancelled for it.

@@ -4,7 +4,6 @@
 #include "catalog/settings.hpp"
 #include "catalog/strangers.hpp"
 #include "pg/fault.hpp"
-#include "pg/xact.hpp"
 #include "retention/archive.hpp"
 #include "retention/file_archive.hpp"
 #include "retention/guard.hpp"
@@ -328,23 +327,6 @@ std::vector<pg::LockRequest> reattach_locks(const catalog::Quarantined& record) 
     return locks;
 }
 
-/// Returns how long was waited.
-std::int64_t lock_to_reattach(const catalog::Quarantined& record, std::int64_t budget_us) {
-    const std::vector<pg::LockRequest> locks = reattach_locks(record);
-    std::int64_t waited_us = 0;
-    const auto failure =
-        pg::in_subtransaction([&] { waited_us = pg::lock_relations(locks, budget_us); });
-    if (!failure)
-        return waited_us;
-    if (!failure->is(errc::lock_not_available))
-        pg::raise(*failure);
-    const std::string blockers = pg::describe_blockers(locks);
-    throw Error(errc::lock_not_available,
-                "others use what has to be locked to bring the partition back")
-        .detail(blockers.empty() ? "That has just ended." : "In the way: " + blockers + ".")
-        .hint("Try again; to wait for longer, SET orchestry.lock_timeout = '10s';");
-}
-
 /// The files that the rows of what comes back are in.
 std::vector<catalog::ArchiveFile> files_of(const catalog::Quarantined& record) {
     std::vector<catalog::ArchiveFile> files;
@@ -370,7 +352,9 @@ std::int64_t reattach(Oid partition) {
     const std::string name = pg::require_relation_name(partition);
     const catalog::Quarantined record = require_quarantined(partition);
     const std::int64_t budget_us = catalog::settings::lock_budget_us();
-    const std::int64_t waited_us = lock_to_reattach(record, budget_us);
+    const std::int64_t waited_us =
+        pg::lock_for_caller(reattach_locks(record), budget_us,
+                            "others use what has to be locked to bring the partition back");
     if (!catalog::find_quarantined(partition))
         throw Error(errc::not_prerequisite_state,
                     "table " + name + " has left the quarantine meanwhile");
