@@ -8,7 +8,7 @@ use Time::HiRes qw(time);
 
 my $database = 'postgres';
 my $expired = long_count(1_000, 10_000);
-my $most_locks = 80; # of one step: two tables with their indexes and TOAST tables, and the catalogs and records in use
+my $most_locks = 120; # of one step: two tables with their indexes and TOAST tables, and the catalogs and records in use; and of a plan
 my $node = new_server('retention_many', preload => 0, conf => <<'CONF');
 max_connections = 100
 max_locks_per_transaction = 64
