@@ -25,10 +25,10 @@ Quarantined read_record(const pg::Row& row) {
     return record;
 }
 
-std::vector<Quarantined> select_where(const char* condition, const pg::Param& value) {
+std::vector<Quarantined> select_where(const std::string& condition, const pg::Param& value) {
     const Elevated elevated;
     pg::Spi spi;
-    spi.read_latest(std::string(select_records) + "WHERE " + condition +
+    spi.read_latest(select_records + ("WHERE " + condition) +
                         " ORDER BY q.detached_at NULLS FIRST, q.from_at, q.relid",
                     value);
     std::vector<Quarantined> records;
@@ -45,7 +45,7 @@ constexpr const char* is_of_table =
     "c.oid OPERATOR(pg_catalog.=) $1))";
 
 std::optional<Quarantined> find_where(const std::string& condition, Oid relid) {
-    std::vector<Quarantined> records = select_where(condition.c_str(), pg::param(relid));
+    std::vector<Quarantined> records = select_where(condition, pg::param(relid));
     if (records.empty())
         return std::nullopt;
     return std::move(records.front());

@@ -485,22 +485,22 @@ void Application::raise_referenced(const pg::Failure& failure) {
 void Application::detach() {
     if (!is_still_due())
         return;
-    std::optional<pg::Failure> failure;
     const std::vector<ForeignKey> keys = foreign_keys_to(basis_.parent);
-    if (keys.empty())
-        failure = pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
-    else {
-        // The server looks for rows that reference the partition, while everybody waits.
-        const pg::Deadline deadline(budget_us_ - applied_.lock_wait_us);
-        failure = pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
-        if (failure && failure->is(base::errc::query_canceled) && deadline.passed()) {
-            skip("whether rows of " + keys.front().table + " reference it by foreign key " +
-                 keys.front().name +
-                 " cannot be seen within orchestry.lock_timeout, for which everybody who uses "
-                 "these tables waits: SET orchestry.lock_timeout = '10s'; CALL orchestry.run_job(" +
-                 std::to_string(basis_.job.value) + ");");
-            return;
-        }
+    std::optional<pg::Deadline> deadline;
+    if (!keys.empty()) // the server looks for rows that reference it, while everybody waits
+        deadline.emplace(budget_us_ - applied_.lock_wait_us);
+    const auto failure =
+        pg::in_subtransaction([&] { pg::run_statements({step_.statements.front()}); });
+    const bool is_too_slow =
+        failure && failure->is(base::errc::query_canceled) && deadline && deadline->passed();
+    deadline.reset();
+    if (is_too_slow) {
+        skip("whether rows of " + keys.front().table + " reference it by foreign key " +
+             keys.front().name +
+             " cannot be seen within orchestry.lock_timeout, for which everybody who uses "
+             "these tables waits: SET orchestry.lock_timeout = '10s'; CALL orchestry.run_job(" +
+             std::to_string(basis_.job.value) + ");");
+        return;
     }
     if (failure && failure->is(foreign_key_violation))
         raise_referenced(*failure);
