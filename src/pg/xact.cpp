@@ -11,10 +11,6 @@ namespace {
 /// default is.
 void use_read_committed() { XactIsoLevel = XACT_READ_COMMITTED; }
 
-/// What is made between two commits of a procedure, which goes with each as that of a worker's
-/// transaction does. A procedure of ours cannot be called within another one.
-constinit MemoryContext procedure_memory = nullptr;
-
 /// C-like. A session that does not wait for the disk anyway is left as it is.
 void request(Durability durability) {
     if (durability == Durability::eventual && synchronous_commit != SYNCHRONOUS_COMMIT_OFF)
@@ -35,11 +31,11 @@ ProcedureSession::ProcedureSession(FunctionCallInfo fcinfo, const char* procedur
                 "It commits after every step, so that no lock is held for longer than one step.")
             .hint(std::string("Run CALL orchestry.") + procedure +
                   "(...) on its own, outside BEGIN and outside functions.");
-    protect([] {
+    protect([this] {
         SPI_connect_ext(SPI_OPT_NONATOMIC);
-        procedure_memory = AllocSetContextCreate(CurrentMemoryContext, "orchestry procedure",
-                                                 ALLOCSET_DEFAULT_SIZES);
-        MemoryContextSwitchTo(procedure_memory);
+        memory_ = AllocSetContextCreate(CurrentMemoryContext, "orchestry procedure",
+                                        ALLOCSET_DEFAULT_SIZES);
+        MemoryContextSwitchTo(memory_);
     });
 }
 
@@ -53,7 +49,7 @@ void ProcedureSession::commit(Durability durability) {
         request(durability);
         SPI_commit();
         use_read_committed();
-        MemoryContextReset(procedure_memory);
+        MemoryContextReset(memory_);
     });
 }
 

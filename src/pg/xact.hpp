@@ -35,6 +35,10 @@ class ProcedureSession : public Session, Scoped {
     void commit(Durability durability = Durability::durable) override;
     void ensure_snapshot() override;
     bool has_top_level() const noexcept override { return false; }
+
+  private:
+    /// What is made between two commits, and goes with each as that of a worker's transaction does.
+    MemoryContext memory_ = nullptr;
 };
 
 /// Inside a background worker. Begins a transaction; the destructor commits what is open, unless
